@@ -1,0 +1,71 @@
+# `make` lists what there is. GNU make 3.81, which macOS ships, is enough.
+PYTHON ?= python3
+PRESET ?= demo
+DATA ?=
+ARGS ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+BEGUN := $(VENV)/.installing
+STRIP_KEYS := metadata.papermill cell.metadata.papermill
+
+.PHONY: help venv book test lint lab clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@echo "Usage: make TARGET [VARIABLE=value ...]"
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "  PYTHON=python3.12   the Python that makes .venv, 3.11 or newer (now: $(PYTHON))"
+	@echo "  PRESET=demo         a preset in book/presets, for make book (now: $(PRESET))"
+	@echo "  DATA=path           scenes of your own, for make book"
+	@echo "  ARGS='...'          more arguments: of hsisr book (-p scale=3), pytest (-k metrics) or jupyter lab"
+
+book: venv  ## train what the chapters show, execute them, build the pages in _build/html
+	@$(PY) -m hsisr_core book --preset "$(PRESET)" $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+test: venv  ## run all tests
+	@$(PY) -m pytest $(ARGS)
+
+lint: venv  ## check style, types, and that the notebooks hold no outputs
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@$(PY) -m nbstripout --verify --extra-keys "$(STRIP_KEYS)" book/*.ipynb
+
+lab: venv  ## open the chapters in JupyterLab
+	@$(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/book $(ARGS)
+
+clean:  ## remove _build and caches; keeps runs/ (your trained networks) and .venv
+	@rm -rf _build build .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	@find . -path "./$(VENV)" -prune -o -name __pycache__ -prune -exec rm -rf {} +
+
+# The stamp holds this folder's path, because a moved .venv points to the old place, and a checksum of the files
+# that decide what is in it. A mark stands while pip works: what an interrupted one left is thrown away.
+venv:  ## make or update .venv from requirements.lock (the others do it when needed)
+	@want="$(CURDIR) $$(cat requirements.lock pyproject.toml | cksum)"; \
+	if [ "$$(cat $(STAMP) 2>/dev/null)" = "$$want" ] && $(PY) -c '' 2>/dev/null; then exit 0; fi; \
+	new='import sys; sys.exit(sys.version_info < (3, 11))'; \
+	if [ -e $(BEGUN) ] || ! $(PY) -c "$$new" 2>/dev/null; then \
+		if ! $(PYTHON) -c "$$new" 2>/dev/null; then \
+			found=$$($(PYTHON) -c 'import sys; print("is Python %d.%d" % sys.version_info[:2])' 2>/dev/null); \
+			echo "hsisr needs Python 3.11 or newer, but $(PYTHON) $${found:-was not found}." \
+				"Name another one, for example: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; \
+			exit 2; \
+		fi; \
+		rm -rf $(VENV); \
+		$(PYTHON) -m venv $(VENV) || { \
+			rm -rf $(VENV); \
+			echo "$(PYTHON) cannot make $(VENV); on Debian and Ubuntu: sudo apt install python3-venv" >&2; \
+			exit 2; \
+		}; \
+	fi; \
+	rm -f $(STAMP); \
+	touch $(BEGUN); \
+	echo "Installing requirements.lock into $(VENV): a few minutes, once" >&2; \
+	$(PY) -m pip install -qq --disable-pip-version-check -r requirements.lock && \
+	$(PY) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e . && \
+	rm -f $(BEGUN) && echo "$$want" > $(STAMP) || \
+	{ echo "The installation failed, see above; the same command starts it again." >&2; exit 1; }

@@ -1,0 +1,169 @@
+"""Execute the chapters with papermill, then build the book's pages from the executed notebooks."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hsisr_core.chapter import assign_parameters
+from hsisr_core.config import preset_path
+from hsisr_core.errors import HsisrError
+from hsisr_core.execute import (
+    BookError,
+    child_environment,
+    execute_chapters,
+    replace_folder,
+    without_colours,
+    work_folder,
+)
+from hsisr_core.paths import book_folder, project_root
+
+__all__ = ["BookError", "book_pages", "build_book", "build_pages", "execute_chapters"]
+
+JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # it has no `python -m` entry
+
+
+def build_book(
+    preset: str = "demo",
+    data: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    jobs: int = 2,
+    strict: bool = False,
+    before: Callable[[], object] | None = None,
+    out: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Execute every chapter and build the pages.
+
+    Parameters
+    ----------
+    preset : str
+        Name of a file in ``book/presets``, or path of a ``.yaml`` file.
+    data : str, optional
+        A known dataset's name, or a path: the parameter ``data``.
+    parameters : mapping, optional
+        More values by name, each given to the chapters that declare it.
+    jobs : int
+        Chapters executed at once.
+    strict : bool
+        Sphinx's warnings fail the build.
+    before : callable, optional
+        Called once the parameters are known to be valid and before the first chapter: trains what the
+        chapters show, so that no two of them train it at once.
+    out : path, optional
+        Folder for ``executed/``, ``html/`` and ``failed/`` (default: ``_build`` of the project).
+
+    Returns
+    -------
+    Path
+        The book's ``index.html``.
+
+    Raises
+    ------
+    HsisrError
+        A parameter that no chapter declares, a value of the wrong type, an unknown preset.
+    BookError
+        A cell failed or the pages could not be built. The last good build stays.
+    """
+    path = preset_path(preset)
+    is_file = preset.endswith((".yaml", ".yml"))
+    # The chapters run in the project's folder, so a path relative to the present one is made absolute.
+    given = {"preset": str(path.absolute()) if is_file else preset} | dict(parameters or {})
+    data = data if data is not None else given.get("data")
+    if isinstance(data, str):
+        place = Path(data).expanduser()
+        given["data"] = str(place.absolute()) if place.exists() else data
+    chapters = [page for page in book_pages() if page.suffix == ".ipynb"]
+    assign_parameters(chapters, given)
+    if before is not None:
+        before()
+    return build_pages(execute_chapters(chapters, given, out, jobs), out, strict=strict)
+
+
+def book_pages() -> list[Path]:
+    """The files that ``book/_toc.yml`` lists, in its order, the root first.
+
+    Raises
+    ------
+    HsisrError
+        The table of contents is damaged, or names a page that is not there.
+    """
+    book = book_folder()
+    try:
+        toc = yaml.safe_load((book / "_toc.yml").read_text(encoding="utf-8"))
+        parts = toc.get("parts", [toc])
+        names = [toc["root"], *(item["file"] for part in parts for item in part.get("chapters", []))]
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
+        raise HsisrError(
+            f"{book / '_toc.yml'}: expected `root: NAME` and `chapters:` with `- file: NAME` each."
+        ) from error
+    pages = []
+    for name in names:
+        found = [
+            book / f"{name}{suffix}" for suffix in (".ipynb", ".md") if (book / f"{name}{suffix}").is_file()
+        ]
+        if len(found) != 1:
+            raise HsisrError(
+                f"_toc.yml names {name!r}: expected one of {name}.ipynb and {name}.md in {book}."
+            )
+        pages += found
+    return pages
+
+
+def build_pages(executed: Path, out: str | os.PathLike[str] | None = None, *, strict: bool = False) -> Path:
+    """Build the pages from executed notebooks with Jupyter Book; nothing is executed.
+
+    Parameters
+    ----------
+    executed : Path
+        Folder of the notebooks, pages and ``_toc.yml``.
+    out : path, optional
+        The pages go to ``out/html`` (default: ``_build/html`` of the project), once all are written.
+    strict : bool
+        Warnings, missing references included, fail the build.
+
+    Returns
+    -------
+    Path
+        The book's ``index.html``.
+
+    Raises
+    ------
+    BookError
+        Sphinx failed; the message ends with its last lines. The pages of the last good build stay.
+    """
+    config = project_root() / "_config.yml"
+    options = ["-W", "-n", "--keep-going"] if strict else []
+    with work_folder(out, "pages") as (folder, work):
+        # Always from nothing: an incremental build reports only the warnings of the pages that changed.
+        command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(executed), "--config", str(config)]
+        result = subprocess.run(
+            [*command, "--path-output", str(work), "--quiet", *options],
+            env=child_environment(work),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        html = work / "_build" / "html"
+        if result.returncode or not (html / "index.html").is_file():
+            raise BookError(
+                f"The pages could not be built.\n{sphinx_summary(result.stdout.decode(), executed)}"
+            )
+        return replace_folder(html, folder / "html") / "index.html"
+
+
+def sphinx_summary(log: str, executed: Path) -> str:
+    """The warnings and errors in Sphinx's output, or its last lines where it names none."""
+    lines = [
+        line for line in without_colours(log).replace(f"{executed}{os.sep}", "").splitlines() if line.strip()
+    ]
+    named = [line for line in lines if re.search(r"\b(WARNING|ERROR|CRITICAL|SEVERE)\b|error:", line)]
+    return "\n".join(f"  {line}" for line in (named or lines)[-15:])

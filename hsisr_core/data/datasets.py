@@ -1,0 +1,294 @@
+"""A dataset: prepared scenes and their split, from the embedded cube, a folder of scenes or a store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from hsisr_core.data.readers import INDIAN_PINES, dataset_name, existing, read_scene, scene_files, scene_name
+from hsisr_core.data.readers_cave import band_folder, holds_bands, visible
+from hsisr_core.data.scene import Scene
+from hsisr_core.data.splits import Region, Split, find_split, load_split
+from hsisr_core.data.store import STORE_FORMAT, Source, Store, write_store
+from hsisr_core.errors import HsisrError
+from hsisr_core.files import sha256_file, write_json
+from hsisr_core.paths import cache_folder
+
+__all__ = ["Dataset", "load_dataset"]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Prepared scenes and how they are split; scenes are read from the store when asked for.
+
+    Attributes
+    ----------
+    name
+        Name that results are reported under (the split's `dataset`).
+    split
+        Training and test regions.
+    store
+        The prepared scenes.
+    """
+
+    name: str
+    split: Split
+    store: Store
+
+    def __post_init__(self) -> None:
+        bands = {scene: self.store.shape(scene)[0] for scene in self.split.scenes}
+        usual = Counter(bands.values()).most_common(1)[0][0]
+        odd = [f"{scene} has {count}" for scene, count in bands.items() if count != usual]
+        if odd:
+            raise HsisrError(
+                f"Scenes of split {self.split.name} differ in bands: {', '.join(odd)}, but others {usual}. "
+                "Leave out the odd ones."
+            )
+        known: NDArray[np.float64] | None = None
+        for scene in self.split.scenes:
+            centres = self.store.wavelengths(scene)
+            if not np.isfinite(centres).all():
+                continue
+            if known is not None and not np.array_equal(known, centres):
+                raise HsisrError(
+                    f"Scene {scene} has bands from {centres[0]:g} to {centres[-1]:g} nm, others from "
+                    f"{known[0]:g} to {known[-1]:g} nm; expected the same in all scenes of split "
+                    f"{self.split.name}. Leave out the odd one."
+                )
+            known = centres
+        for region in self.split.regions:
+            region.bounds(*self.store.shape(region.scene)[1:])
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the fingerprint of the store and the regions of the split."""
+        regions = {
+            side: [asdict(region) for region in getattr(self.split, side)] for side in ("train", "test")
+        }
+        content = json.dumps([self.store.fingerprint, self.name, regions], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    @property
+    def bands(self) -> int:
+        """Number of bands, the same in all scenes."""
+        return self.store.shape(self.split.scenes[0])[0]
+
+    @property
+    def wavelengths(self) -> NDArray[np.float64]:
+        """Band centres in nm, (bands,), as far as one of the scenes knows them; else NaN."""
+        every = [self.store.wavelengths(scene) for scene in self.split.scenes]
+        return next((centres for centres in every if np.isfinite(centres).all()), every[0])
+
+    @property
+    def train(self) -> list[str]:
+        """Names of the training regions."""
+        return [region.name for region in self.split.train]
+
+    @property
+    def test(self) -> list[str]:
+        """Names of the test regions."""
+        return [region.name for region in self.split.test]
+
+    def scene(self, name: str) -> Scene:
+        """Read the region `name` as a scene of its own.
+
+        Raises
+        ------
+        HsisrError
+            The split has no such region.
+        """
+        region = self._region(name)
+        return replace(self.store.read(region.scene, region.rows, region.cols), name=name)
+
+    def train_mean(self) -> NDArray[np.float32]:
+        """Mean of each band over all training pixels, (bands,), summed in double precision.
+
+        It is subtracted from LR and added to SR (group's scripts); test pixels have no part in it.
+        """
+        total, pixels = np.zeros(self.bands), 0
+        for name in self.train:
+            cube = self.scene(name).cube
+            total += cube.sum(axis=(1, 2), dtype=np.float64)
+            pixels += cube.shape[1] * cube.shape[2]
+        return (total / pixels).astype(np.float32)
+
+    def _region(self, name: str) -> Region:
+        for region in self.split.regions:
+            if region.name == name:
+                return region
+        raise HsisrError(
+            f"Split {self.split.name} has no region {name!r}. It has: {', '.join(self.train + self.test)}."
+        )
+
+
+def load_dataset(
+    data: str | os.PathLike[str] = INDIAN_PINES, split: str | os.PathLike[str] | None = None
+) -> Dataset:
+    """Load a dataset; its scenes are read and checked once and kept in the cache folder.
+
+    Parameters
+    ----------
+    data
+        "indian-pines"; a folder of scenes (CAVE folders and .mat files; anything else in it is ignored);
+        one scene (a CAVE folder, a .mat file) for a split into regions; or a store, `scenes.h5`.
+    split
+        Name or path of a split, see `load_split`. None: the one in `book/splits` whose scenes are all there.
+
+    Returns
+    -------
+    Dataset
+        Of the scenes that the split names; others are not read.
+
+    Raises
+    ------
+    HsisrError
+        `data` or `split` is not there; no split or several fit; the split names a scene that is missing,
+        cannot be read, differs in bands, or is smaller than a region; the cache cannot be written.
+
+    Notes
+    -----
+    The cache is found through the SHA-256 of the source files. A file's hash is taken again only if its
+    size or time of change differ, so a changed source is noticed and an unchanged one is not read.
+    """
+    embedded = dataset_name(data) is not None
+    path = None if embedded else existing(data)
+    if path is not None and path.is_file() and path.suffix.lower() in (".h5", ".hdf5"):
+        store = Store(path)
+        chosen = _choose_split(split, store.names, str(data))
+        return Dataset(chosen.dataset, chosen, store)
+    found: Mapping[str, list[Path] | list[str]] = (
+        {INDIAN_PINES: [INDIAN_PINES]} if path is None else _scenes_in(path)
+    )
+    chosen = _choose_split(split, sorted(found), str(data))
+    scenes = {name: found[name] for name in chosen.scenes}
+    for name, places in scenes.items():
+        if len(places) > 1:
+            listed = ", ".join(Path(place).name for place in places)
+            raise HsisrError(f"Scene {name} is in {data} several times ({listed}). Leave one.")
+    store = _prepare(chosen.dataset, {name: places[0] for name, places in scenes.items()})
+    return Dataset(chosen.dataset, chosen, store)
+
+
+def _choose_split(split: str | os.PathLike[str] | None, names: list[str], where: str) -> Split:
+    if split is None:
+        return find_split(names, where)
+    chosen = load_split(split)
+    missing = [name for name in chosen.scenes if name not in names]
+    if missing:
+        raise HsisrError(
+            f"Split {chosen.name} needs the scenes {', '.join(missing)}, which are not in {where}; it has "
+            f"{', '.join(names) or 'none'}. Add them or choose another split."
+        )
+    return chosen
+
+
+def _scenes_in(path: Path) -> dict[str, list[Path]]:
+    """Return where each scene is, by its name: more than one place is an error only if a split needs it."""
+    if path.is_file() and path.suffix.lower() != ".mat":
+        raise HsisrError(f"{path} is no dataset; expected a folder of scenes, a .mat file or a store (.h5).")
+    if path.is_file() or holds_bands(path):
+        return {scene_name(path): [path]}
+    found: dict[str, list[Path]] = {}
+    for entry in visible(path):
+        if _is_scene(entry):
+            found.setdefault(scene_name(entry), []).append(entry)
+    return found
+
+
+def _is_scene(entry: Path) -> bool:
+    return band_folder(entry) is not None if entry.is_dir() else entry.suffix.lower() == ".mat"
+
+
+def _prepare(dataset: str, scenes: dict[str, str | Path]) -> Store:
+    """Return the store of `scenes` (name: place) in the cache folder; write it if it is not there."""
+    cache = cache_folder()
+    sources = _sources(scenes, cache)
+    key = hashlib.sha256(json.dumps([STORE_FORMAT, sources]).encode()).hexdigest()[:12]
+    target = cache / f"{dataset}-{key}" / "scenes.h5"
+    store = _stored(target, sources)  # without the lock, so that a cache on a read-only disk can be used
+    if store is None:
+        with _locked(target.parent):
+            store = _stored(target, sources)  # another process may have written it while this one waited
+            if store is None:
+                # a generator: one scene in memory at a time
+                read = (
+                    read_scene(place, name=name)
+                    for name, place in tqdm(
+                        scenes.items(), f"Preparing {dataset}", unit="scene", disable=None
+                    )
+                )
+                write_store(target, read, sources=sources, dataset=dataset)
+                store = Store(target)
+    return store
+
+
+def _stored(target: Path, sources: list[Source]) -> Store | None:
+    """Return the store at `target` if it is whole and made of `sources`."""
+    if not target.exists():
+        return None
+    try:
+        store = Store(target)
+    except HsisrError:  # damaged: its sources are at hand, so it is written again
+        return None
+    return store if store.sources == sources else None
+
+
+def _sources(scenes: dict[str, str | Path], cache: Path) -> list[Source]:
+    """Return (scene/file, bytes, sha256) of each source file; hashes are kept by path, size and time."""
+    index_file = cache / "hashes.json"
+    index = _read_index(index_file)
+    fresh: dict[str, list[int | str]] = {}
+    sources: list[Source] = []
+    for name, place in scenes.items():
+        for file in scene_files(place):
+            try:
+                status = file.stat()
+                known = index.get(str(file.absolute()))
+                if known is None or known[:2] != [status.st_size, status.st_mtime_ns]:
+                    known = [status.st_size, status.st_mtime_ns, sha256_file(file)]
+                    fresh[str(file.absolute())] = known
+            except OSError as error:
+                raise HsisrError(f"{file} cannot be read: {error.strerror or error}.") from error
+            sources.append((f"{name}/{file.name}", status.st_size, str(known[2])))
+    if fresh:
+        with _locked(cache):
+            write_json(index_file, _read_index(index_file) | fresh)
+    return sorted(sources)
+
+
+def _read_index(file: Path) -> dict[str, list[int | str]]:
+    try:
+        index = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # not there yet, or damaged: the hashes are taken again
+        return {}
+    entries = index.items() if isinstance(index, dict) else ()
+    return {path: entry for path, entry in entries if isinstance(entry, list) and len(entry) == 3}
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time into the block; a process that dies gives the lock back."""
+    lock = FileLock(folder / ".lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise HsisrError(
+            f"Cannot write to the cache folder {folder}: {error.strerror or error}. "
+            "Set the environment variable HSISR_CACHE to another folder."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

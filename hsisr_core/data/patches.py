@@ -1,0 +1,147 @@
+"""Training patches, drawn while training: nothing is cut to disk.
+
+Every batch is a function of the seed and the step alone, so a resumed training sees the batches it
+would have seen, and no random state has to be stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hsisr_core.degrade import imresize, make_pair, resize_matrix
+from hsisr_core.errors import HsisrError
+
+__all__ = ["PatchSampler"]
+
+# (quarter turns, left-right flip): the paper's five, and all eight symmetries of the square
+AUGMENTATIONS = {
+    "none": ((0, False),),
+    "paper": ((0, False), (1, False), (2, False), (3, False), (0, True)),
+    "dihedral": tuple((turns, flip) for flip in (False, True) for turns in range(4)),
+}
+
+
+class PatchSampler:
+    """Draw batches of LR and HR patches from training scenes.
+
+    Parameters
+    ----------
+    scenes : sequence of ndarray
+        HR cubes (bands, height, width), float32 in [0, 1].
+    scale : int
+        Factor r.
+    patch : int
+        LR pixels a side; the HR patch has ``scale * patch``.
+    batch : int
+        Patches in a batch.
+    seed : int
+    lr_side : {"patch", "scene"}
+        "patch": cut HR, augment, then reduce the patch itself, so its border is seen by the bicubic
+        filter (the group's scripts). "scene": reduce the whole scene once and cut both sides from it.
+    patches_per_image : int or None
+        Places per image and size, drawn once; an epoch is every place in every augmentation (paper,
+        Sec. IV-B: 24). None draws new places for ever, more often from larger images; there are no epochs.
+    image_sizes : sequence of float
+        The images are also used reduced by these factors (paper: 1, 0.75, 0.5).
+    augment : {"none", "paper", "dihedral"}
+        "paper": as it is, turned by 90, 180 and 270 degrees, flipped once. "dihedral": all eight.
+
+    Raises
+    ------
+    HsisrError
+        A scene, at its smallest size, is smaller than one HR patch.
+    """
+
+    def __init__(
+        self,
+        scenes: Sequence[np.ndarray],
+        scale: int,
+        patch: int,
+        batch: int,
+        seed: int,
+        lr_side: str = "patch",
+        patches_per_image: int | None = 24,
+        image_sizes: Sequence[float] = (1.0, 0.75, 0.5),
+        augment: str = "paper",
+    ) -> None:
+        self.scale, self.patch, self.batch_size, self.seed = scale, patch, batch, seed
+        self.lr_side = lr_side
+        self.variants = AUGMENTATIONS[augment]
+        resized = [scene if size == 1 else imresize(scene, size) for scene in scenes for size in image_sizes]
+        pairs = [make_pair(image, scale) for image in resized]
+        self.hr = [hr for _, hr in pairs]
+        self.lr = [lr for lr, _ in pairs] if lr_side == "scene" else []
+        # places where a patch can start; on the LR grid, or any HR pixel when the patch itself is reduced
+        step = scale if lr_side == "scene" else 1
+        self.places = [tuple((side - scale * patch) // step + 1 for side in hr.shape[1:]) for hr in self.hr]
+        if min(min(place) for place in self.places) < 1:
+            index = min(range(len(self.places)), key=lambda i: min(self.places[i]))
+            height, width = resized[index].shape[1:]
+            raise HsisrError(
+                f"A training image of {height}x{width} pixels (size factor {image_sizes[index % len(image_sizes)]:g}) "
+                f"is smaller than an HR patch of {scale * patch}x{scale * patch} pixels: "
+                f"use a smaller `patch` than {patch}, or leave small values out of `image_sizes`."
+            )
+        self.pool: np.ndarray | None = None
+        if patches_per_image is not None:
+            self.pool = self._draw_pool(patches_per_image)
+            if len(self.pool) < batch:
+                raise HsisrError(
+                    f"batch={batch} is larger than an epoch of {len(self.pool)} patches: use a smaller batch."
+                )
+
+    def _draw_pool(self, count: int) -> np.ndarray:
+        """All patches of an epoch as rows (image, place y, place x, variant)."""
+        rng = np.random.default_rng([self.seed, 0])
+        rows = []
+        for image, (height, width) in enumerate(self.places):
+            for y, x in zip(rng.integers(height, size=count), rng.integers(width, size=count), strict=True):
+                rows += [(image, y, x, variant) for variant in range(len(self.variants))]
+        return np.array(rows)
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Whole batches in an epoch; None where places are drawn for ever."""
+        return None if self.pool is None else len(self.pool) // self.batch_size
+
+    def choices(self, step: int) -> np.ndarray:
+        """Rows (image, place y, place x, variant) of the batch of `step`, counted from 0."""
+        if self.pool is not None:
+            per_epoch = len(self.pool) // self.batch_size
+            epoch, index = divmod(step, per_epoch)
+            order = np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.pool))
+            return self.pool[order[index * self.batch_size : (index + 1) * self.batch_size]]
+        rng = np.random.default_rng([self.seed, 2, step])
+        areas = np.array([height * width for height, width in self.places], dtype=float)
+        images = rng.choice(len(areas), size=self.batch_size, p=areas / areas.sum())
+        variants = rng.integers(len(self.variants), size=self.batch_size)
+        places = [
+            (rng.integers(self.places[image][0]), rng.integers(self.places[image][1])) for image in images
+        ]
+        return np.column_stack([images, np.array(places), variants])
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """LR (batch, bands, p, p) and HR (batch, bands, r*p, r*p) of `step`, float32."""
+        side = self.scale * self.patch
+        low, high = [], []
+        for image, y, x, variant in self.choices(step):
+            if self.lr_side == "scene":
+                low.append(self._turned(self.lr[image][:, y : y + self.patch, x : x + self.patch], variant))
+                y, x = y * self.scale, x * self.scale
+            high.append(self._turned(self.hr[image][:, y : y + side, x : x + side], variant))
+        hr = np.stack(high)
+        if self.lr_side == "scene":
+            lr = np.stack(low)
+        else:
+            reduce = resize_matrix(side, self.patch, 1 / self.scale)
+            lr = (reduce.T @ hr.astype(np.float64) @ reduce).astype(np.float32)
+        return torch.from_numpy(lr), torch.from_numpy(hr)
+
+    def _turned(self, cube: np.ndarray, variant: int) -> np.ndarray:
+        turns, flip = self.variants[variant]
+        turned = np.rot90(cube, turns, axes=(1, 2))
+        return turned[:, :, ::-1] if flip else turned

@@ -1,0 +1,274 @@
+"""Prepared scenes in one HDF5 file, lossless, written once, read in parts.
+
+Layout: one dataset `/scenes/<name>` (bands, height, width) per scene with the attributes `divisor`,
+`wavelengths` (nm) and `source`. It holds uint16, to be divided by `divisor`, where that gives back the
+float32 cube to the last bit, else float32. The file has the attributes `hsisr_format`, `dataset` and
+`fingerprint`; `/sources` is JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from hsisr_core.data.scene import Bounds, Scene, span
+from hsisr_core.errors import HsisrError
+from hsisr_core.files import atomic_path
+
+__all__ = ["STORE_FORMAT", "Source", "Store", "write_store"]
+
+# Raised by one when the layout, or what a reader makes of a file, changes: older stores are made anew.
+STORE_FORMAT = 1
+
+Source = tuple[str, int, str]  # name, bytes, sha256
+
+_CHUNK = 64  # pixels a side; all bands of a place are in one chunk, because patches need them all
+
+
+def write_store(
+    path: str | os.PathLike[str], scenes: Iterable[Scene], *, sources: Sequence[Source], dataset: str
+) -> None:
+    """Write `scenes` to the store `path`, whole or not at all, with one scene in memory at a time.
+
+    Parameters
+    ----------
+    path
+        File to write. An older one is replaced.
+    scenes
+        Scenes of different names; may be a generator that reads them.
+    sources
+        (name, bytes, sha256) of each file that the scenes were read from.
+    dataset
+        Name of the dataset.
+
+    Raises
+    ------
+    HsisrError
+        There is no scene, or two have one name; the disk is full or cannot be written.
+    """
+    digests: dict[str, str] = {}
+    with atomic_path(path) as temporary, open(temporary, "wb+", buffering=0) as raw:
+        guard = _Guard(raw)
+        try:
+            with h5py.File(guard, "w") as file:
+                group = file.create_group("scenes")
+                for scene in scenes:
+                    if scene.name in digests:
+                        raise HsisrError(f"Two scenes of {dataset} are named {scene.name}. Rename one.")
+                    _write_scene(group, scene)
+                    guard.check()
+                    digests[scene.name] = _digest(scene)
+                    del scene  # before the next one is made
+                if not digests:
+                    raise HsisrError(f"Dataset {dataset} has no scene to write to {path}. Give at least one.")
+                joined = "\n".join(digests[name] for name in sorted(digests))
+                file.attrs["hsisr_format"] = STORE_FORMAT
+                file.attrs["dataset"] = dataset
+                file.attrs["fingerprint"] = hashlib.sha256(joined.encode()).hexdigest()
+                # not an attribute: HDF5 limits these to 64 KiB, and CAVE has a thousand files
+                file["sources"] = json.dumps(sources)
+        except HsisrError:
+            raise
+        except Exception:
+            guard.check()  # a failed write is the cause of whatever HDF5 then stumbled over
+            raise
+        guard.check()
+
+
+class Store:
+    """A store of prepared scenes, open for reading.
+
+    The file is opened for each read and closed again, so a Store can be handed to other processes.
+
+    Parameters
+    ----------
+    path
+        A file that `write_store` made.
+
+    Attributes
+    ----------
+    path : Path
+    dataset : str
+        Name of the dataset.
+    names : list of str
+        Names of the scenes, sorted.
+    fingerprint : str
+        SHA-256 over the sorted (name, shape, values, wavelengths): what the scenes hold, however stored.
+    sources : list of (name, bytes, sha256)
+        Files that the scenes were read from.
+
+    Raises
+    ------
+    HsisrError
+        The file is missing, damaged, or no store of this version.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        with self._open() as file:
+            version = int(file.attrs["hsisr_format"])
+            if version != STORE_FORMAT:
+                raise HsisrError(
+                    f"{self.path} is a store of version {version}; expected version {STORE_FORMAT}. "
+                    "Delete it and prepare the data again."
+                )
+            self.dataset = str(file.attrs["dataset"])
+            self.fingerprint = str(file.attrs["fingerprint"])
+            self.sources: list[Source] = [
+                (str(name), int(size), str(digest)) for name, size, digest in json.loads(file["sources"][()])
+            ]
+            self._shapes: dict[str, tuple[int, int, int]] = {
+                name: tuple(item.shape) for name, item in sorted(file["scenes"].items())
+            }
+            self._wavelengths: dict[str, NDArray[np.float64]] = {
+                name: np.asarray(item.attrs["wavelengths"], np.float64)
+                for name, item in sorted(file["scenes"].items())
+            }
+        self.names = list(self._shapes)
+
+    def shape(self, name: str) -> tuple[int, int, int]:
+        """Return (bands, height, width) of scene `name`."""
+        return self._shapes[self._known(name)]
+
+    def wavelengths(self, name: str) -> NDArray[np.float64]:
+        """Return the band centres of scene `name` in nm, (bands,); NaN if unknown."""
+        return self._wavelengths[self._known(name)]
+
+    def read(self, name: str, rows: Bounds = None, cols: Bounds = None) -> Scene:
+        """Read scene `name`, or the part `rows` x `cols` of it, each (start, stop) in pixels.
+
+        Raises
+        ------
+        HsisrError
+            There is no such scene, the bounds leave it, or the file is damaged.
+        """
+        _, height, width = self.shape(name)
+        top, bottom = span(rows, height, f"rows of scene {name}")
+        left, right = span(cols, width, f"columns of scene {name}")
+        with self._open() as file:
+            item = file["scenes"][name]
+            stored = item[:, top:bottom, left:right]
+            divisor, source = float(item.attrs["divisor"]), str(item.attrs["source"])
+        cube = _decode(stored, divisor) if stored.dtype == np.uint16 else stored
+        return Scene(name, cube, self._wavelengths[name], divisor, source)
+
+    def _known(self, name: str) -> str:
+        if name not in self._shapes:
+            raise HsisrError(f"{self.path} has no scene {name!r}. It holds: {', '.join(self.names)}.")
+        return name
+
+    @contextmanager
+    def _open(self) -> Iterator[h5py.File]:
+        if not self.path.is_file():
+            raise HsisrError(f"{self.path} does not exist. Prepare the data again.")
+        try:
+            # No locks: a store is replaced as a whole and never changed, and some network disks have none.
+            with h5py.File(self.path, "r", locking=False) as file:
+                yield file
+        except HsisrError:
+            raise
+        except Exception as error:  # h5py raises OSError, KeyError, RuntimeError and others
+            reason = " ".join(str(error).split())
+            raise HsisrError(
+                f"{self.path} is damaged or no store of prepared scenes ({reason}). "
+                "Delete it and prepare the data again."
+            ) from error
+
+
+def _write_scene(group: h5py.Group, scene: Scene) -> None:
+    encoded = _encode(scene.cube, scene.divisor)
+    item = group.create_dataset(
+        scene.name,
+        data=scene.cube if encoded is None else encoded,
+        chunks=(scene.bands, min(_CHUNK, scene.height), min(_CHUNK, scene.width)),
+        compression="gzip",  # its own checksum tells a damaged chunk when it is read
+        compression_opts=1,
+        shuffle=True,
+    )
+    item.attrs["divisor"] = scene.divisor
+    item.attrs["wavelengths"] = scene.wavelengths
+    item.attrs["source"] = scene.source
+
+
+def _encode(cube: NDArray[np.float32], divisor: float) -> NDArray[np.uint16] | None:
+    """Return the integers that `_decode` turns into `cube` to the last bit, or None if there are none."""
+    encoded = np.empty(cube.shape, np.uint16)
+    for index, band in enumerate(cube):
+        counts = np.rint(np.multiply(band, divisor, dtype=np.float64))
+        if not (counts.min() >= 0 and counts.max() <= np.iinfo(np.uint16).max):
+            return None
+        encoded[index] = counts
+        # as integers: a negative zero is not zero
+        if not np.array_equal(_decode(encoded[index], divisor).view(np.uint32), band.view(np.uint32)):
+            return None
+    return encoded
+
+
+def _decode(counts: NDArray[np.uint16], divisor: float) -> NDArray[np.float32]:
+    # Divided in double precision, as the readers do, and in one step: no second copy in double
+    cube = np.empty(counts.shape, np.float32)
+    return np.divide(counts, divisor, out=cube, dtype=np.float64, casting="same_kind")
+
+
+def _digest(scene: Scene) -> str:
+    """SHA-256 of what a scene holds, as hexadecimal digits; the same on any machine."""
+    digest = hashlib.sha256(json.dumps([scene.name, scene.cube.shape]).encode())
+    digest.update(np.ascontiguousarray(scene.cube, "<f4").data)
+    digest.update(np.ascontiguousarray(scene.wavelengths, "<f8").data)
+    return digest.hexdigest()
+
+
+class _Guard(io.RawIOBase):
+    """A file for HDF5 to write to, which remembers a failed write instead of reporting it.
+
+    The HDF5 library ends the whole process with a segmentation fault when a write fails on a full
+    disk. So it is told that all went well, and `check` raises the error afterwards.
+    """
+
+    def __init__(self, raw: io.RawIOBase | io.FileIO) -> None:
+        self._raw = raw
+        self._error: BaseException | None = None
+
+    def check(self) -> None:
+        """Raise what the first failed write raised, if one did."""
+        if self._error is not None:
+            raise self._error
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        done = 0
+        try:
+            while done < len(view) and self._error is None:
+                done += self._raw.write(view[done:]) or 0
+        except BaseException as error:  # Ctrl-C too: HDF5 would crash on it all the same
+            self._error = error
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return self._raw.truncate(size)
+        except OSError as error:
+            self._error = self._error or error
+            return size or 0
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        done = self._raw.readinto(view) or 0
+        view[done:] = bytes(len(view) - done)  # what a failed write left out
+        return len(view)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._raw.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._raw.tell()

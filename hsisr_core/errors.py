@@ -1,0 +1,17 @@
+"""The one exception a user is meant to see: it says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+__all__ = ["HsisrError"]
+
+
+class HsisrError(ValueError):
+    """A mistake in the input that the user can mend.
+
+    The message names the file or value, what was expected, and the remedy. The command line
+    prints it as one line and exits with code 2; in a notebook it is shown without a traceback.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        """Lines that IPython prints instead of a traceback."""
+        return [f"{type(self).__name__}: {self}"]

@@ -1,0 +1,257 @@
+"""Run chapters with papermill, several at once, and swap the result in when all have run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from hsisr_core.chapter import assign_parameters
+from hsisr_core.errors import HsisrError
+from hsisr_core.paths import book_folder, project_root
+
+__all__ = [
+    "BookError",
+    "child_environment",
+    "execute_chapters",
+    "replace_folder",
+    "without_colours",
+    "work_folder",
+]
+
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class BookError(HsisrError):
+    """The book could not be built: a chapter's cell failed, or Sphinx did."""
+
+    exit_code = 1
+
+
+@dataclass
+class Execution:
+    """One papermill at work on one chapter."""
+
+    chapter: Path
+    output: Path
+    log: Path  # what papermill and the kernel print
+    process: subprocess.Popen[bytes]
+    started: float
+
+    @property
+    def name(self) -> str:
+        return self.chapter.stem
+
+    def failure(self) -> str:
+        """Which cell failed, and how."""
+        log = without_colours(self.log.read_text(errors="replace")).split("\n")
+        said = next((line for line in reversed(log) if line.strip()), "papermill said nothing")
+        cells = json.loads(self.output.read_text(encoding="utf-8"))["cells"] if self.output.is_file() else []
+        for cell in cells:
+            for output in cell.get("outputs", []):
+                if output["output_type"] == "error":
+                    first = next((line for line in "".join(cell["source"]).splitlines() if line.strip()), "")
+                    error = " ".join(f"{output['ename']}: {output['evalue']}".split())
+                    return f"{self.name} stopped at the cell that begins with `{first}`: {error[:1000]}"
+        return f"{self.name} stopped outside its cells: {said}"
+
+
+def execute_chapters(
+    chapters: Sequence[Path],
+    parameters: Mapping[str, Any],
+    out: str | os.PathLike[str] | None = None,
+    jobs: int = 2,
+    progress: bool | None = None,
+) -> Path:
+    """Run chapters with papermill, several at once, each in its own kernel of this Python.
+
+    Parameters
+    ----------
+    chapters : sequence of Path
+        Notebooks in ``book/``; their working folder is the project's.
+    parameters : mapping
+        See `assign_parameters`.
+    out, jobs
+        See `build_book`.
+    progress : bool, optional
+        A progress bar, or (False) one line a chapter. Default: a bar when stderr is a terminal.
+
+    Returns
+    -------
+    Path
+        ``out/executed``: the executed notebooks and everything else that the pages are made from.
+
+    Raises
+    ------
+    HsisrError
+        See `assign_parameters`; or `jobs` is below 1, or another build works in `out`.
+    BookError
+        A cell failed; its notebook is kept in ``out/failed``.
+    """
+    if jobs < 1:
+        raise HsisrError(f"jobs={jobs}: expected at least 1.")
+    assigned = assign_parameters(chapters, parameters)
+    book = book_folder()
+    with work_folder(out, "execute") as (folder, work):
+        pages = work / "pages"
+        pages.mkdir()
+        copy_sources(book, pages)
+        waiting, running = list(chapters), list[Execution]()
+        bar = tqdm(total=len(chapters), desc="chapters", unit="chapter", disable=not _wants_bar(progress))
+        shown = time.monotonic()
+        try:
+            while waiting or running:
+                while waiting and len(running) < jobs:
+                    chapter = waiting.pop(0)
+                    running.append(start(chapter, pages / chapter.relative_to(book), assigned[chapter], work))
+                    bar.set_postfix_str(", ".join(item.name for item in running))
+                for item in [item for item in running if item.process.poll() is not None]:
+                    running.remove(item)
+                    finish(item, folder / "failed")
+                    bar.update()
+                    if bar.disable:
+                        count = f"{len(chapters) - len(waiting) - len(running)}/{len(chapters)}"
+                        line = f"chapter {count}: {item.name}, {time.monotonic() - item.started:.0f} s"
+                        print(line, file=sys.stderr, flush=True)
+                if time.monotonic() - shown > 1:  # so that the clock of a long chapter moves
+                    bar.refresh()
+                    shown = time.monotonic()
+                time.sleep(0.05)
+        finally:
+            bar.close()
+            for item in running:
+                stop(item.process)
+        return replace_folder(pages, folder / "executed")
+
+
+def start(chapter: Path, output: Path, values: Mapping[str, Any], work: Path) -> Execution:
+    """Start papermill on one chapter."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    own = work / chapter.stem
+    own.mkdir()
+    given, log = own / "parameters.yaml", own / "log"
+    given.write_text(yaml.safe_dump(dict(values)), encoding="utf-8")
+    command = [sys.executable, "-m", "papermill", str(chapter), str(output), "--kernel", "python3"]
+    options = ["--cwd", str(project_root()), "--no-progress-bar", "--no-log-output", "--log-level", "ERROR"]
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [*command, *options, *(["-f", str(given)] if values else [])],
+            env=child_environment(own),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+        )
+    return Execution(chapter, output, log, process, time.monotonic())
+
+
+def child_environment(work: Path) -> dict[str, str]:
+    """Environment of a chapter and of Jupyter Book: this package, and none of the user's Jupyter set-up."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("MPLBACKEND", "JUPYTER_PATH")}
+    package = str(Path(__file__).resolve().parent.parent)
+    return kept | {
+        "PYTHONPATH": os.pathsep.join(filter(None, [package, kept.get("PYTHONPATH", "")])),
+        "JUPYTER_PREFER_ENV_PATH": "1",  # else a user's own kernel named python3 comes first
+        "IPYTHONDIR": str(work / "ipython"),  # no start-up files, and no history database to wait for
+    }
+
+
+def without_colours(text: str) -> str:
+    """`text` without the terminal's colour codes."""
+    return ANSI.sub("", text)
+
+
+def finish(item: Execution, failed: Path) -> None:
+    """Check a chapter that has ended; papermill's notes in it go, because they hold this machine's paths."""
+    kept = failed / item.chapter.name
+    if item.process.returncode:
+        message = item.failure()
+        if item.output.is_file():
+            failed.mkdir(parents=True, exist_ok=True)
+            shutil.move(item.output, kept)
+            message += f"\nThe notebook as far as it ran: {kept}"
+        raise BookError(message)
+    kept.unlink(missing_ok=True)
+    notebook = json.loads(item.output.read_text(encoding="utf-8"))
+    for part in (notebook, *notebook["cells"]):
+        part["metadata"].pop("papermill", None)
+    item.output.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a papermill and wait for it; its kernel ends with it."""
+    process.terminate()
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def copy_sources(book: Path, pages: Path) -> None:
+    """Copy what pages are made from besides notebooks: the table of contents, prose, pictures and styles."""
+    for pattern in ("_toc.yml", "*.md", "*.bib"):
+        for file in book.glob(pattern):
+            shutil.copy2(file, pages / file.name)
+    if (book / "_assets").is_dir():
+        shutil.copytree(book / "_assets", pages / "_assets")
+
+
+@contextmanager
+def work_folder(out: str | os.PathLike[str] | None, name: str) -> Iterator[tuple[Path, Path]]:
+    """Yield `out` (default: ``_build`` of the project) and an empty folder in it, removed afterwards.
+
+    Raises
+    ------
+    HsisrError
+        Another build is at work on `name` there, or `out` cannot be written.
+    """
+    folder = (Path(out) if out is not None else project_root() / "_build").absolute()
+    lock = FileLock(folder / f".{name}.lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise HsisrError(
+            f"Another build is at work in {folder}: wait for it, or choose another --out."
+        ) from error
+    except OSError as error:
+        raise HsisrError(f"Cannot write to {folder}: {error.strerror}. Choose another --out.") from error
+    try:
+        for left in folder.glob(f".{name}-*"):  # of a build that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder))
+        try:
+            yield folder, work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    finally:
+        lock.release()
+
+
+def replace_folder(new: Path, old: Path) -> Path:
+    """Put the folder `new` in the place of `old`; nothing of `old` is left. Returns `old`."""
+    aside = new.with_name(f"{new.name}.old")
+    if old.exists():
+        old.rename(aside)
+    new.rename(old)
+    shutil.rmtree(aside, ignore_errors=True)
+    return old
+
+
+def _wants_bar(progress: bool | None) -> bool:
+    return sys.stderr.isatty() if progress is None else progress

@@ -1,0 +1,154 @@
+"""The numbers printed in the paper, and the rule that decides whether ours agree with them."""
+
+from __future__ import annotations
+
+import json
+import math
+from decimal import Decimal, InvalidOperation
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import pandas as pd
+
+from hsisr_core.errors import HsisrError
+
+__all__ = ["TABLES", "agrees", "paper_table", "paper_value"]
+
+TABLES = {
+    "loss": ("Table I", "table_1_loss_cave_x2"),
+    "ablation": ("Table II", "table_2_ablation_cave_x2"),
+    "block": ("Table III", "table_3_block_cave_x2"),
+    "modules": ("Table IV", "table_4_modules_cave_x2"),
+    "comparison": ("Table V", "table_5_comparison"),
+}
+"""Name of each table here: (its number in the paper, its key in paper_tables.json)."""
+
+
+@cache
+def _printed() -> dict[str, Any]:
+    text = (resources.files("hsisr_core") / "paper_tables.json").read_text(encoding="utf-8")
+    tables: dict[str, Any] = json.loads(text)
+    return tables
+
+
+def _settings(name: str, key: str) -> dict[str, Any]:
+    """The columns that one row label of Tables I to IV stands for."""
+    if name == "ablation":  # such as LFF1GRL0
+        return {"local_fusion": key[3] == "1", "global_residual": key[7] == "1"}
+    if name == "modules":
+        return {"modules": int(key)}
+    return {name: key}
+
+
+def paper_table(name: str) -> pd.DataFrame:
+    """A table of the paper, one row per setting.
+
+    Parameters
+    ----------
+    name : {"loss", "ablation", "block", "modules", "comparison"}
+        Tables I to V in this order.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``psnr`` (dB), ``ssim`` and ``sam`` (degrees) of CAVE x2, after:
+
+        - loss: ``loss`` ("mse", "l1", "0.5*mse+0.5*sam")
+        - ablation: ``local_fusion``, ``global_residual`` (bool; the paper's LFF and GRL)
+        - block: ``block`` ("standard", "separable"), ``parameters_k`` (int, thousands, truncated)
+        - modules: ``modules`` (int; the paper's D)
+        - comparison, all datasets and scales: ``dataset`` ("CAVE", "Harvard", "Foster"),
+          ``scale`` (int), ``method`` ("bicubic", "gdrrn", "3d-fcnn", "edsr", "ssrnet")
+
+        ``attrs["table"]`` is the table's number in the paper, such as "Table V".
+
+    Raises
+    ------
+    HsisrError
+        The paper has no such table.
+    """
+    if name not in TABLES:
+        raise HsisrError(f"The paper has no table {name!r}; choose one of {', '.join(TABLES)}.")
+    number, key = TABLES[name]
+    printed = _printed()[key]
+    if name == "comparison":
+        rows = [
+            {"dataset": dataset, "scale": int(scale.removeprefix("x")), "method": method, **values}
+            for dataset, scales in printed.items()
+            for scale, methods in scales.items()
+            for method, values in methods.items()
+        ]
+    else:
+        rows = [{**_settings(name, label), **values} for label, values in printed.items()]
+    table = pd.DataFrame(rows)
+    if "params" in table:
+        thousands = table["params"].str.removesuffix("K").astype(int)
+        table = table.assign(params=thousands).rename(columns={"params": "parameters_k"})
+    table.attrs["table"] = number
+    return table
+
+
+def paper_value(dataset: str, scale: int, method: str) -> dict[str, float]:
+    """The paper's result in Table V: ``psnr`` (dB), ``ssim`` and ``sam`` (degrees).
+
+    Parameters
+    ----------
+    dataset : {"CAVE", "Harvard", "Foster"}
+    scale : {2, 3, 4}
+    method : {"bicubic", "gdrrn", "3d-fcnn", "edsr", "ssrnet"}
+
+    Raises
+    ------
+    HsisrError
+        Table V has no such row; the message lists what it has.
+    """
+    table = paper_table("comparison")
+    for column, value in (("dataset", dataset), ("scale", scale), ("method", method)):
+        known = table[column].unique()
+        if value not in known:
+            choices = ", ".join(str(item) for item in known)
+            raise HsisrError(f"Table V of the paper has no {column} {value!r}; choose one of {choices}.")
+        table = table[table[column] == value]
+    row = table.iloc[0]
+    return {metric: float(row[metric]) for metric in ("psnr", "ssim", "sam")}
+
+
+def agrees(printed: float | str, ours: float, decimals: int) -> bool:
+    """Whether `ours`, cut off after `decimals` digits, is the number printed in the paper.
+
+    The authors truncate and do not round: printed <= ours < printed + one unit of the last digit.
+    The comparison is decimal, on the shortest digits that stand for each float, so that 0.974
+    agrees with 0.974 although both are slightly less in binary.
+
+    Parameters
+    ----------
+    printed : float or str
+        As in `paper_table`, for example 44.99; at most `decimals` digits after the point.
+    ours : float
+        Our value. nan and inf agree with nothing.
+    decimals : int
+        Digits after the point in the paper: 2 for PSNR and SAM, 3 for SSIM.
+
+    Raises
+    ------
+    HsisrError
+        `printed` is no number or has more digits than `decimals`; `decimals` is no whole number
+        from 0.
+
+    Examples
+    --------
+    >>> agrees(44.99, 44.9987, 2), agrees(44.99, 45.0, 2)
+    (True, False)
+    """
+    if isinstance(decimals, bool) or not isinstance(decimals, int) or decimals < 0:
+        raise HsisrError(f"decimals is {decimals!r}; expected a whole number from 0.")
+    unit = Decimal(1).scaleb(-decimals)
+    try:
+        low = Decimal(str(printed))
+        exact = low == low.quantize(unit)
+    except InvalidOperation:
+        exact = False
+    if not exact:
+        raise HsisrError(f"The printed value is {printed!r}; expected a number with {decimals} decimals.")
+    return math.isfinite(ours) and low <= Decimal(str(ours)) < low + unit

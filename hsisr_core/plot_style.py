@@ -1,0 +1,98 @@
+"""How the figures look: one style, colours for any eye, and the few ways panels are laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "COLOURS",
+    "DASHES",
+    "STYLE",
+    "WIDTH",
+    "panel_grid",
+    "show_image",
+    "spectral_axis",
+    "styled_figure",
+]
+
+WIDTH = 7.2  # inches, the text width of the book
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Okabe-Ito colours for methods, in order; black is kept for HR and yellow is too light for lines."""
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
+"""A line style for each of `COLOURS`, so that lines can be told apart in grey."""
+STYLE: dict[str, Any] = {
+    "figure.dpi": 150,
+    "figure.facecolor": "white",
+    "figure.constrained_layout.use": True,
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8.5,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.5,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3,
+    "image.cmap": "cividis",
+}
+"""The style of all figures, as matplotlib rcParams."""
+
+_P = ParamSpec("_P")
+
+
+def styled_figure(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
+    """Draw under `STYLE` and close the figure, which stays usable but is not shown a second time."""
+
+    @wraps(draw)
+    def styled(*args: _P.args, **kwargs: _P.kwargs) -> Figure:
+        with plt.rc_context(STYLE):
+            figure = draw(*args, **kwargs)
+            figure.draw_without_rendering()  # ticks are made when first drawn: make them in this style
+            plt.close(figure)
+        return figure
+
+    return styled
+
+
+def panel_grid(panels: int, columns: int, panel_height: float, **options: Any) -> tuple[Figure, list[Axes]]:
+    """A figure of book width with `panels` axes, at most `columns` a row; the rest are removed."""
+    columns = min(panels, columns)
+    rows = -(-panels // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(WIDTH, rows * panel_height), squeeze=False, **options)
+    axes = list(grid.flat)
+    for spare in axes[panels:]:
+        spare.remove()
+    return figure, axes[:panels]
+
+
+def show_image(axes: Axes, image: NDArray[Any], title: str, **options: Any) -> Any:
+    """Show an image without ticks: its pixels are no measure of length."""
+    axes.set(xticks=[], yticks=[])
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.set_title(title)
+    return axes.imshow(image, **options)
+
+
+def spectral_axis(wavelengths: ArrayLike) -> tuple[NDArray[np.float64], str]:
+    """Values and label of a spectrum's horizontal axis: nm, or band numbers if nm are unknown."""
+    values = np.asarray(wavelengths, dtype=np.float64)
+    if np.isfinite(values).all():
+        return values, "wavelength (nm)"
+    return np.arange(1.0, values.size + 1), "band"

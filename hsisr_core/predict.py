@@ -1,0 +1,90 @@
+"""Super-resolve whole scenes, in tiles where memory asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hsisr_core.errors import HsisrError
+from hsisr_core.models import SuperResolver
+
+__all__ = ["super_resolve"]
+
+
+@torch.inference_mode()
+def super_resolve(
+    model: SuperResolver, lr: np.ndarray, tile: int | None = None, self_ensemble: bool = False
+) -> np.ndarray:
+    """Enlarge one LR cube.
+
+    Parameters
+    ----------
+    model : SuperResolver
+        Stays on its device and in its mode.
+    lr : ndarray
+        (bands, height, width), values in [0, 1]; a slight overshoot is normal in a bicubic LR cube.
+    tile : int, optional
+        Work in tiles of ``tile`` x ``tile`` LR pixels, each with the model's `halo` around it. The result
+        equals the untiled one to rounding, since the halo covers the receptive field.
+    self_ensemble : bool
+        Average over the eight symmetries of the square (Lim et al. 2017, "EDSR+"): eight times the work.
+
+    Returns
+    -------
+    ndarray
+        SR cube (bands, r*height, r*width), float32, not clipped.
+
+    Raises
+    ------
+    HsisrError
+        `lr` has not three dimensions or holds NaN or infinity; `tile` is smaller than 1; the model was
+        trained on another number of bands.
+    """
+    if lr.ndim != 3:
+        raise HsisrError(f"An LR cube has the shape (bands, height, width); this one has {lr.shape}.")
+    if not np.isfinite(lr).all():
+        raise HsisrError("The LR cube holds NaN or infinity: replace or crop those pixels first.")
+    if tile is not None and (isinstance(tile, bool) or tile < 1):
+        raise HsisrError(f"tile={tile!r}: expected at least 1 LR pixel, or None for the whole cube at once.")
+    device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+    cube = torch.as_tensor(np.ascontiguousarray(lr, dtype=np.float32), device=device)
+    network = model.folded()
+    if not self_ensemble:
+        return enlarge(network, cube, tile).numpy()
+    total = torch.zeros(lr.shape[0], *(side * model.scale for side in lr.shape[1:]))
+    for flip in (False, True):
+        for turns in range(4):
+            turned = torch.rot90(cube.flip(-1) if flip else cube, turns, (-2, -1))
+            back = torch.rot90(enlarge(network, turned, tile), -turns, (-2, -1))
+            total += back.flip(-1) if flip else back
+    return (total / 8).numpy()
+
+
+def enlarge(network: SuperResolver, cube: Tensor, tile: int | None) -> Tensor:
+    """SR (bands, r*h, r*w) on the CPU of the LR `cube` (bands, h, w), tile by tile."""
+    bands, height, width = cube.shape
+    if tile is None or (tile >= height and tile >= width):
+        return network(cube[None])[0].float().cpu()
+    scale, halo = network.scale, network.halo
+    result = torch.empty(bands, height * scale, width * scale)
+    for top, bottom in spans(height, tile):
+        for left, right in spans(width, tile):
+            up, before = (
+                min(halo, top),
+                min(halo, left),
+            )  # no halo beyond the scene: its border is zero padding
+            patch = cube[:, top - up : bottom + halo, left - before : right + halo]
+            sr = network(patch[None])[0].float().cpu()
+            rows = slice(up * scale, (up + bottom - top) * scale)
+            columns = slice(before * scale, (before + right - left) * scale)
+            result[:, top * scale : bottom * scale, left * scale : right * scale] = sr[:, rows, columns]
+    return result
+
+
+def spans(length: int, tile: int) -> Iterator[tuple[int, int]]:
+    """Half-open intervals of at most `tile` that cover `length`."""
+    for start in range(0, length, tile):
+        yield start, min(start + tile, length)

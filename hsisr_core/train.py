@@ -1,0 +1,293 @@
+"""Train one network: loss, schedule, checkpoints, exact resume.
+
+Source: paper, Sec. III-D and IV-B. The loop holds no random state: the batch and the learning rate are
+functions of the step, so a training that was killed and resumed ends in the same weights, bit for bit,
+on the same machine with the same number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from filelock import FileLock
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from hsisr_core.checkpoint import load_latest, save_checkpoint, save_weights
+from hsisr_core.config import RunConfig
+from hsisr_core.data import Dataset, load_dataset
+from hsisr_core.data.patches import PatchSampler
+from hsisr_core.errors import HsisrError
+from hsisr_core.evaluate import PROTOCOL, evaluate, mean_scores, reduced_pairs
+from hsisr_core.files import write_json
+from hsisr_core.history import History
+from hsisr_core.models import SuperResolver, build_model, count_parameters
+from hsisr_core.runs import Run, open_run, peak_bytes
+
+__all__ = ["LOSSES", "build_sampler", "learning_rate", "total_steps", "train"]
+
+LOSSES = {"l1": nn.L1Loss()}  # Eq. 8, as the mean over voxels
+LOG_EVERY = 10  # steps
+
+
+def train(
+    config: RunConfig,
+    runs: str | os.PathLike[str] | None = None,
+    dataset: Dataset | None = None,
+    progress: bool = True,
+) -> Run:
+    """Carry out one run, or return it when it is finished already; an unfinished one is resumed.
+
+    Parameters
+    ----------
+    config : RunConfig
+    runs : path, optional
+        The folder of run folders (default: ``runs/`` of the project).
+    dataset : Dataset, optional
+        The data of `config`, when the caller has it open already.
+    progress : bool
+        Show a progress bar in a terminal or notebook, a few plain lines elsewhere.
+
+    Returns
+    -------
+    Run
+        Finished: with weights, history and metrics.
+
+    Raises
+    ------
+    HsisrError
+        Missing data, a scene smaller than a patch, a device that is not there, a full disk, a loss
+        that is no longer finite, or a run folder that holds other settings.
+    """
+    dataset = dataset or load_dataset(config.data, config.split)
+    run = open_run(config, runs, dataset)
+    with FileLock(run.folder / ".lock"):  # a second process waits, then finds the run finished
+        if not run.finished:
+            Training(run, dataset, progress).carry_out()
+    return run
+
+
+class Training:
+    """The state of one training: network, optimiser, batches, history."""
+
+    def __init__(self, run: Run, dataset: Dataset, progress: bool) -> None:
+        config = run.config
+        self.run, self.config, self.dataset, self.progress = run, config, dataset, progress
+        self.accelerator = make_accelerator(config)
+        self.sampler = build_sampler(config, dataset)
+        self.steps = total_steps(config, self.sampler)
+        self.pairs = reduced_pairs(dataset, config.scale)
+        with torch.random.fork_rng(devices=[]):  # leave the caller's random numbers alone
+            torch.manual_seed(config.seed)
+            model = build_model(config.method, config.scale, dataset.bands, **config.model_options())
+        model.set_mean(torch.from_numpy(dataset.train_mean()))
+        # eps and betas are the paper's and PyTorch's defaults
+        optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
+        self.model: SuperResolver
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.loss = LOSSES[config.loss]
+        self.state: dict[str, Any] = {"step": 0, "seconds": 0.0, "loss_sum": 0.0, "loss_count": 0}
+        stored = load_latest(self.checkpoints, self.plain_model, self.plain_optimizer)
+        self.state |= stored or {}
+        self.history = History(run.folder / "history.csv", self.state["step"])
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.run.folder / "checkpoint"
+
+    @property
+    def plain_model(self) -> SuperResolver:
+        """The network without the wrapper for several devices."""
+        return self.accelerator.unwrap_model(self.model)
+
+    @property
+    def plain_optimizer(self) -> torch.optim.Optimizer:
+        return self.optimizer.optimizer
+
+    def carry_out(self) -> None:
+        """Train from the current step to the last, then score and write the results."""
+        started = time.monotonic() - self.state["seconds"]
+        first = self.state["step"]
+        bar = tqdm(
+            total=self.steps,
+            initial=first,
+            desc=self.run.folder.name,
+            unit="step",
+            disable=not self.progress or not sys.stderr.isatty(),
+        )
+        lines = self.progress and not sys.stderr.isatty()
+        if first == 0:
+            self.log(0, started)
+        for step in range(first + 1, self.steps + 1):
+            self.take_step(step)
+            self.state |= {"step": step, "seconds": time.monotonic() - started}
+            if step % LOG_EVERY == 0 or step == self.steps or self.due(step):
+                self.log(step, started)
+            if step % self.config.checkpoint_every == 0 and step < self.steps:
+                save_checkpoint(self.checkpoints, self.plain_model, self.plain_optimizer, self.state)
+            bar.update()
+            if lines and step * 5 // self.steps != (step - 1) * 5 // self.steps:
+                seconds = self.state["seconds"]
+                print(
+                    f"{self.run.folder.name}: step {step} of {self.steps}, {seconds:.0f} s",
+                    file=sys.stderr,
+                    flush=True,
+                )
+        bar.close()
+        self.write_results()
+
+    def take_step(self, step: int) -> None:
+        """One update of the weights; `step` counts from 1."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, step - 1, self.steps, self.sampler.steps_per_epoch)
+        lr, hr = (side.to(self.accelerator.device) for side in self.sampler.batch(step - 1))
+        self.model.train()
+        with self.accelerator.autocast():
+            loss: Tensor = self.loss(self.model(lr).float(), hr)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise HsisrError(
+                f"{self.run.folder.name}: the loss is {value} at step {step}. Use a lower learning_rate, or set clip; "
+                f"the last checkpoint in {self.checkpoints} is kept."
+            )
+        self.accelerator.backward(loss)
+        if self.config.clip is not None:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.state["loss_sum"] += value
+        self.state["loss_count"] += 1
+
+    def due(self, step: int) -> bool:
+        """Is the network scored on the test images at `step`?"""
+        every = self.config.evaluate_every
+        return every is not None and step % every == 0
+
+    def log(self, step: int, started: float) -> None:
+        """Add a row to the history: the mean loss since the last row, and scores when they are due."""
+        count = self.state["loss_count"]
+        row: dict[str, float] = {
+            "step": step,
+            "loss": self.state["loss_sum"] / count if count else math.nan,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "seconds": time.monotonic() - started,
+        }
+        self.state |= {"loss_sum": 0.0, "loss_count": 0}
+        if self.due(step):
+            means = mean_scores(self.scores(bicubic=False), self.config.method)
+            row |= {metric: means[metric] for metric in ("psnr", "ssim", "sam")}
+        self.history.add(row)
+
+    def scores(self, bicubic: bool) -> list[dict[str, Any]]:
+        self.plain_model.eval()
+        return evaluate(self.plain_model, self.pairs, self.config.method, bicubic)
+
+    def write_results(self) -> None:
+        """Write the weights, then metrics.json, which marks the run as finished."""
+        rows = self.scores(bicubic=True)
+        model = self.plain_model
+        save_weights(self.run.folder / "weights.safetensors", model, {"hash": self.run.folder.name})
+        write_json(
+            self.run.folder / "metrics.json",
+            {
+                "config": self.config.to_dict(),
+                "dataset": self.dataset.name,
+                "fingerprint": self.dataset.fingerprint,
+                "split": {
+                    "name": self.dataset.split.name,
+                    "train": self.dataset.train,
+                    "test": self.dataset.test,
+                },
+                "protocol": PROTOCOL,
+                "images": rows,
+                "mean": {name: mean_scores(rows, name) for name in ("bicubic", self.config.method)},
+                "steps": self.steps,
+                "seconds": round(self.state["seconds"], 3),
+                "parameters": count_parameters(model),
+                "peak_bytes": peak_bytes(),
+                "device": str(self.accelerator.device),
+                "threads": torch.get_num_threads(),
+                "versions": versions(),
+                "git_commit": git_commit(),
+            },
+        )
+        for path in self.checkpoints.glob("*.safetensors"):
+            path.unlink(missing_ok=True)  # the weights replace them
+
+
+def build_sampler(config: RunConfig, dataset: Dataset) -> PatchSampler:
+    """The batches of `config` on the training images of `dataset`."""
+    return PatchSampler(
+        [dataset.scene(name).cube for name in dataset.train],
+        config.scale,
+        config.patch,
+        config.batch,
+        config.seed,
+        config.lr_side,
+        config.patches_per_image,
+        config.image_sizes,
+        config.augment,
+    )
+
+
+def total_steps(config: RunConfig, sampler: PatchSampler) -> int:
+    """Steps of the whole training: given, or epochs times the batches in one."""
+    if config.steps is not None:
+        return config.steps
+    assert config.epochs is not None  # RunConfig checks both
+    assert sampler.steps_per_epoch is not None
+    return config.epochs * sampler.steps_per_epoch
+
+
+def learning_rate(config: RunConfig, step: int, steps: int, steps_per_epoch: int | None) -> float:
+    """Learning rate of `step`, counted from 0.
+
+    "halve": halved every `halve_every` epochs (paper, Sec. IV-B). "cosine": from the full rate to zero.
+    """
+    if config.schedule == "halve":
+        assert steps_per_epoch is not None  # RunConfig checks it
+        return config.learning_rate * 0.5 ** (step // steps_per_epoch // config.halve_every)
+    if config.schedule == "cosine":
+        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
+    return config.learning_rate
+
+
+def make_accelerator(config: RunConfig) -> Accelerator:
+    """Device and precision of a run. "auto" is CUDA where there is a GPU for it, else the CPU."""
+    cuda = torch.cuda.is_available()
+    if config.device == "cuda" and not cuda:
+        raise HsisrError("device='cuda', but PyTorch finds no CUDA GPU here: use device='auto' or 'cpu'.")
+    if config.precision == "fp16" and (config.device == "cpu" or not cuda):
+        raise HsisrError("precision='fp16' needs a CUDA GPU: use 'bf16' or 'no' on a CPU.")
+    AcceleratorState._reset_state(True)  # accelerate keeps the precision of the process's first run
+    return Accelerator(cpu=config.device == "cpu" or not cuda, mixed_precision=config.precision)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    packages = ("hsisr", "torch", "numpy", "scipy", "h5py", "accelerate")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def git_commit() -> str | None:
+    """Commit of the source tree this module runs from, with "+" when it has local changes; None outside git."""
+    folder = Path(__file__).parent
+    try:
+        commit = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--match="],
+            cwd=folder, capture_output=True, text=True, check=True, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit.stdout.strip()

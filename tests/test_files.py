@@ -1,0 +1,63 @@
+"""Files are written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from hsisr_core.errors import HsisrError
+from hsisr_core.files import atomic_path, atomic_text, sha256_file, write_json
+
+
+def test_the_old_file_stays_when_writing_fails(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    atomic_text(path, "old")
+
+    def fail_halfway() -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_no_space_is_one_clear_error(tmp_path: Path, number: int) -> None:
+    with pytest.raises(HsisrError, match=r"No space left .*b\.txt"), atomic_path(tmp_path / "b.txt"):
+        raise OSError(number, "full")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_way_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(HsisrError, match="Cannot write"):
+        atomic_text(tmp_path / "file" / "inside.txt", "y")
+
+
+def test_other_errors_are_not_hidden(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="odd"), atomic_path(tmp_path / "c.txt"):
+        raise OSError(errno.EIO, "odd")
+
+
+def test_json_refuses_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "a.json", {"psnr": float("nan")})
+    write_json(tmp_path / "a.json", {"psnr": 3.5})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"psnr": 3.5}
+
+
+def test_files_are_readable_by_others_as_the_umask_says(tmp_path: Path) -> None:
+    atomic_text(tmp_path / "a", "x")
+    (tmp_path / "b").write_text("x")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_sha256_of_known_bytes(tmp_path: Path) -> None:
+    atomic_text(tmp_path / "a", "abc")
+    assert sha256_file(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

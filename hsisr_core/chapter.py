@@ -194,9 +194,7 @@ def _cells(path: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise HsisrError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise HsisrError(
-            f"{path} is no Jupyter notebook (format 4): {type(error).__name__} {error}."
-        ) from error
+        raise HsisrError(f"{path} is no notebook of format 4 ({type(error).__name__}: {error}).") from error
     return list(cells)
 
 

@@ -12,7 +12,16 @@ from hsisr_core.metrics import score
 from hsisr_core.models import Bicubic, SuperResolver
 from hsisr_core.predict import super_resolve
 
-__all__ = ["METRICS", "PROTOCOL", "TEST_SIDE", "evaluate", "mean_scores", "reduced_pairs", "restore", "tile_for"]
+__all__ = [
+    "METRICS",
+    "PROTOCOL",
+    "TEST_SIDE",
+    "evaluate",
+    "mean_scores",
+    "reduced_pairs",
+    "restore",
+    "tile_for",
+]
 
 TEST_SIDE = 512  # pixels: the paper tests on the top left 512 x 512 (Sec. IV-B)
 PROTOCOL = (

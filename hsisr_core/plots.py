@@ -23,6 +23,7 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.plot_style import COLOURS, DASHES, WIDTH, panel_grid, show_image, spectral_axis, styled_figure
 
 __all__ = [
+    "band_psnr",
     "band_statistics",
     "border_rule",
     "curves",
@@ -265,6 +266,34 @@ def spectral_curves(
     grid[0, 0].set_ylabel("value (full scale = 1)")
     grid[1, 0].set_ylabel("SR − HR")
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(cubes) + 1)
+    return figure
+
+
+@styled_figure
+def band_psnr(srs: Mapping[str, ArrayLike], hr: ArrayLike, wavelengths: ArrayLike) -> Figure:
+    """PSNR (dB) of each band for each method: where in the spectrum a method gains.
+
+    Parameters
+    ----------
+    srs : mapping of method name to array of shape (bands, height, width)
+        Clipped to [0, 1], as they are for scoring.
+    hr : array, shape (bands, height, width)
+    wavelengths : array, shape (bands,)
+        In nm; all NaN if unknown.
+
+    Raises
+    ------
+    HsisrError
+        No method, or cubes of different shapes.
+    """
+    cubes, reference = _same_shape(srs, hr)
+    x, label = spectral_axis(wavelengths)
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.5))
+    for (method, cube), colour, dash in zip(cubes.items(), COLOURS, DASHES, strict=False):
+        mse = np.square(cube.astype(np.float64) - reference).mean(axis=(1, 2))
+        axes.plot(x, -10 * np.log10(mse), color=colour, linestyle=dash, marker=".", label=method)
+    axes.set(xlabel=label, ylabel="PSNR of the band (dB)")
+    axes.legend(ncols=len(cubes), loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
 
 

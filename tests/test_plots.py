@@ -252,3 +252,13 @@ def test_mistakes_are_named_and_leave_no_figure(draw: Callable[[], Any], message
     with pytest.raises(HsisrError, match=message):
         draw()
     assert plt.get_fignums() == before
+
+
+def test_band_psnr_draws_the_psnr_of_each_band() -> None:
+    hr = np.zeros((3, 4, 4))
+    sr = hr + np.array([0.1, 0.01, 1.0])[:, None, None]
+    (axes,) = plots.band_psnr({"a": sr, "b": sr / 10}, hr, [500, 600, 700]).axes
+    first, second = axes.lines
+    np.testing.assert_allclose(first.get_xdata(), [500, 600, 700])
+    np.testing.assert_allclose(first.get_ydata(), [20, 40, 0], atol=1e-9)
+    np.testing.assert_allclose(second.get_ydata(), [40, 60, 20], atol=1e-9)

@@ -259,6 +259,6 @@ def test_band_psnr_draws_the_psnr_of_each_band() -> None:
     sr = hr + np.array([0.1, 0.01, 1.0])[:, None, None]
     (axes,) = plots.band_psnr({"a": sr, "b": sr / 10}, hr, [500, 600, 700]).axes
     first, second = axes.lines
-    np.testing.assert_allclose(first.get_xdata(), [500, 600, 700])
-    np.testing.assert_allclose(first.get_ydata(), [20, 40, 0], atol=1e-9)
-    np.testing.assert_allclose(second.get_ydata(), [40, 60, 20], atol=1e-9)
+    np.testing.assert_allclose(np.asarray(first.get_xdata()), [500, 600, 700])
+    np.testing.assert_allclose(np.asarray(first.get_ydata()), [20, 40, 0], atol=1e-9)
+    np.testing.assert_allclose(np.asarray(second.get_ydata()), [40, 60, 20], atol=1e-9)

@@ -121,7 +121,9 @@ def _frame(
 
 
 @styled_figure
-def wavelength_steps_back(wavelengths: ArrayLike, spectrum: ArrayLike, reach: int = 5) -> Figure:
+def wavelength_steps_back(
+    wavelengths: ArrayLike, spectrum: ArrayLike, reach: int = 5, label: str = "value"
+) -> Figure:
     """Where a list of band centres decreases: a spectrum drawn in the order of the list.
 
     Where two detectors overlap, the line goes back along itself, for both measure the same light. Where
@@ -135,6 +137,8 @@ def wavelength_steps_back(wavelengths: ArrayLike, spectrum: ArrayLike, reach: in
         A value per band, for example the mean over the pixels.
     reach : int
         Bands drawn on each side.
+    label : str
+        What the values are.
 
     Raises
     ------
@@ -154,9 +158,9 @@ def wavelength_steps_back(wavelengths: ArrayLike, spectrum: ArrayLike, reach: in
         part = slice(max(0, last - reach), last + reach + 2)
         panel.plot(centres[part], values[part], "o-", color=COLOURS[0], markersize=4)
         back = slice(last, last + 2)
-        panel.plot(centres[back], values[back], "o--", color=COLOURS[1], markersize=4)
+        panel.plot(centres[back], values[back], "o-", color=COLOURS[1], markersize=5, linewidth=2)
         panel.set(title=f"bands {last + 1} and {last + 2}", xlabel="listed wavelength (nm)")
-    axes[0].set_ylabel("value")
+    axes[0].set_ylabel(label)
     return figure
 
 

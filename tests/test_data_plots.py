@@ -37,9 +37,9 @@ def test_cube_views_show_four_bands_and_three_spectra_of_the_marked_pixels() -> 
     spectra = figure.axes[-1].lines
     marks = figure.axes[0].lines
     for mark, spectrum in zip(marks, spectra, strict=True):
-        (column,), (row,) = mark.get_xdata(), mark.get_ydata()
+        column, row = np.asarray(mark.get_xydata(), int)[0]
         np.testing.assert_array_equal(np.asarray(spectrum.get_ydata()), shown.cube[:, row, column])
-    levels = [np.mean(spectrum.get_ydata()) for spectrum in spectra]
+    levels = [float(np.asarray(spectrum.get_ydata()).mean()) for spectrum in spectra]
     assert levels == sorted(levels)
     means = shown.cube.mean(axis=0)
     low, high = np.percentile(means, (1, 99))
@@ -96,8 +96,9 @@ def test_split_map_shows_test_scenes_first_when_there_are_too_many(dataset: Data
 def test_wavelength_steps_back_draws_the_list_in_its_own_order() -> None:
     centres = np.array([400.0, 410, 420, 415, 425, 435, 445, 430, 440])
     values = np.arange(9.0)
-    first, second = wavelength_steps_back(centres, values, reach=1).axes
+    first, second = wavelength_steps_back(centres, values, reach=1, label="count").axes
     assert [first.get_title(), second.get_title()] == ["bands 3 and 4", "bands 7 and 8"]
+    assert [first.get_ylabel(), second.get_ylabel()] == ["count", ""]
     np.testing.assert_array_equal(first.lines[0].get_xydata(), np.c_[centres[1:5], values[1:5]])
     np.testing.assert_array_equal(second.lines[1].get_xydata(), [[445, 6], [430, 7]])
 

@@ -34,7 +34,7 @@ BandChoice = int | str | Sequence[int] | NDArray[np.intp] | None
 Wavelengths = Sequence[float] | NDArray[np.float64] | None
 
 _INDIAN_PINES_BANDS = 31
-# The declared range of the integers. A statistic of the image, such as its maximum, would carry
+# A round number above the largest count. A statistic of the image, such as its maximum, would carry
 # knowledge of the test region into the training.
 _INDIAN_PINES_DIVISOR = 10000.0
 
@@ -81,7 +81,8 @@ def read_scene(
           wavelengths in a table. Of others, integers and floats beyond 1.1 are divided by the maximum of
           the whole image, other floats are left as they are, and the wavelengths are unknown.
         - "indian-pines": the cube that the package tensorly ships. Bands sorted by wavelength, because
-          the detectors overlap at three joints; divided by 10000, the declared range.
+          the list steps back at three places (chapter 01 shows them); divided by 10000, a round
+          number above the largest count.
     key
         Name of the array in a .mat file. None: the only 3-D numeric one.
     bands

@@ -133,7 +133,9 @@ def write_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
             table.to_csv(temporary, index=False)
         elif path.suffix == ".tex":
             short = short_results(table).rename(columns=lambda name: name.replace("_", " "))
-            short.to_latex(temporary, index=False, escape=True, float_format="%.4g", longtable=len(short) > 40)
+            short.to_latex(
+                temporary, index=False, escape=True, float_format="%.4g", longtable=len(short) > 40
+            )
         else:
             try:
                 table.to_parquet(temporary, index=False)

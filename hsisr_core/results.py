@@ -61,7 +61,8 @@ def load_results(folder: str | os.PathLike[str] | None = None) -> pd.DataFrame:
         except (HsisrError, ValueError, OSError) as error:
             warnings.warn(f"{path} is left out of the results: {error}", stacklevel=2)
     table = pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
-    return table[sorted(table.columns, key=column_order)]
+    names: list[str] = [str(name) for name in table.columns]
+    return table[sorted(names, key=column_order)]
 
 
 def run_folders(folder: Path) -> list[Path]:

@@ -58,14 +58,13 @@ def run_state(run: PlannedRun) -> RunState:
         steps = int(metrics.get("steps", run.steps))
         return RunState("done", steps, steps, metrics.get("seconds"), steps, scores.get("psnr"))
     step, seconds = last_row(run.folder / "history.csv")
-    timed = {"seconds": seconds, "timed_steps": step} if seconds else {}
     if is_locked(run.folder):
-        return RunState("running", step, run.steps, **timed)
+        return RunState("running", step, run.steps, seconds, step)
     saved = last_checkpoint(run.folder / "checkpoint")
     failure = read_failure(run.folder)
     if failure is not None:
-        return RunState("failed", saved, run.steps, **timed, error=failure["error"])
-    return RunState("unfinished" if saved else "missing", saved, run.steps, **timed)
+        return RunState("failed", saved, run.steps, seconds, step, error=failure["error"])
+    return RunState("unfinished" if saved else "missing", saved, run.steps, seconds, step)
 
 
 def time_left(runs: Sequence[PlannedRun], states: Sequence[RunState]) -> float | None:

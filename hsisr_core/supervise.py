@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hsisr_core.plan_progress import Display, open_display
 from hsisr_core.plan import PlannedRun
+from hsisr_core.plan_progress import Display, open_display
 from hsisr_core.status import run_state
 from hsisr_core.work import record_failure
 

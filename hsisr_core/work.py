@@ -21,7 +21,7 @@ from typing import Any
 
 from hsisr_core.config import RunConfig
 from hsisr_core.data import Dataset, load_dataset
-from hsisr_core.errors import HsisrError, RunLocked
+from hsisr_core.errors import HsisrError, RunLockedError
 from hsisr_core.files import write_json
 
 __all__ = ["read_failure", "record_failure", "work"]
@@ -82,7 +82,7 @@ def attempt(
             datasets[key] = load_dataset(*key)
         reset_peak()
         train(config, folder.parent, datasets[key], progress=False, wait=False)
-    except RunLocked:
+    except RunLockedError:
         tell({"event": "locked", "run": index})
         return False
     except Exception as error:  # whatever it is, the other runs go on

@@ -14,7 +14,7 @@ from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.evaluate import evaluate, reduced_pairs
 from hsisr_core.plan import shard
-from hsisr_core.results import run_folders
+from hsisr_core.results import COLUMNS, run_folders
 from hsisr_core.runs import Run, read_run
 
 __all__ = ["Scored", "finished_runs", "rescore", "score_frame"]
@@ -85,4 +85,4 @@ def score_frame(scored: Sequence[Scored]) -> pd.DataFrame:
             "parameters": metrics["parameters"],
         }
         rows += [shared | row for row in item.rows]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=None if rows else list(COLUMNS))

@@ -20,7 +20,7 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.files import atomic_path
 from hsisr_core.paths import runs_folder
 
-__all__ = ["SUFFIXES", "load_results", "short_results", "write_table"]
+__all__ = ["COLUMNS", "SUFFIXES", "load_results", "short_results", "write_table"]
 
 SUFFIXES = (".csv", ".parquet", ".tex")
 SETTINGS = tuple(item.name for item in fields(RunConfig))

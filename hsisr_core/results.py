@@ -62,7 +62,8 @@ def load_results(folder: str | os.PathLike[str] | None = None) -> pd.DataFrame:
             warnings.warn(f"{path} is left out of the results: {error}", stacklevel=2)
     table = pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
     names: list[str] = [str(name) for name in table.columns]
-    return table[sorted(names, key=column_order)]
+    names.sort(key=column_order)
+    return table[names]
 
 
 def run_folders(folder: Path) -> list[Path]:

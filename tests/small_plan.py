@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from hsisr_core.files import write_json
 from hsisr_core.plan import PlannedRun, planned_runs, read_plan
@@ -12,16 +13,16 @@ from hsisr_core.runs import open_run
 TINY = Path(__file__).parent / "tiny.yaml"
 
 
-def write_plan(folder: Path, runs: str, name: str = "plan.yaml", **settings: object) -> str:
+def write_plan(folder: Path, runs: str, file: str = "plan.yaml", **settings: Any) -> str:
     """A plan with the settings of tiny.yaml, other `settings`, and `runs` as YAML on one line; returns its path."""
     lines = [line for line in TINY.read_text().splitlines() if line.split(":")[0] not in settings]
     lines += [f"{name}: {json.dumps(value)}" for name, value in settings.items()]
-    path = folder / name
+    path = folder / file
     path.write_text("\n".join([*lines, f"runs: {runs}"]) + "\n")
     return str(path)
 
 
-def small_plan(folder: Path, runs: str, **settings: object) -> list[PlannedRun]:
+def small_plan(folder: Path, runs: str, **settings: Any) -> list[PlannedRun]:
     """The planned runs of `write_plan`, with run folders in ``folder/runs``."""
     return planned_runs(read_plan(write_plan(folder, runs, **settings)), folder / "runs")
 

@@ -63,7 +63,7 @@ def test_version_and_help(tmp_path: Path) -> None:
         (["runs", TINY, "--shard", "3/2"], "expected i/n"),
         (["runs", TINY, "--gpu", "a100"], "only --dry-run"),
         (["runs", TINY, "--dry-run", "--gpu", "potato"], "choose one of"),
-        (["runs", TINY, "--data", "nowhere"], "nowhere does not exist"),
+        (["runs", TINY, "--data", "nowhere"], "plan tiny, data nowhere: Unknown dataset"),
         (["runs", TINY, "-p", "filters=7"], "Valid settings"),
         (["results", "nowhere"], "nowhere is no folder"),
         (["evaluate", "nowhere", "--shard", "1/2"], "no run folder"),

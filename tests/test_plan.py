@@ -8,7 +8,7 @@ import pytest
 from small_plan import TINY, small_plan, write_plan
 
 from hsisr_core.config import RunConfig
-from hsisr_core.data import load_dataset
+from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.plan import LIMIT, planned_runs, read_plan, shard
 from hsisr_core.runs import open_run
@@ -126,9 +126,12 @@ def test_missing_data_is_said_with_the_plan(tmp_path: Path) -> None:
 
 def test_datasets_are_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = []
-    monkeypatch.setattr(
-        "hsisr_core.plan.load_dataset", lambda *key: (loaded.append(key), load_dataset(*key))[1]
-    )
+
+    def load(*key: str) -> Dataset:
+        loaded.append(key)
+        return load_dataset(*key)
+
+    monkeypatch.setattr("hsisr_core.plan.load_dataset", load)
     small_plan(tmp_path, "[{product: {seed: [1, 2, 3]}}]")
     assert loaded == [("indian-pines", None)]
 

@@ -40,9 +40,10 @@ def main() -> None:
     plan = Plan(plan.name, plan.defaults, tuple(config.changed(**every) for config in plan.configs))
     with tempfile.TemporaryDirectory() as folder:
         runs = planned_runs(plan, folder)
-        estimates = estimate_runs(runs)
         print(f"{'':<36}{'seconds':>20}{'ratio':>8}{'MB':>18}{'ratio':>8}  timed with")
-        for run, expected in zip(runs, estimates, strict=True):
+        for run in runs:
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                (expected,) = pool.apply(estimate_runs, ([run],))
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 seconds, peak = pool.apply(measure, (run.config, str(Path(folder))))
             print(

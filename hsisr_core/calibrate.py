@@ -15,6 +15,7 @@ from hsisr_core.data.patches import PatchSampler
 from hsisr_core.degrade import make_pair
 from hsisr_core.evaluate import TEST_SIDE, evaluate
 from hsisr_core.models import SuperResolver, build_model
+from hsisr_core.runs import peak_bytes, reset_peak
 from hsisr_core.train import LOSSES
 
 __all__ = ["Speed", "calibrate"]
@@ -25,11 +26,15 @@ SMALLEST = 16  # LR pixels a side of a scene that is scored for its time
 
 @dataclass(frozen=True)
 class Speed:
-    """Times on this machine, and how they were found."""
+    """Times and memory on this machine, and how they were found."""
 
     step: float  # seconds for one training step
     scoring: float  # seconds for one scoring of all test images
     method: str
+    batch: int  # of the timed steps
+    step_peak: int  # bytes, the peak of this process in these steps (of tensors, on a GPU)
+    scored: tuple[int, int]  # LR height and width of the scored scene
+    scoring_peak: int  # bytes, the peak of this process in scoring
 
 
 def calibrate(
@@ -40,7 +45,7 @@ def calibrate(
     step_bytes: int,
     budget: float = 3.0,
 ) -> Speed:
-    """Time the training step and the scoring of `config` on its own data.
+    """Time the training step and the scoring of `config` on its own data, and note the memory they take.
 
     The batch is the true one where a few steps of it fit into the budget and the memory, else a
     smaller one whose time is scaled up. The scored scene is the first test image or its top left part.
@@ -67,19 +72,24 @@ def calibrate(
     device = "cuda" if torch.cuda.is_available() and config.device != "cpu" else "cpu"
     model.set_mean(torch.from_numpy(dataset.scene(dataset.train[0]).cube.mean(axis=(1, 2))))
     steps = Steps(model.to(device), config, dataset)
+    reset_peak()
     single = steps.time(batch=1, seconds=budget / 10)
     batch = config.batch
     if single * batch * (STEPS + 1) > budget or step_bytes > free_bytes() / 2:
         affordable = min(budget / (single * (STEPS + 1)), free_bytes() / 2 * batch / step_bytes)
         batch = min(batch, max(1, int(affordable)))
     seconds = single if batch == 1 < config.batch else steps.time(batch, budget)
+    step_peak = peak_bytes()
     method = f"{steps.count} step{'s' if steps.count > 1 else ''}"
     if batch < config.batch:
         method += f" with batch {batch} of {config.batch}, scaled"
     step = seconds * config.batch / batch
     per_multiply_add = step / (3 * patch_cost * config.batch)
-    scoring, part = time_scoring(model, config, dataset, budget / (per_multiply_add * scoring_cost))
-    return Speed(step, scoring, method + part)
+    share = budget / (per_multiply_add * scoring_cost)
+    steps.forget()
+    reset_peak()
+    scoring, scored, part = time_scoring(model, config, dataset, share)
+    return Speed(step, scoring, method + part, batch, step_peak, scored, peak_bytes())
 
 
 class Steps:
@@ -116,6 +126,11 @@ class Steps:
         self.count = len(times) - 1
         return statistics.median(times[1:])
 
+    def forget(self) -> None:
+        """Free the gradients and moments."""
+        self.optimizer.zero_grad()
+        self.optimizer.state.clear()
+
     def step(self, lr: torch.Tensor, hr: torch.Tensor) -> None:
         kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.config.precision)
         with torch.autocast(self.device.type, dtype=kind, enabled=kind is not None):
@@ -131,8 +146,8 @@ class Steps:
 
 def time_scoring(
     model: SuperResolver, config: RunConfig, dataset: Dataset, share: float
-) -> tuple[float, str]:
-    """Seconds for one scoring of all test images, and how they were found, in words.
+) -> tuple[float, tuple[int, int], str]:
+    """Seconds for one scoring of all test images, the LR size that was scored, and that in words.
 
     The scene is cut to about `share` of the pixels of all test images, which the budget allows.
     """
@@ -140,14 +155,14 @@ def time_scoring(
     pixels = [cube.shape[1] * cube.shape[2] for cube in cubes]
     side = max(SMALLEST * config.scale, int((share * sum(pixels)) ** 0.5))
     part = cubes[0][:, :side, :side]
-    pairs = {"": make_pair(part, config.scale)}
+    lr, hr = make_pair(part, config.scale)
     model.eval()
     started = time.perf_counter()
-    evaluate(model, pairs, config.method, bicubic=False)
+    evaluate(model, {"": (lr, hr)}, config.method, bicubic=False)
     seconds = time.perf_counter() - started
     whole = part.shape == cubes[0].shape and len(cubes) == 1
     name = "" if whole else f", scoring from {part.shape[1]}x{part.shape[2]} pixels"
-    return seconds * sum(pixels) / (part.shape[1] * part.shape[2]), name
+    return seconds * sum(pixels) / (part.shape[1] * part.shape[2]), (lr.shape[1], lr.shape[2]), name
 
 
 def free_bytes() -> int:

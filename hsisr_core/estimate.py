@@ -1,8 +1,8 @@
 """What a run will cost: parameters, floating-point operations, memory, and time here or on a named GPU.
 
 Operations and the memory of tensors are counted exactly, on PyTorch's "meta" device, which has shapes and no
-values. The time here comes from a calibration of a few seconds. The time on another GPU is its vendor's peak
-rate times an assumed share of it: an estimate.
+values. The time here comes from a calibration of a few seconds, and so does the memory of everything else: the
+process, the convolution library. The time on another GPU is from its vendor's peak rate and an assumed share of it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.evaluate import TEST_SIDE, tile_for
 from hsisr_core.models import SuperResolver, build_model, count_parameters
 from hsisr_core.plan import PlannedRun
-from hsisr_core.runs import peak_bytes
 
 __all__ = [
     "GPUS",
@@ -136,7 +135,6 @@ def estimate_runs(runs: Sequence[PlannedRun], gpu: str | None = None, budget: fl
     ignored = {*SAMPLE_FIELDS, *EXECUTION_FIELDS} - {"device"}
     names = [item.name for item in fields(RunConfig) if item.name not in ignored]
     speeds: dict[tuple[object, ...], Speed] = {}
-    base = peak_bytes()
     estimates = []
     for run in runs:
         config, dataset = run.config, run.dataset
@@ -149,19 +147,31 @@ def estimate_runs(runs: Sequence[PlannedRun], gpu: str | None = None, budget: fl
         speed = speeds[key]
         scorings = 1 + (run.steps // config.evaluate_every if config.evaluate_every else 0)
         flop = 2 * (run.steps * PASSES * config.batch * patch_cost + scorings * scoring_cost)
-        tensors = max(step_bytes, scoring_bytes(config, dataset))
-        on_cpu = not (torch.cuda.is_available() and config.device != "cpu")
         estimates.append(
             Estimate(
                 parameters=count_parameters(network(config, dataset.bands)),
                 flop=flop,
-                bytes=tensors + (base + data_bytes(config, dataset) if on_cpu else 0),
+                bytes=peak(config, dataset, speed),
                 seconds=run.steps * speed.step + scorings * speed.scoring,
                 method=speed.method,
                 gpu_seconds=flop / (PEAK_SHARE * rate * 1e12) if rate else None,
             )
         )
     return estimates
+
+
+def peak(config: RunConfig, dataset: Dataset, speed: Speed) -> int:
+    """Peak bytes of a run: those of the calibration, and what its tensors need more than the calibration's."""
+    bands = dataset.bands
+    training = speed.step_peak + train_bytes(config, bands) - train_bytes(config, bands, speed.batch)
+    largest = max(lr_sizes(config, dataset), key=math.prod)
+    scoring = (
+        speed.scoring_peak
+        + scoring_bytes(config, bands, largest)
+        - scoring_bytes(config, bands, speed.scored)
+    )
+    on_cpu = not (torch.cuda.is_available() and config.device != "cpu")
+    return max(training, scoring) + (data_bytes(config, dataset) if on_cpu else 0)
 
 
 def network(config: RunConfig, bands: int) -> SuperResolver:
@@ -218,17 +228,16 @@ def train_bytes(config: RunConfig, bands: int, batch: int | None = None) -> int:
     return live.peak
 
 
-def scoring_bytes(config: RunConfig, dataset: Dataset) -> int:
-    """Most bytes that the tensors of one scoring need at once, by the largest test image, in its tiles."""
-    model = network(config, dataset.bands)
-    height, width = max(lr_sizes(config, dataset), key=lambda size: size[0] * size[1])
-    shape = (dataset.bands, height, width)
-    tile = tile_for(model, np.broadcast_to(np.float32(0), shape))
+def scoring_bytes(config: RunConfig, bands: int, size: tuple[int, int]) -> int:
+    """Most bytes that the network needs at once for an LR cube of `size` (height, width), in its tiles."""
+    model = network(config, bands)
+    height, width = size
+    tile = tile_for(model, np.broadcast_to(np.float32(0), (bands, height, width)))
     if tile is not None:
-        height, width = (min(side, tile + 2 * model.halo) for side in (height, width))
+        height, width = (min(side, tile + 2 * model.halo) for side in size)
     model = model.folded().to("meta")
     with LiveBytes() as live, torch.inference_mode():
-        model(torch.zeros(1, dataset.bands, height, width, device="meta"))
+        model(torch.zeros(1, bands, height, width, device="meta"))
     return live.peak
 
 

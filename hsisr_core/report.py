@@ -125,11 +125,8 @@ def estimate_table(runs: Sequence[PlannedRun], estimates: Sequence[Estimate], gp
     lines.append(f"{'total':<{width}}{'':>22}{flop / 1e12:>12,.3g}{'':>10}{duration(seconds):>11}{there}")
     lines += [
         "",
-        "Estimates: the time here from the steps named, one run at a time; memory of tensors and data alone,",
+        "Estimates: time and memory here from the steps named, one run at a time; start-up is not counted.",
     ]
-    lines.append(
-        "in single precision, plus this process, without what the convolution library needs to work."
-    )
     if gpu:
         rate, source = GPUS[gpu]
         lines.append(

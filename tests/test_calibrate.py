@@ -86,6 +86,8 @@ def test_real_steps_run(tmp_path: Path, precision: str) -> None:
     speed = calibrate(run.config, run.dataset, 10**6, 10**6, 1000, budget=0.05)
     assert speed.step > 0
     assert speed.scoring > 0
+    assert 16 <= min(speed.scored) <= max(speed.scored) <= 36
+    assert min(speed.step_peak, speed.scoring_peak) > 50e6, "on a CPU the process itself counts"
 
 
 def test_one_image_with_few_patches_is_enough(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from hsisr_core.estimate import (
     estimate_runs,
     gpu_rate,
     patch_multiply_adds,
+    peak,
     scoring_bytes,
     scoring_multiply_adds,
     train_bytes,
@@ -69,7 +70,7 @@ def test_the_estimate_adds_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     def calibrate(config: RunConfig, *_: object) -> Speed:
         calls.append(config.scale)
-        return Speed(0.5, 2.0, "by hand")
+        return Speed(0.5, 2.0, "by hand", 1, 10**9, (16, 16), 10**8)
 
     monkeypatch.setattr(estimating, "calibrate", calibrate)
     runs = small_plan(tmp_path, "[{product: {scale: [2, 3], seed: [1, 2], steps: [20, 40]}}]")
@@ -82,8 +83,8 @@ def test_the_estimate_adds_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert first.seconds == 20 * 0.5 + 3 * 2.0  # scored at 10, at 20 and at the end
     assert first.gpu_seconds == pytest.approx(first.flop / (PEAK_SHARE * 19.5e12))
     assert first.parameters == 1650
-    least = max(train_bytes(config, 31), scoring_bytes(config, dataset)) + data_bytes(config, dataset)
-    assert first.bytes > least + 50e6, "on a CPU the process itself counts"
+    more = train_bytes(config, 31, batch=2) - train_bytes(config, 31, batch=1)
+    assert first.bytes == 10**9 + more + data_bytes(config, dataset)
     assert estimate_runs(runs[:1])[0].gpu_seconds is None
 
 
@@ -91,6 +92,20 @@ def test_memory_grows_with_the_batch() -> None:
     config = RunConfig(features=4, modules=1, units=1, patch=8)
     one, two, four = (train_bytes(config, 31, batch) for batch in (1, 2, 4))
     assert four - two == pytest.approx(2 * (two - one), rel=0.01)
+
+
+def test_the_larger_of_training_and_scoring_counts(tmp_path: Path) -> None:
+    (run,) = small_plan(tmp_path, "[{seed: 1}]")
+    height, width = run.dataset.scene(run.dataset.test[0]).cube.shape[1:]
+    speed = Speed(1.0, 1.0, "", run.config.batch, 0, (16, 16), 10**9)
+    more = scoring_bytes(run.config, 31, (height // 2, width // 2)) - scoring_bytes(run.config, 31, (16, 16))
+    assert more > 1e6
+    assert peak(run.config, run.dataset, speed) == 10**9 + more + data_bytes(run.config, run.dataset)
+
+
+def test_tiles_bound_the_memory_of_scoring() -> None:
+    config = RunConfig(features=8, modules=1, units=1)
+    assert scoring_bytes(config, 31, (1000, 1000)) == scoring_bytes(config, 31, (2000, 2000))
 
 
 def test_data_in_memory(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def measure(config: RunConfig, folder: str) -> tuple[float, int]:
 
 
 def main() -> None:
-    steps = int(sys.argv[2]) if len(sys.argv) > 2 else 60
+    steps = int(sys.argv[2]) if len(sys.argv) > 2 else 40
     defaults = RunConfig.from_preset("demo")
     plan = Plan("variants", defaults, tuple(defaults.changed(**variant) for variant in VARIANTS))
     if len(sys.argv) > 1:

@@ -25,34 +25,37 @@ def histories(runs: Sequence[PlannedRun]) -> dict[str, pd.DataFrame]:
     return {label: table for label, table in tables.items() if table.get("loss", pd.Series()).notna().any()}
 
 
-def follow(runs: Sequence[PlannedRun], seconds: float = 0, every: float = 2.0) -> Figure | str:
+def follow(runs: Sequence[PlannedRun], seconds: float = 0, every: float = 2.0) -> Figure | str | None:
     """Plot the curves of all `runs` that have begun, again and again while they grow.
 
     Parameters
     ----------
     runs : sequence of PlannedRun
     seconds : float
-        How long to follow at most. It ends earlier when no run is in work. 0: plot once.
+        How long to follow at most. It ends earlier when no run has been in work at two looks in a row (between
+        two runs of a worker there is a gap). 0: plot once.
     every : float
         Seconds between two looks.
 
     Returns
     -------
-    matplotlib.figure.Figure or str
-        The last picture, or a sentence when no run has begun.
+    matplotlib.figure.Figure, str or None
+        The picture, or a sentence when no run has begun. None when it was followed: it is on display then.
     """
 
     def picture() -> Figure | str:
         tables = histories(runs)
         return curves(tables) if tables else f"None of the {len(runs)} runs has begun yet."
 
+    if seconds <= 0:
+        return picture()
+    handle = display(picture(), display_id=True)
     until = time.monotonic() + seconds
-    handle = display(picture(), display_id=True) if seconds > 0 else None
-    while handle is not None and time.monotonic() < until:
-        if not any(run_state(run).state == "running" for run in runs):
+    idle = 0
+    while time.monotonic() < until:
+        idle = 0 if any(run_state(run).state == "running" for run in runs) else idle + 1
+        if idle == 2:
             break
         time.sleep(every)
         handle.update(picture())
-    if handle is not None:
-        handle.update("")  # the returned picture takes its place
-    return picture()
+    return None

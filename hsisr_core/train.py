@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from filelock import FileLock
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -33,7 +32,7 @@ from hsisr_core.evaluate import PROTOCOL, evaluate, mean_scores, reduced_pairs
 from hsisr_core.files import write_json
 from hsisr_core.history import History
 from hsisr_core.models import SuperResolver, build_model, count_parameters
-from hsisr_core.runs import Run, open_run, peak_bytes
+from hsisr_core.runs import Run, open_run, peak_bytes, run_lock
 
 __all__ = ["LOSSES", "build_sampler", "learning_rate", "total_steps", "train"]
 
@@ -46,6 +45,7 @@ def train(
     runs: str | os.PathLike[str] | None = None,
     dataset: Dataset | None = None,
     progress: bool = True,
+    wait: bool = True,
 ) -> Run:
     """Carry out one run, or return it when it is finished already; an unfinished one is resumed.
 
@@ -58,6 +58,8 @@ def train(
         The data of `config`, when the caller has it open already.
     progress : bool
         Show a progress bar in a terminal or notebook, a few plain lines elsewhere.
+    wait : bool
+        Wait while another process trains this run. False: raise RunLockedError.
 
     Returns
     -------
@@ -69,10 +71,12 @@ def train(
     HsisrError
         Missing data, a scene smaller than a patch, a device that is not there, a full disk, a loss
         that is no longer finite, or a run folder that holds other settings.
+    RunLockedError
+        Another process trains this run, and `wait` is False.
     """
     dataset = dataset or load_dataset(config.data, config.split)
     run = open_run(config, runs, dataset)
-    with FileLock(run.folder / ".lock"):  # a second process waits, then finds the run finished
+    with run_lock(run.folder, wait):  # a second process waits, then finds the run finished
         if not run.finished:
             Training(run, dataset, progress).carry_out()
     return run

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
+from contextlib import redirect_stdout
+from typing import Any
 
 import torch
 from accelerate import notebook_launcher
@@ -55,14 +59,28 @@ def train_on(
             "and call train_on first, or run `accelerate launch -m hsisr_core train` in a terminal."
         )
     reset_accelerate()  # the launcher refuses to start after a training in this process
+    log = logging.getLogger("torch.distributed.elastic.multiprocessing.api")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # it would print a traceback before the error that is raised here
     try:
-        notebook_launcher(
-            train_forked, (config, runs, dataset), num_processes=processes, use_port=str(free_port())
-        )
+        with redirect_stdout(io.StringIO()):  # "Launching training on 2 CUDAs", on a CPU
+            notebook_launcher(
+                train_forked, (config, runs, dataset), num_processes=processes, use_port=str(free_port())
+            )
     except ChildFailedError as error:
-        _, failure = error.get_first_failure()
-        raise HsisrError(failure.message.removeprefix("HsisrError: ")) from error
+        text = first_message(error)
+        if text.startswith("HsisrError: "):
+            raise HsisrError(text.removeprefix("HsisrError: ")) from error
+        raise
+    finally:
+        log.setLevel(level)
     return run
+
+
+def first_message(error: ChildFailedError) -> str:
+    """What the process that failed first raised, as "Type: text"."""
+    message: Any = error.get_first_failure()[1].message
+    return str(message.get("message", "") if isinstance(message, dict) else message)
 
 
 def train_forked(config: RunConfig, runs: str | os.PathLike[str] | None, dataset: Dataset) -> None:

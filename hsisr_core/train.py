@@ -112,7 +112,7 @@ class Training:
         model.set_mean(torch.from_numpy(dataset.train_mean()))
         self.model: SuperResolver = model
         # eps and betas are the paper's and PyTorch's defaults
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
+        self.optimizer: Any = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
         self.loss = LOSSES[config.loss]
         self.state: dict[str, Any] = {"step": 0, "seconds": 0.0, "loss_sum": 0.0, "loss_count": 0}
 
@@ -143,7 +143,8 @@ class Training:
 
     @property
     def plain_optimizer(self) -> torch.optim.Optimizer:
-        return self.optimizer.optimizer
+        plain: torch.optim.Optimizer = self.optimizer.optimizer
+        return plain
 
     def carry_out(self) -> None:
         """Train from the current step to the last, then score and write the results."""

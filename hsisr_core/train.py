@@ -24,7 +24,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from filelock import FileLock
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -38,7 +37,7 @@ from hsisr_core.evaluate import PROTOCOL, evaluate, mean_scores, reduced_pairs
 from hsisr_core.files import write_json
 from hsisr_core.history import History
 from hsisr_core.models import SuperResolver, build_model, count_parameters
-from hsisr_core.runs import Run, open_run, peak_bytes
+from hsisr_core.runs import Run, open_run, peak_bytes, run_lock
 
 __all__ = ["LOSSES", "build_sampler", "learning_rate", "total_steps", "train"]
 
@@ -51,6 +50,7 @@ def train(
     runs: str | os.PathLike[str] | None = None,
     dataset: Dataset | None = None,
     progress: bool = True,
+    wait: bool = True,
 ) -> Run:
     """Carry out one run, or return it when it is finished already; an unfinished one is resumed.
 
@@ -63,6 +63,8 @@ def train(
         The data of `config`, when the caller has it open already.
     progress : bool
         Show a progress bar in a terminal or notebook, a few plain lines elsewhere.
+    wait : bool
+        Wait while another process trains this run. False: raise RunLocked.
 
     Returns
     -------
@@ -74,6 +76,8 @@ def train(
     HsisrError
         Missing data, a scene smaller than a patch, a device that is not there, a full disk, a loss
         that is no longer finite, or a run folder that holds other settings.
+    RunLocked
+        Another process trains this run, and `wait` is False.
     """
     accelerator = make_accelerator(config) if launched_processes() > 1 else None
     with together(accelerator):
@@ -84,7 +88,7 @@ def train(
     with ExitStack() as stack:
         with together(accelerator):
             if is_main(accelerator):  # a second worker waits, then finds the run finished
-                stack.enter_context(FileLock(run.folder / ".lock"))
+                stack.enter_context(run_lock(run.folder, wait))
         if not agree(accelerator, run.finished):
             with together(accelerator):
                 training = Training(run, dataset, progress, accelerator)

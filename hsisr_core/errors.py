@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["HsisrError", "RunLocked"]
+__all__ = ["HsisrError", "RunLockedError"]
 
 
 class HsisrError(ValueError):
@@ -17,5 +17,5 @@ class HsisrError(ValueError):
         return [f"{type(self).__name__}: {self}"]
 
 
-class RunLocked(HsisrError):
+class RunLockedError(HsisrError):
     """Another process is training this run, and the caller did not want to wait."""

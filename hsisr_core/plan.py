@@ -19,6 +19,7 @@ from hsisr_core.runs import run_folder
 __all__ = ["LIMIT", "Plan", "PlannedRun", "planned_runs", "read_plan", "shard"]
 
 LIMIT = 200  # runs; a larger plan is more likely a slip than a wish
+ALWAYS = ("method", "scale", "seed")
 UNTRAINED = ("bicubic",)
 Item = TypeVar("Item")
 
@@ -28,6 +29,7 @@ class Plan:
     """The runs of a preset, in its order."""
 
     name: str
+    defaults: RunConfig
     configs: tuple[RunConfig, ...]
 
     @property
@@ -37,13 +39,22 @@ class Plan:
         return [name for name in names if len({getattr(config, name) for config in self.configs}) > 1]
 
     def label(self, config: RunConfig) -> str:
-        """What sets `config` apart in this plan, for example "scale=2 seed=1"."""
-        parts = (f"{name}={text(getattr(config, name))}" for name in self.varied)
-        return " ".join(parts) or f"{config.method} x{config.scale}"
+        """What sets `config` apart in this plan, for example "scale=2 seed=1 block=standard".
+
+        Defaults are left out, but for the settings that a reader expects (`ALWAYS`).
+        """
+        shown = [
+            name
+            for name in self.varied
+            if name in ALWAYS or getattr(config, name) != getattr(self.defaults, name)
+        ]
+        return " ".join(f"{name}={text(getattr(config, name))}" for name in shown) or (
+            f"{config.method} x{config.scale}"
+        )
 
     def distinct(self) -> Plan:
         """This plan with equal runs joined, as happens when an override fixes what the plan varies."""
-        return Plan(self.name, tuple(dict.fromkeys(self.configs)))
+        return Plan(self.name, self.defaults, tuple(dict.fromkeys(self.configs)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +108,8 @@ def read_plan(preset: str, overrides: Mapping[str, Any] | None = None, *, many: 
                 f"{where} has {count:,} runs, more than {LIMIT}: add --yes if all of them are meant."
             )
         configs = list(defaults.variants(values["runs"], where))
-    plan = Plan(preset_path(preset).stem, tuple(config.changed(**(overrides or {})) for config in configs))
+    defaults, *configs = (config.changed(**(overrides or {})) for config in [defaults, *configs])
+    plan = Plan(preset_path(preset).stem, defaults, tuple(configs))
     trainable = sorted(set(MODELS) - set(UNTRAINED))
     for config in plan.configs:
         if config.method not in trainable:

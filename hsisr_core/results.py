@@ -20,7 +20,7 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.files import atomic_path
 from hsisr_core.paths import runs_folder
 
-__all__ = ["SUFFIXES", "load_results", "short_results", "write_table"]
+__all__ = ["COLUMNS", "SUFFIXES", "load_results", "short_results", "write_table"]
 
 SUFFIXES = (".csv", ".parquet", ".tex")
 SETTINGS = tuple(item.name for item in fields(RunConfig))
@@ -61,7 +61,9 @@ def load_results(folder: str | os.PathLike[str] | None = None) -> pd.DataFrame:
         except (HsisrError, ValueError, OSError) as error:
             warnings.warn(f"{path} is left out of the results: {error}", stacklevel=2)
     table = pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
-    return table[sorted(table.columns, key=column_order)]
+    names: list[str] = [str(name) for name in table.columns]
+    names.sort(key=column_order)
+    return table[names]
 
 
 def run_folders(folder: Path) -> list[Path]:
@@ -133,7 +135,9 @@ def write_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
             table.to_csv(temporary, index=False)
         elif path.suffix == ".tex":
             short = short_results(table).rename(columns=lambda name: name.replace("_", " "))
-            short.to_latex(temporary, index=False, escape=True, float_format="%.4g", longtable=len(short) > 40)
+            short.to_latex(
+                temporary, index=False, escape=True, float_format="%.4g", longtable=len(short) > 40
+            )
         else:
             try:
                 table.to_parquet(temporary, index=False)

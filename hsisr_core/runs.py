@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 
 from hsisr_core.config import RunConfig
 from hsisr_core.data import Dataset, load_dataset
-from hsisr_core.errors import HsisrError, RunLocked
+from hsisr_core.errors import HsisrError, RunLockedError
 from hsisr_core.files import atomic_text
 from hsisr_core.models import SuperResolver, build_model
 from hsisr_core.paths import runs_folder
@@ -165,7 +165,7 @@ def run_lock(folder: Path, wait: bool = True) -> Iterator[None]:
 
     Raises
     ------
-    RunLocked
+    RunLockedError
         Another process holds it, and `wait` is False.
     """
     # not zero: `is_locked` of another process holds the lock for a moment
@@ -173,7 +173,7 @@ def run_lock(folder: Path, wait: bool = True) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout as error:
-        raise RunLocked(f"{folder} is being trained by another process: wait until it ends.") from error
+        raise RunLockedError(f"{folder} is being trained by another process: wait until it ends.") from error
     try:
         yield
     finally:

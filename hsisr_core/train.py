@@ -64,7 +64,7 @@ def train(
     progress : bool
         Show a progress bar in a terminal or notebook, a few plain lines elsewhere.
     wait : bool
-        Wait while another process trains this run. False: raise RunLocked.
+        Wait while another process trains this run. False: raise RunLockedError.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def train(
     HsisrError
         Missing data, a scene smaller than a patch, a device that is not there, a full disk, a loss
         that is no longer finite, or a run folder that holds other settings.
-    RunLocked
+    RunLockedError
         Another process trains this run, and `wait` is False.
     """
     accelerator = make_accelerator(config) if launched_processes() > 1 else None

@@ -209,6 +209,22 @@ def test_papermill_alone_with_a_preset_file(project: Path) -> None:
 
 
 @pytest.mark.slow
+def test_papermill_alone_with_a_plan(project: Path) -> None:
+    """`papermill -f` injects the plan's `runs` and its defaults; neither undoes what the plan varies."""
+    preset = project.parent / "presets" / "demo.yaml"
+    preset.write_text(preset.read_text() + "runs: [{product: {scale: [2, 3], seed: [1, 2]}}]\n")
+    notebook = nbformat.read(project, 4)
+    notebook.cells[-1].source = "print(sorted((c.scale, c.seed, c.steps) for c in chapter.plan().configs))"
+    nbformat.write(notebook, project)
+    file = ("-f", "book/presets/demo.yaml")
+    status, log, texts = run(project, *file, "-p", "steps", "7")
+    assert status == 0, log
+    assert texts == ["[(2, 1, 7), (2, 2, 7), (3, 1, 7), (3, 2, 7)]\n"]
+    status, _, texts = run(project, *file, "-p", "scale", "3")
+    assert texts == ["[(3, 1, 2000), (3, 2, 2000)]\n"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,0 +1,56 @@
+"""Estimated against measured cost of some runs on this machine: time and peak memory, as ratios.
+
+Run by hand on a machine that does nothing else: ``python benchmarks/estimates.py [PLAN] [STEPS]``. Each run is
+trained in a new process, for STEPS steps, scored half way and at the end.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from hsisr_core.config import RunConfig
+from hsisr_core.estimate import estimate_runs
+from hsisr_core.plan import Plan, planned_runs, read_plan
+from hsisr_core.train import train
+
+VARIANTS = (
+    {"features": 4}, {"features": 16}, {"features": 16, "patch": 16}, {"features": 16, "batch": 16}, {"features": 32},
+    {"features": 16, "scale": 4}, {"features": 16, "block": "standard"},
+)  # fmt: skip
+
+
+def measure(config: RunConfig, folder: str) -> tuple[float, int]:
+    """Seconds and peak bytes of one training, from its start to its last file."""
+    started = time.perf_counter()
+    run = train(config, folder, progress=False)
+    return time.perf_counter() - started, run.metrics["peak_bytes"]
+
+
+def main() -> None:
+    steps = int(sys.argv[2]) if len(sys.argv) > 2 else 60
+    defaults = RunConfig.from_preset("demo")
+    plan = Plan("variants", defaults, tuple(defaults.changed(**variant) for variant in VARIANTS))
+    if len(sys.argv) > 1:
+        plan = read_plan(sys.argv[1])
+    every = {"steps": steps, "evaluate_every": steps // 2}
+    plan = Plan(plan.name, plan.defaults, tuple(config.changed(**every) for config in plan.configs))
+    with tempfile.TemporaryDirectory() as folder:
+        runs = planned_runs(plan, folder)
+        estimates = estimate_runs(runs)
+        print(f"{'':<36}{'seconds':>20}{'ratio':>8}{'MB':>18}{'ratio':>8}  timed with")
+        for run, expected in zip(runs, estimates, strict=True):
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                seconds, peak = pool.apply(measure, (run.config, str(Path(folder))))
+            print(
+                f"{run.label:<36}{expected.seconds:>8.1f} of {seconds:>8.1f}{expected.seconds / seconds:>8.2f}"
+                f"{expected.bytes / 1e6:>7.0f} of {peak / 1e6:>7.0f}{expected.bytes / peak:>8.2f}  {expected.method}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -10,40 +10,46 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from hsisr_core.anatomy import multiply_adds
-from hsisr_core.config import RunConfig
 from hsisr_core.errors import HsisrError
+from hsisr_core.estimate import (
+    PASSES,
+    PEAK_SHARE,
+    data_bytes,
+    gpu_rate,
+    patch_multiply_adds,
+    scoring_bytes,
+    scoring_multiply_adds,
+    train_bytes,
+)
 from hsisr_core.files import atomic_text
-from hsisr_core.models import build_model
 from hsisr_core.paths import project_root
 from hsisr_core.plan import PlannedRun, planned_runs, read_plan
 
 __all__ = ["jobs", "needs"]
 
-PEAK_SHARE = 0.35  # of a GPU's peak rate: an assumption, about what 3-D convolutions reach (chapter 04)
 CPU_TFLOPS = 0.02  # that two cores sustain; 0.03 was measured with the demo preset
-PROCESS_MB = 1500  # Python, PyTorch, and one tile when scenes are scored
+PROCESS_MB = 1500  # Python and PyTorch
 START_MINUTES = 10
 MARGIN = 2.0  # a job that is stopped at its limit loses the steps since its last checkpoint
-COPIES = 4  # of each layer's output during a step: kept for the backward pass, normalised, gradients
 
 
-def jobs(plan: str, tflops: float = 0.0, many: bool = False) -> list[dict[str, Any]]:
+def jobs(
+    plan: str, overrides: Mapping[str, Any] | None = None, gpu: str | None = None, many: bool = False
+) -> list[dict[str, Any]]:
     """The jobs of a plan; writes the settings of each run to a file, which is the input of its job.
 
     Parameters
     ----------
     plan : str
         Name in ``book/presets``, or path of a ``.yaml`` file.
-    tflops : float
-        Peak FP32 rate of the GPU that a job gets, in TFLOP/s; 0 for jobs without a GPU.
+    overrides : mapping, optional
+        Settings that replace those of every run.
+    gpu : str, optional
+        The GPU that a job gets, a name in `hsisr_core.estimate.GPUS`; None for jobs without one.
     many : bool
         Allow more than 200 runs.
 
@@ -56,53 +62,37 @@ def jobs(plan: str, tflops: float = 0.0, many: bool = False) -> list[dict[str, A
     Raises
     ------
     HsisrError
-        What is wrong with the plan, or its data is not there.
+        What is wrong with the plan, its data is not there, or the GPU is unknown.
     """
     found = []
-    for run in planned_runs(read_plan(plan, many=many)):
+    for run in planned_runs(read_plan(plan, overrides, many=many)):
         name = run.folder.name
         config = project_root() / "_build" / "workflow" / f"{name}.yaml"
         text = run.config.to_yaml()
         if not config.is_file() or config.read_text(encoding="utf-8") != text:
             atomic_text(config, text)
         paths = {"config": short(config), "metrics": short(run.folder / "metrics.json")}
-        found.append({"name": name, "label": run.label, **paths, "steps": run.steps, **needs(run, tflops)})
+        found.append({"name": name, "label": run.label, **paths, "steps": run.steps, **needs(run, gpu)})
     return found
 
 
-def needs(run: PlannedRun, tflops: float = 0.0) -> dict[str, int]:
-    """Resources to ask a cluster for: `gpu`, `mem_mb` (of the host), `runtime` in minutes. An estimate.
+def needs(run: PlannedRun, gpu: str | None = None) -> dict[str, int]:
+    """Resources to ask a cluster for: `gpu`, `mem_mb` (of the host), `runtime` in minutes.
 
-    Time: a step is three forward passes, a multiply-add two operations (chapter 04), at a share of the
-    peak rate, with a margin. Memory: the outputs of all layers, several times, and the scenes.
+    An estimate (hsisr_core/estimate.py) with a margin. It measures nothing, because every job asks again on
+    its own node and must get the same answer.
     """
-    config, bands = run.config, run.dataset.bands
-    multiplies, voxels = patch_cost(config.changed(seed=0), bands)
-    rate = PEAK_SHARE * tflops if tflops else CPU_TFLOPS
-    seconds = 3 * 2 * multiplies * config.batch * run.steps / (rate * 1e12)
-    scenes = {region.scene for region in (*run.dataset.split.train, *run.dataset.split.test)}
-    scene_bytes = sum(4 * math.prod(run.dataset.store.shape(scene)) for scene in scenes)
-    step_bytes = 0 if tflops else 4 * COPIES * config.batch * voxels
+    config, dataset = run.config, run.dataset
+    scorings = 1 + (run.steps // config.evaluate_every if config.evaluate_every else 0)
+    training = run.steps * PASSES * config.batch * patch_multiply_adds(config, dataset.bands)
+    flop = 2 * (training + scorings * scoring_multiply_adds(config, dataset))
+    rate = PEAK_SHARE * gpu_rate(gpu)[1] if gpu else CPU_TFLOPS
+    tensors = 0 if gpu else max(train_bytes(config, dataset.bands), scoring_bytes(config, dataset))
     return {
-        "gpu": int(tflops > 0),
-        "mem_mb": PROCESS_MB + round((3 * scene_bytes + step_bytes) / 1e6),
-        "runtime": START_MINUTES + math.ceil(MARGIN * seconds / 60),
+        "gpu": int(gpu is not None),
+        "mem_mb": PROCESS_MB + math.ceil(MARGIN * (tensors + data_bytes(config, dataset)) / 1e6),
+        "runtime": START_MINUTES + math.ceil(MARGIN * flop / (rate * 1e12) / 60),
     }
-
-
-@lru_cache(maxsize=64)
-def patch_cost(config: RunConfig, bands: int) -> tuple[int, int]:
-    """Multiply-adds of one forward pass on one patch, and the voxels that its convolutions put out."""
-    with torch.random.fork_rng(devices=[]):
-        model = build_model(config.method, config.scale, bands, **config.model_options()).to("meta")
-    with torch.device("meta"):  # shapes without values
-        costs = multiply_adds(model, bands, config.patch, config.patch)
-    voxels = 0
-    for layer, cost in costs.items():
-        weight = layer.weight
-        assert isinstance(weight, torch.Tensor)
-        voxels += cost // weight[0].numel()
-    return sum(costs.values()), voxels
 
 
 def short(path: Path) -> str:
@@ -115,11 +105,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the jobs; 2 and one line on stderr when something is wrong with the plan."""
     parser = argparse.ArgumentParser(prog="python -m hsisr_core.workflow")
     parser.add_argument("plan", help="a name in book/presets, or a path to a .yaml file")
-    parser.add_argument("--tflops", type=float, default=0.0, help="the GPU's peak FP32 rate; 0: no GPU")
+    parser.add_argument("--data", help="the data of every run; default: what the plan says")
+    parser.add_argument("--gpu", help="the GPU of a job, for example a100; default: none")
     parser.add_argument("--yes", action="store_true", help="allow a plan of more than 200 runs")
     given = parser.parse_args(arguments)
     try:
-        print(json.dumps(jobs(given.plan, given.tflops, given.yes), indent=2))
+        overrides = {"data": given.data} if given.data else {}
+        print(json.dumps(jobs(given.plan, overrides, given.gpu, given.yes), indent=2))
     except HsisrError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

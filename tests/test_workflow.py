@@ -57,9 +57,9 @@ def test_a_job_trains_the_run_that_the_plan_names(plan: Path) -> None:
 
 
 def test_needs_grow_with_the_work(plan: Path) -> None:
-    def needs(tflops: float = 0.0, **settings: object) -> dict[str, int]:
+    def needs(gpu: str | None = None, **settings: object) -> dict[str, int]:
         return workflow.needs(
-            planned_runs(read_plan("plan.yaml", {"seed": 1, **settings}).distinct())[0], tflops
+            planned_runs(read_plan("plan.yaml", {"seed": 1, **settings}).distinct())[0], gpu
         )
 
     small = needs(steps=100_000, batch=8)
@@ -68,21 +68,10 @@ def test_needs_grow_with_the_work(plan: Path) -> None:
     start = workflow.START_MINUTES
     assert twice["runtime"] - start == pytest.approx(2 * (small["runtime"] - start), abs=2)
     assert needs(steps=100_000, batch=64)["mem_mb"] > small["mem_mb"]
-    gpu = needs(19.5, steps=100_000, batch=64)
+    gpu = needs("a100", steps=100_000, batch=64)
     assert gpu["gpu"] == 1
     assert gpu["mem_mb"] <= small["mem_mb"]  # the batch lies on the GPU
     assert start < gpu["runtime"] < small["runtime"]
-
-
-def test_patch_cost_is_that_of_a_real_forward_pass() -> None:
-    from hsisr_core.anatomy import layer_table
-    from hsisr_core.models import SSRNet
-
-    config = RunConfig(features=4, modules=1, units=1, patch=8, seed=0)
-    multiplies, voxels = workflow.patch_cost(config, 6)
-    table = layer_table(SSRNet(2, features=4, modules=1, units=1), 6, 8, 8)
-    assert multiplies == table["multiply_adds"].sum()
-    assert voxels > 4 * 6 * 16 * 16  # the output of the transposed convolution, and more
 
 
 def test_what_is_wrong_with_a_plan_is_one_line(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,7 +79,9 @@ def test_what_is_wrong_with_a_plan_is_one_line(plan: Path, capsys: pytest.Captur
         workflow.jobs("nothing")
     assert workflow.main(["nothing"]) == 2
     assert capsys.readouterr().err.startswith("error: preset 'nothing' is unknown")
-    assert workflow.main([str(plan), "--tflops", "19.5"]) == 0
+    assert workflow.main([str(plan), "--gpu", "abacus"]) == 2
+    assert capsys.readouterr().err.startswith("error: --gpu abacus: choose one of")
+    assert workflow.main([str(plan), "--gpu", "a100"]) == 0
     assert [job["gpu"] for job in json.loads(capsys.readouterr().out)] == [1, 1, 1]
 
 
@@ -168,7 +159,7 @@ def test_what_slurm_would_be_given(plan: Path) -> None:
     assert shown.returncode == 0, shown.stderr
     jobs = [line for line in shown.stdout.splitlines() if line.startswith("$ sbatch")]
     assert len(jobs) == 3
-    expected = {job["name"]: job for job in workflow.jobs("plan.yaml", 19.5)}
+    expected = {job["name"]: job for job in workflow.jobs("plan.yaml", gpu="a100")}
     for line in jobs:
         (name,) = (name for name in expected if name in line)
         assert f"-t {expected[name]['runtime']} " in line

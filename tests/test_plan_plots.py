@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from matplotlib.colors import to_rgb
+from matplotlib.text import Annotation
 
 from hsisr_core.plan_plots import SHOWN, plan_dag
 from hsisr_core.plot_style import COLOURS
@@ -11,11 +12,7 @@ from hsisr_core.plot_style import COLOURS
 def texts(labels: list[str], done: list[bool]) -> dict[str, tuple[float, ...]]:
     """The boxes of the picture, and how they are filled."""
     (axes,) = plan_dag(labels, done).axes
-    boxes: dict[str, tuple[float, ...]] = {}
-    for text in axes.texts:
-        if patch := text.get_bbox_patch():
-            boxes[text.get_text()] = to_rgb(patch.get_facecolor())
-    return boxes
+    return {str(box.get_label()): to_rgb(box.get_facecolor()) for box in axes.patches}
 
 
 def test_every_run_is_a_box_and_a_finished_one_is_filled() -> None:
@@ -27,7 +24,11 @@ def test_every_run_is_a_box_and_a_finished_one_is_filled() -> None:
 
 def test_each_run_is_joined_to_its_inputs_and_to_the_results() -> None:
     (axes,) = plan_dag(["a", "b"]).axes
-    assert sum(text.arrow_patch is not None for text in axes.texts if hasattr(text, "arrow_patch")) == 2 * 3
+    arrows = [text for text in axes.texts if isinstance(text, Annotation)]
+    ends = {(round(text.xyann[1], 1), text.xy[1]) for text in arrows}
+    rows = {ends_at for _, ends_at in ends}
+    assert len(arrows) == len(ends) == 2 * 3
+    assert rows == {0, 1, 0.5}  # both runs, and the results between them
 
 
 def test_a_long_plan_is_cut_and_says_so() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -81,13 +82,16 @@ def book(
 @app.command()
 def train(preset: Preset = "demo", data: Data = None, settings: Settings = None) -> None:
     """Carry out one run of a preset, or resume it; a finished one is only shown."""
+    from hsisr_core.distributed import leave_group
     from hsisr_core.report import results_table
     from hsisr_core.runs import RunConfig
     from hsisr_core.train import train as train_run
 
     values = parse_settings(settings) | ({"data": data} if data else {})
     run = train_run(RunConfig.from_preset(preset, **values))
-    typer.echo(f"{results_table(run)}\n\nThe run: {run.folder}")
+    if speaks():
+        typer.echo(f"{results_table(run)}\n\nThe run: {run.folder}")
+    leave_group()
 
 
 @app.command()
@@ -209,14 +213,24 @@ def options(
     pass
 
 
+def speaks() -> bool:
+    """Of the processes that train one network, the first speaks for all; its errors are everyone's."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def say(line: str) -> None:
+    if speaks():
+        print(line, file=sys.stderr)
+
+
 def main() -> None:
     """Entry point: a user's mistake is one line on stderr and exit code 2."""
-    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+    warnings.showwarning = lambda message, *_: say(f"warning: {message}")
     try:
         app()
     except HsisrError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         sys.exit(2)
     except KeyboardInterrupt:
-        print("stopped; start the same command again to resume", file=sys.stderr)
+        say("stopped; start the same command again to resume")
         sys.exit(130)

@@ -230,7 +230,7 @@ def main() -> None:
         app()
     except HsisrError as error:
         say(f"error: {error}")
-        sys.exit(2)
+        sys.exit(getattr(error, "exit_code", 2))
     except KeyboardInterrupt:
         say("stopped; start the same command again to resume")
         sys.exit(130)

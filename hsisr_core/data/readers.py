@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from h5py import is_hdf5
 from numpy.typing import NDArray
 
 from hsisr_core.data.bands import BandChoice, Wavelengths, band_centres, choose_bands, share_of
 from hsisr_core.data.cube_file import CubeFile, array_blocks, divide, read_values
-from hsisr_core.data.readers_array import open_hdf5, open_npy
+from hsisr_core.data.readers_array import is_store, open_hdf5, open_npy
 from hsisr_core.data.readers_cave import CAVE_BANDS, CAVE_DIVISOR, cave_files, read_cave
 from hsisr_core.data.readers_envi import envi_files, open_envi
 from hsisr_core.data.readers_mat import open_mat
@@ -189,8 +190,11 @@ def scene_name(path: str | os.PathLike[str]) -> str:
 
 
 def is_scene_file(path: Path) -> bool:
-    """Whether the name of the file `path` is that of a scene; of an ENVI scene, its header."""
-    return path.suffix.lower() in _SCENE_SUFFIXES and path.is_file()
+    """Whether the file `path` looks like a scene (of an ENVI scene, its header); a store is none."""
+    suffix = path.suffix.lower()
+    if suffix in _HDF5:
+        return is_hdf5(path) and not is_store(path)
+    return suffix in _SCENE_SUFFIXES and path.is_file()
 
 
 def scene_files(path: str | os.PathLike[str]) -> list[Path]:

@@ -17,7 +17,7 @@ from hsisr_core.data.readers_mat5 import check_whole, v5_bands
 from hsisr_core.data.scene import MINIMUM_SIDE
 from hsisr_core.errors import HsisrError
 
-__all__ = ["open_mat"]
+__all__ = ["open_mat", "variable_names"]
 
 _INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 _NUMERIC = {"double", "single", *_INTEGERS}
@@ -67,6 +67,19 @@ def open_mat(path: Path, key: str | None = None) -> CubeFile:
         key=variable.name,
         mask=mask,
     )
+
+
+def variable_names(path: Path) -> list[str]:
+    """Return the names of the variables in a .mat file.
+
+    Raises
+    ------
+    HsisrError
+        It is missing, truncated or no MATLAB file.
+    """
+    hdf5 = _is_hdf5(path)
+    with _reading(path):
+        return [variable.name for variable in (_variables_v73 if hdf5 else _variables_v5)(path)]
 
 
 def _variables_v5(path: Path) -> list[_Variable]:

@@ -33,7 +33,7 @@ class Patience:
     Attributes
     ----------
     tries
-        Attempts in a row that bring no byte, at one address.
+        Attempts in a row that bring less than `rate`, at one address.
     pause
         Seconds before the second attempt; doubled for each further one.
     silence
@@ -141,19 +141,22 @@ class _Transfer:
         self.target, self.size, self.sha256, self.patience = target, size, sha256, patience
 
     def __call__(self, url: str, output_file: str, _: Any) -> None:
-        fruitless = 0
+        fruitless, restarts = 0, 0
         with tqdm(
             total=self.size, desc=self.target.name, unit="B", unit_scale=True, unit_divisor=1024, disable=None
         ) as bar:
             while True:
-                before = self._have()
+                before, start = self._have(), time.monotonic()
                 try:
                     self._attempt(url, bar)
                     break
                 except _AttemptError as error:
-                    fruitless = 0 if self._have() > before else fruitless + 1
-                    if fruitless >= self.patience.tries:
-                        raise _AddressError(f"{error}, {fruitless} times") from error
+                    # a few bytes and then silence, again and again, is no progress either
+                    enough = self.patience.rate * (time.monotonic() - start)
+                    fruitless = 0 if self._have() - before > enough else fruitless + 1
+                    restarts += self._have() < before  # else a wrong Content-Length is tried for ever
+                    if max(fruitless, restarts) >= self.patience.tries:
+                        raise _AddressError(f"{error}, {max(fruitless, restarts)} times") from error
                     time.sleep(self.patience.pause * 2 ** max(fruitless - 1, 0))
         self.part.replace(output_file)
         self.notes.unlink(missing_ok=True)
@@ -175,9 +178,9 @@ class _Transfer:
             with requests.get(url, headers=headers, stream=True, timeout=limits) as response:
                 self._receive(response, url, have, known, bar)
         except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
-            raise _AttemptError(_reason(error)) from error
+            raise _AttemptError(_reason(error, self._have())) from error
         except requests.RequestException as error:  # a wrong address, too many redirects
-            raise _AddressError(_reason(error)) from error
+            raise _AddressError(_reason(error, 0)) from error
 
     def _receive(
         self, response: requests.Response, url: str, have: int, known: _Identity | None, bar: Any
@@ -273,16 +276,17 @@ def _looks_like(data: bytes) -> str:
     return "a web page" if data.lstrip()[:1] == b"<" else "something else"
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, have: int) -> str:
     """A few words of what requests and urllib3 wrap several times."""
+    if isinstance(error, requests.TooManyRedirects):
+        return "it redirects without end"
     if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError) or "timed out" in str(error):
         return "it fell silent"
+    if isinstance(error, urllib3.exceptions.HTTPError):  # while the file arrived
+        return f"it broke off after {have} bytes"
     root: BaseException = error
     while root.__context__ is not None:
         root = root.__context__
     if isinstance(root, OSError) and root.strerror:
         return root.strerror
-    if isinstance(error, requests.TooManyRedirects):
-        return "it redirects without end"
-    text = " ".join(str(root).split())
-    return "the connection broke" if isinstance(error, urllib3.exceptions.HTTPError) else text or "no answer"
+    return " ".join(str(root).split()) or "no answer"

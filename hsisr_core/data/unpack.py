@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
 import json
-import lzma
 import os
 import shutil
 import stat
@@ -159,7 +159,7 @@ def _extract(
         zipfile.BadZipFile,
         tarfile.TarError,
         zlib.error,
-        lzma.LZMAError,
+        gzip.BadGzipFile,
         EOFError,
         NotImplementedError,
         RuntimeError,
@@ -168,8 +168,8 @@ def _extract(
             f"{archive} is damaged or no archive ({' '.join(str(error).split()) or type(error).__name__}). Delete it "
             "and fetch it again."
         ) from error
-    if not seen:
-        raise HsisrError(f"{archive} holds none of the wanted files. Check the names of the scenes.")
+    if not seen and wanted is None:
+        raise HsisrError(f"{archive} holds no file. Delete it and fetch it again.")
     return len(seen)
 
 
@@ -201,13 +201,16 @@ def _members(archive: Path, raw: IO[bytes]) -> Iterator[_Member]:
                     yield _Member(place, info.file_size, lambda info=info: zipped.open(info))  # type: ignore[misc]
     else:
         # a stream: never goes back, so a member is read once, however often the archive names it
-        with tarfile.open(fileobj=raw, mode="r|*") as tarred:
+        # (through gzip, which compares the checksum; tarfile's own decompression does not)
+        with gzip.GzipFile(fileobj=raw) as plain, tarfile.open(fileobj=plain, mode="r|") as tarred:
             for item in tarred:
                 place = _safe(item.name, archive)
                 if not (item.isreg() or item.isdir()) or item.issparse():
                     raise HsisrError(f"{archive} holds a link or device, {item.name!r}. It was not unpacked.")
                 if item.isreg():
                     yield _Member(place, item.size, lambda item=item: _opened(tarred, item))  # type: ignore[misc]
+            while plain.read(_BLOCK):
+                pass  # to the end, where the checksum is
 
 
 def _opened(tarred: tarfile.TarFile, item: tarfile.TarInfo) -> IO[bytes]:

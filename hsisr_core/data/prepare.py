@@ -149,14 +149,20 @@ def reduced(scene: Scene, side: int | None) -> Scene:
             "factor. Change reduce_to in the split."
         )
     factor = longer // side
-    cube = imresize(scene.cube, scale=1 / factor).astype(np.float32)
-    if scene.divisor > 1 and scene.divisor.is_integer():
-        counts = np.rint(np.multiply(cube, scene.divisor, dtype=np.float64)).clip(0, scene.divisor)
-        cube = (counts / scene.divisor).astype(np.float32)
+    whole = scene.divisor > 1 and scene.divisor.is_integer()
+    cube = np.stack([_reduced_band(band, factor, scene.divisor if whole else None) for band in scene.cube])
     mask = None if scene.mask is None else _reduced_mask(scene.mask, factor, cube.shape[1:])
     return replace(
         scene, cube=cube, mask=mask, georeference=None, source=f"{scene.source} Reduced by {factor}."
     )
+
+
+def _reduced_band(band: np.ndarray, factor: int, divisor: float | None) -> np.ndarray:
+    """Reduce a band; with a divisor, as the whole numbers that it was, a half rounded up as MATLAB does."""
+    if divisor is None:
+        return imresize(band, scale=1 / factor)
+    counts = imresize(np.rint(np.multiply(band, divisor, dtype=np.float64)), scale=1 / factor)
+    return (np.floor(counts + 0.5).clip(0, divisor) / divisor).astype(np.float32)
 
 
 def _reduced_mask(mask: np.ndarray, factor: int, shape: tuple[int, ...]) -> np.ndarray:

@@ -74,17 +74,23 @@ def build_book(
     """
     path = preset_path(preset)
     is_file = preset.endswith((".yaml", ".yml"))
-    # The chapters run in the project's folder, so a path relative to the present one is made absolute.
-    given = {"preset": str(path.absolute()) if is_file else preset} | dict(parameters or {})
-    data = data if data is not None else given.get("data")
-    if isinstance(data, str):
-        place = Path(data).expanduser()
-        given["data"] = str(place.absolute()) if place.exists() else data
+    given = {"preset": from_project(path) if is_file else preset} | dict(parameters or {})
+    if data is not None:
+        given["data"] = data
+    if isinstance(given.get("data"), str):
+        place = Path(given["data"]).expanduser()
+        given["data"] = from_project(place) if place.exists() else given["data"]
     chapters = [page for page in book_pages() if page.suffix == ".ipynb"]
     assign_parameters(chapters, given)
     if before is not None:
         before()
     return build_pages(execute_chapters(chapters, given, out, jobs), out, strict=strict)
+
+
+def from_project(path: Path) -> str:
+    """`path` as the chapters must say it, which run in the project's folder: relative to it if inside."""
+    path, root = path.resolve(), project_root().resolve()
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
 def book_pages() -> list[Path]:
@@ -162,8 +168,7 @@ def build_pages(executed: Path, out: str | os.PathLike[str] | None = None, *, st
 
 def sphinx_summary(log: str, executed: Path) -> str:
     """The warnings and errors in Sphinx's output, or its last lines where it names none."""
-    lines = [
-        line for line in without_colours(log).replace(f"{executed}{os.sep}", "").splitlines() if line.strip()
-    ]
+    lines = without_colours(log).replace(f"{executed}{os.sep}", "").splitlines()
+    lines = [line for line in lines if line.strip("= \t")]
     named = [line for line in lines if re.search(r"\b(WARNING|ERROR|CRITICAL|SEVERE)\b|error:", line)]
-    return "\n".join(f"  {line}" for line in (named or lines)[-15:])
+    return "\n".join(f"  {line.strip()}" for line in (named[-15:] or lines[-3:]))

@@ -12,7 +12,16 @@ from hsisr_core.metrics import score
 from hsisr_core.models import Bicubic, SuperResolver
 from hsisr_core.predict import super_resolve
 
-__all__ = ["METRICS", "PROTOCOL", "TEST_SIDE", "evaluate", "mean_scores", "reduced_pairs", "tile_for"]
+__all__ = [
+    "METRICS",
+    "PROTOCOL",
+    "TEST_SIDE",
+    "evaluate",
+    "mean_scores",
+    "reduced_pairs",
+    "restore",
+    "tile_for",
+]
 
 TEST_SIDE = 512  # pixels: the paper tests on the top left 512 x 512 (Sec. IV-B)
 PROTOCOL = (
@@ -44,9 +53,13 @@ def evaluate(
     rows = []
     for image, (lr, hr) in pairs.items():
         for name, network in methods.items():
-            sr = super_resolve(network, lr, tile=tile_for(network, lr))
-            rows.append({"image": image, "result": name, **score(sr, hr, model.scale)})
+            rows.append({"image": image, "result": name, **score(restore(network, lr), hr, model.scale)})
     return rows
+
+
+def restore(model: SuperResolver, lr: np.ndarray) -> np.ndarray:
+    """SR of one LR cube as it is scored: clipped to [0, 1], in tiles where memory asks for it."""
+    return super_resolve(model, lr, tile=tile_for(model, lr)).clip(0, 1)
 
 
 def mean_scores(rows: list[dict[str, Any]], result: str) -> dict[str, float]:

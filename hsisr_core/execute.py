@@ -220,7 +220,7 @@ def work_folder(out: str | os.PathLike[str] | None, name: str) -> Iterator[tuple
     HsisrError
         Another build is at work on `name` there, or `out` cannot be written.
     """
-    folder = (Path(out) if out is not None else project_root() / "_build").absolute()
+    folder = (Path(out) if out is not None else project_root() / "_build").resolve()
     lock = FileLock(folder / f".{name}.lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)

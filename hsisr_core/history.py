@@ -23,9 +23,11 @@ class History:
                 kept = [row for row in csv.reader(file) if len(row) == len(COLUMNS) and row[0].isdigit()]
             kept = [row for row in kept if int(row[0]) <= last_step]
         with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([COLUMNS, *kept])
+            csv.writer(file, lineterminator="\n").writerows([COLUMNS, *kept])
 
     def add(self, row: dict[str, float]) -> None:
         """Append one row; a missing column stays empty (NaN when read)."""
         with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow(format(row[name], ".8g") if name in row else "" for name in COLUMNS)
+            csv.writer(file, lineterminator="\n").writerow(
+                format(row[name], ".8g") if name in row else "" for name in COLUMNS
+            )

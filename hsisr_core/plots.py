@@ -8,12 +8,12 @@ returned, so a notebook shows it once: as the value of its cell.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
@@ -23,6 +23,7 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.plot_style import COLOURS, DASHES, WIDTH, panel_grid, show_image, spectral_axis, styled_figure
 
 __all__ = [
+    "band_psnr",
     "band_statistics",
     "border_rule",
     "curves",
@@ -32,6 +33,8 @@ __all__ = [
     "scene_gallery",
     "spectral_curves",
 ]
+
+_CORNER = 10  # LR pixels shown by `border_rule`
 
 
 def _several(items: Sequence[Any] | Mapping[str, Any], what: str) -> None:
@@ -61,8 +64,8 @@ def false_colour(
     Bands near 640, 550 and 460 nm where the sensor ends in the visible range. A sensor that reaches
     beyond 750 nm gives colour infrared, in which vegetation is red: bands near 860, 650 and 550 nm.
     If the sensor does not tell these bands apart, or its wavelengths are unknown, bands at 3/4, 1/2
-    and 1/4 of the spectrum. Each band is stretched from its 1st to its 99th percentile, and shown
-    with a gamma of 1/1.8, for the values are proportional to light.
+    and 1/4 of the spectrum. Each band is stretched from its 1st to its 99th percentile; pictures
+    within the visible range are also brightened by a power of 1/1.8, as screens expect of light.
 
     Parameters
     ----------
@@ -84,24 +87,25 @@ def false_colour(
     """
     if isinstance(scene_or_cube, Scene):
         cube: NDArray[Any] = scene_or_cube.cube
-        centres = scene_or_cube.wavelengths
+        own = scene_or_cube.wavelengths
     else:
         cube = np.asarray(scene_or_cube)
-        known = wavelengths is not None
-        centres = np.asarray(wavelengths if known else np.full(len(cube), np.nan), dtype=np.float64)
+        own = np.full(len(cube), np.nan)
+    centres = own if wavelengths is None else np.asarray(wavelengths, dtype=np.float64)
     if cube.ndim != 3 or centres.shape != cube.shape[:1]:
         raise HsisrError(
             f"The cube has shape {cube.shape} with {centres.size} wavelengths; "
             "expected (bands, height, width) and one wavelength per band."
         )
-    targets = (860, 650, 550) if centres.max() > 750 else (640, 550, 460)
+    infrared = bool(centres.max() > 750)
+    targets = (860, 650, 550) if infrared else (640, 550, 460)
     bands = [int(np.abs(centres - target).argmin()) for target in targets]
     if not np.isfinite(centres).all() or len(set(bands)) < 3:
         bands = [round((len(cube) - 1) * share) for share in (0.75, 0.5, 0.25)]
     chosen = cube[bands].astype(np.float64)
     low, high = np.percentile(chosen, (1, 99), axis=(1, 2), keepdims=True)
     span = np.where(high > low, high - low, 1)
-    rgb = np.clip((chosen - low) / span, 0, 1).transpose(1, 2, 0) ** (1 / 1.8)
+    rgb = np.clip((chosen - low) / span, 0, 1).transpose(1, 2, 0) ** (1 if infrared else 1 / 1.8)
     if not np.isfinite(centres).all():
         return rgb, "R, G, B: bands " + ", ".join(str(band + 1) for band in bands)
     red, green, blue = (f"{centres[band]:.0f}" for band in bands)
@@ -112,9 +116,9 @@ def false_colour(
 def scene_gallery(scenes: Sequence[Scene]) -> Figure:
     """False-colour pictures of scenes, each with its name, size and the bands shown; see `false_colour`."""
     _several(scenes, "scenes")
-    columns = min(len(scenes), 4)
+    columns = {1: 2, 2: 2, 3: 3, 5: 3, 6: 3}.get(len(scenes), 4)
     tallest = max(scene.height / scene.width for scene in scenes)
-    figure, axes = panel_grid(len(scenes), max(columns, 2), min(WIDTH / max(columns, 2) * tallest + 0.6, 4.0))
+    figure, axes = panel_grid(len(scenes), columns, min(WIDTH / columns * tallest + 0.6, 4.0))
     for panel, scene in zip(axes, scenes, strict=True):
         rgb, caption = false_colour(scene)
         size = f"{scene.bands} bands, {scene.height}×{scene.width}"
@@ -145,7 +149,7 @@ def mean_spectra(scenes: Sequence[Scene]) -> Figure:
 
 @styled_figure
 def band_statistics(scene: Scene) -> Figure:
-    """Mean, spread and range of each band, and how much each band resembles the next one.
+    """Mean, middle half (25th to 75th percentile) and range of each band, and how alike neighbours are.
 
     The correlation of neighbouring bands is what a network that convolves along the spectrum uses;
     where it drops, the sensor has a gap or noise.
@@ -153,13 +157,10 @@ def band_statistics(scene: Scene) -> Figure:
     x, label = spectral_axis(scene.wavelengths)
     pixels = scene.cube.reshape(scene.bands, -1).astype(np.float64)
     mean, deviation = pixels.mean(axis=1), pixels.std(axis=1)
+    lowest, lower, upper, highest = np.percentile(pixels, (0, 25, 75, 100), axis=1)
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(WIDTH, 3.8), sharex=True, height_ratios=(3, 2))
-    top.fill_between(
-        x, pixels.min(axis=1), pixels.max(axis=1), color="#e6e6e6", linewidth=0, label="minimum to maximum"
-    )
-    top.fill_between(
-        x, mean - deviation, mean + deviation, color=COLOURS[0], alpha=0.3, linewidth=0, label="mean ± std"
-    )
+    top.fill_between(x, lowest, highest, color="#e6e6e6", linewidth=0, label="all pixels")
+    top.fill_between(x, lower, upper, color=COLOURS[0], alpha=0.3, linewidth=0, label="middle half")
     top.plot(x, mean, ".-", color=COLOURS[0], label="mean")
     top.set(ylabel="value (full scale = 1)", title=scene.name)
     top.legend(ncols=3, loc="upper left")
@@ -208,7 +209,7 @@ def error_maps(
     limit = float(np.percentile(np.stack(list(errors.values())), 99.5)) or 1e-6
     columns = 3 if len(errors) in (1, 2, 4, 5) else 4
     height, width = truth.shape
-    panel_height = min(WIDTH / min(columns, len(errors) + 1) * 0.9 * height / width + 0.35, 4.0)
+    panel_height = min(0.87 * WIDTH / min(columns, len(errors) + 1) * height / width + 0.3, 4.0)
     figure, axes = panel_grid(len(errors) + 1, columns, panel_height)
     at = "" if wavelength is None or not np.isfinite(wavelength) else f", {wavelength:.0f} nm"
     show_image(axes[0], truth, f"HR, band {band + 1} of {len(reference)}{at}", cmap="gray")
@@ -246,16 +247,17 @@ def spectral_curves(
     x, label = spectral_axis(wavelengths)
     if x.size != len(reference):
         raise HsisrError(f"There are {x.size} wavelengths for {len(reference)} bands; give one per band.")
-    figure, grid = plt.subplots(
-        2, len(pixels), figsize=(WIDTH, 3.9), sharex=True, sharey="row", squeeze=False, height_ratios=(3, 2)
-    )
-    for (row, column), upper, lower in zip(pixels, *grid, strict=True):
+    for row, column in pixels:
         if not (0 <= row < reference.shape[1] and 0 <= column < reference.shape[2]):
             size = "{} rows and {} columns".format(*reference.shape[1:])
             raise HsisrError(f"Pixel ({row}, {column}) is outside the cube of {size}.")
+    figure, grid = plt.subplots(
+        2, len(pixels), figsize=(WIDTH, 3.9), sharex=True, squeeze=False, height_ratios=(3, 2)
+    )
+    for (row, column), upper, lower in zip(pixels, *grid, strict=True):
         truth = reference[:, row, column].astype(np.float64)
         upper.plot(x, truth, ".-", color="black", label="HR")
-        for (method, cube), colour, dash in zip(cubes.items(), COLOURS, DASHES, strict=False):
+        for (method, cube), colour, dash in zip(cubes.items(), cycle(COLOURS), cycle(DASHES), strict=False):
             upper.plot(x, cube[:, row, column], color=colour, linestyle=dash, label=method)
             lower.plot(x, cube[:, row, column] - truth, color=colour, linestyle=dash)
         lower.axhline(0, color="black", linewidth=0.8)
@@ -268,8 +270,38 @@ def spectral_curves(
 
 
 @styled_figure
+def band_psnr(srs: Mapping[str, ArrayLike], hr: ArrayLike, wavelengths: ArrayLike) -> Figure:
+    """PSNR (dB) of each band for each method: where in the spectrum a method gains.
+
+    Parameters
+    ----------
+    srs : mapping of method name to array of shape (bands, height, width)
+        Clipped to [0, 1], as they are for scoring.
+    hr : array, shape (bands, height, width)
+    wavelengths : array, shape (bands,)
+        In nm; all NaN if unknown.
+
+    Raises
+    ------
+    HsisrError
+        No method, or cubes of different shapes.
+    """
+    cubes, reference = _same_shape(srs, hr)
+    x, label = spectral_axis(wavelengths)
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.5))
+    for (method, cube), colour, dash in zip(cubes.items(), COLOURS, DASHES, strict=False):
+        mse = np.square(cube.astype(np.float64) - reference).mean(axis=(1, 2))
+        axes.plot(x, -10 * np.log10(mse), color=colour, linestyle=dash, marker=".", label=method)
+    axes.set(xlabel=label, ylabel="PSNR of the band (dB)")
+    axes.legend(ncols=len(cubes), loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    return figure
+
+
+@styled_figure
 def curves(histories: Mapping[str, pd.DataFrame], bicubic_psnr: float | None = None) -> Figure:
     """Training loss and test PSNR against the step, for one or several runs (the paper's Fig. 7).
+
+    The loss is a running mean over a fiftieth of the run; a single run shows its raw values too.
 
     Parameters
     ----------
@@ -284,14 +316,18 @@ def curves(histories: Mapping[str, pd.DataFrame], bicubic_psnr: float | None = N
         No run, or a history without ``step`` and ``loss``.
     """
     _several(histories, "runs")
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.7))
-    for (label, history), colour, dash in zip(histories.items(), COLOURS, DASHES, strict=False):
+    for label, history in histories.items():
         if not {"step", "loss"} <= set(history.columns):
             raise HsisrError(
                 f"The history of {label} has columns {list(history.columns)}; expected step and loss."
             )
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.7))
+    for (label, history), colour, dash in zip(histories.items(), cycle(COLOURS), cycle(DASHES), strict=False):
         loss = history.dropna(subset="loss")
-        left.plot(loss["step"], loss["loss"], color=colour, linestyle=dash, label=label)
+        if len(histories) == 1:
+            left.plot(loss["step"], loss["loss"], color=colour, alpha=0.25, linewidth=0.6)
+        smooth = loss["loss"].rolling(max(1, len(loss) // 50), min_periods=1).mean()
+        left.plot(loss["step"], smooth, color=colour, linestyle=dash, label=label)
         if "psnr" in history:
             quality = history.dropna(subset="psnr")
             right.plot(
@@ -321,8 +357,8 @@ def border_rule(hr: ArrayLike, scale: int) -> Figure:
     """How far MATLAB's LR is from PyTorch's: both bicubic and antialiased, with different borders.
 
     MATLAB mirrors the image at its border; `torch.nn.functional.interpolate` cuts the filter off
-    there. Left: largest absolute difference over the bands, at each LR pixel. Right: the same
-    against the distance to the nearest border, largest and mean over the pixels.
+    there. Left: the top left corner of LR, largest absolute difference over the bands. Right: the
+    same for all pixels against their distance to the border. Inside only rounding is left.
 
     Parameters
     ----------
@@ -345,20 +381,15 @@ def border_rule(hr: ArrayLike, scale: int) -> Figure:
     rows = np.minimum(np.arange(height), np.arange(height)[::-1])
     columns = np.minimum(np.arange(width), np.arange(width)[::-1])
     distance = np.minimum(rows[:, None], columns)
-    steps = np.arange(min(9, distance.max() + 1))
-    floor = 1e-9
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.0))
-    image = show_image(
-        left,
-        np.maximum(difference, floor),
-        f"LR of {height}×{width} pixels, ×{scale}",
-        norm=LogNorm(floor, max(float(difference.max()), 10 * floor)),
-    )
+    steps = np.arange(min(_CORNER, distance.max() + 1))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.9))
+    title = f"top left corner of LR ({height}×{width} pixels, ×{scale})"
+    image = show_image(left, difference[:_CORNER, :_CORNER], title, vmin=0, vmax=difference.max())
     figure.colorbar(image, ax=left, shrink=0.85).set_label("absolute difference (full scale = 1)")
-    largest = [max(difference[distance == step].max(), floor) for step in steps]
-    mean = [max(difference[distance == step].mean(), floor) for step in steps]
-    right.plot(steps, largest, "o-", color=COLOURS[1], label="largest")
-    right.plot(steps, mean, "s--", color=COLOURS[0], label="mean")
+    # A difference of exactly 0 has no place on a logarithmic axis: draw it at double precision's limit.
+    per_step = [np.maximum(difference[distance == step], np.finfo(np.float64).eps) for step in steps]
+    right.plot(steps, [values.max() for values in per_step], "o-", color=COLOURS[1], label="largest")
+    right.plot(steps, [values.mean() for values in per_step], "s--", color=COLOURS[0], label="mean")
     right.set(xlabel="distance to the border (LR pixels)", ylabel="absolute difference", yscale="log")
     right.legend()
     return figure

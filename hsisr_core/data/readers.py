@@ -41,7 +41,7 @@ _TIFF = (".tif", ".tiff")
 _SCENE_SUFFIXES = (".mat", ".npy", ".hdr", *_HDF5, *_TIFF)
 
 _INDIAN_PINES_BANDS = 31
-# The declared range of the integers. A statistic of the image, such as its maximum, would carry
+# A round number above the largest count. A statistic of the image, such as its maximum, would carry
 # knowledge of the test region into the training.
 _INDIAN_PINES_DIVISOR = 10000.0
 
@@ -91,7 +91,8 @@ def read_scene(
           Wavelengths, nodata value, mask and georeference are taken where the file has them; bands are
           sorted by wavelength. Of a .npy and of HDF5 the shortest axis is the bands.
         - "indian-pines": the cube that the package tensorly ships. Bands sorted by wavelength, because
-          the detectors overlap at three joints; divided by 10000, the declared range.
+          the list steps back at three places (chapter 01 shows them); divided by 10000, a round
+          number above the largest count.
 
         Files are divided by what the table or the file declares. Where neither does, integers and floats
         beyond 1.1 are divided by the maximum of the whole image, and other floats are left as they are.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ import yaml
 from hsisr_core import __version__
 from hsisr_core.errors import HsisrError
 
-__all__ = ["app", "main"]
+__all__ = ["app", "carry_out", "main"]
 
 app = typer.Typer(
     help="SSRNet for hyperspectral super-resolution: train it, score it, build the book.",
@@ -190,12 +191,25 @@ def evaluate(
 
 
 @app.command()
-def info(path: Annotated[str, typer.Argument(help="A scene, a folder of PNGs, or 'indian-pines'.")]) -> None:
+def info(
+    path: Annotated[
+        str, typer.Argument(help="A scene of any format, a folder of PNGs, a store, or 'indian-pines'.")
+    ],
+    key: Annotated[str | None, typer.Option(help="Name of the array in a .mat or HDF5 file.")] = None,
+    band_axis: Annotated[
+        int | None, typer.Option(help="Which axis of a .npy or HDF5 array is the bands: 0, 1 or 2.")
+    ] = None,
+    divisor: Annotated[float | None, typer.Option(help="The value that stands for 1.")] = None,
+) -> None:
     """Say what a scene is and how it is read."""
-    from hsisr_core.data import read_scene
-    from hsisr_core.report import scene_table
+    from hsisr_core.data import Store, read_scene
+    from hsisr_core.data.readers_array import is_store
+    from hsisr_core.report import scene_table, store_table
 
-    typer.echo(scene_table(read_scene(path)))
+    if Path(path).is_file() and is_store(Path(path)):
+        typer.echo(store_table(Store(path)))
+    else:
+        typer.echo(scene_table(read_scene(path, key=key, band_axis=band_axis, divisor=divisor)))
 
 
 def version(show: bool) -> None:
@@ -225,9 +239,20 @@ def say(line: str) -> None:
 
 def main() -> None:
     """Entry point: a user's mistake is one line on stderr and exit code 2."""
+    _guarded(app)
+
+
+def carry_out(command: Callable[..., None]) -> None:
+    """Run a command of its own, such as those in data_scripts/, with the same errors and exit codes."""
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command()(command)
+    _guarded(single)
+
+
+def _guarded(application: typer.Typer) -> None:
     warnings.showwarning = lambda message, *_: say(f"warning: {message}")
     try:
-        app()
+        application()
     except HsisrError as error:
         say(f"error: {error}")
         sys.exit(getattr(error, "exit_code", 2))

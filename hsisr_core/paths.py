@@ -1,4 +1,4 @@
-"""Where the project's folders are: the book, the cache of prepared data, the run folders."""
+"""Where the project's folders are: the book, the datasets, the cache of prepared data, the run folders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hsisr_core.errors import HsisrError
 
-__all__ = ["book_folder", "cache_folder", "project_root", "runs_folder"]
+__all__ = ["book_folder", "cache_folder", "datasets_folder", "project_root", "runs_folder"]
 
 
 def project_root() -> Path:
@@ -37,6 +37,11 @@ def book_folder() -> Path:
 def cache_folder() -> Path:
     """Folder of prepared data: the environment variable HSISR_CACHE, else `_build/data` of the project."""
     return _from_environment("HSISR_CACHE") or project_root() / "_build" / "data"
+
+
+def datasets_folder() -> Path:
+    """Folder of fetched datasets: the environment variable HSISR_DATASETS, else `data` of the project."""
+    return _from_environment("HSISR_DATASETS") or project_root() / "data"
 
 
 def runs_folder() -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from hsisr_core.config import RunConfig
-from hsisr_core.data import Dataset, Scene
+from hsisr_core.data import Dataset, Scene, Store
 from hsisr_core.estimate import GPUS, PEAK_SHARE, Estimate
 from hsisr_core.evaluate import mean_scores
 from hsisr_core.plan import PlannedRun
@@ -24,6 +24,7 @@ __all__ = [
     "scene_table",
     "score_table",
     "status_table",
+    "store_table",
 ]
 
 HEADER = f"{'':<12}{'PSNR (dB)':>11}{'SSIM':>9}{'SAM (deg)':>11}"
@@ -77,6 +78,13 @@ def scene_table(scene: Scene) -> str:
         "zero pixels": f"{dark} of {scene.height * scene.width}",
         "read as": scene.source,
     }
+    if scene.mask is not None:
+        rows["masked"] = f"{int((~scene.mask).sum())} of {scene.height * scene.width} pixels"
+    if scene.georeference is not None:
+        x, dx, _, y, _, dy = scene.georeference.transform
+        rows["place"] = (
+            f"corner at x {x:.9g}, y {y:.9g}, pixel {dx:.6g} by {dy:.6g}; {scene.georeference.crs[:80]}"
+        )
     return "\n".join(f"{name:<13}{value}" for name, value in rows.items())
 
 
@@ -149,3 +157,18 @@ def duration(seconds: float) -> str:
             number = seconds / unit
             return f"{number:.{0 if number >= 10 else 1}f} {name}"
     return f"{seconds / 86400:,.1f} d"
+
+
+def store_table(store: Store) -> str:
+    """What a store of prepared scenes holds, without reading their values."""
+    lines = [
+        f"{'store':<13}{store.path}, dataset {store.dataset}, {len(store.names)} scenes",
+        f"{'fingerprint':<13}{store.fingerprint}",
+    ]
+    for name in store.names:
+        bands, height, width = store.shape(name)
+        centres = store.wavelengths(name)
+        known = np.isfinite(centres).all()
+        nm = f"{centres[0]:g} to {centres[-1]:g} nm" if known else "wavelengths unknown"
+        lines.append(f"{'':<13}{name}: {height} x {width} pixels, {bands} bands, {nm}")
+    return "\n".join(lines)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from small_plan import write_plan
 
 from hsisr_core import __version__
 from hsisr_core.cli import parse_settings
+from hsisr_core.data import read_scene, write_store
+from hsisr_core.data.scene import Georeference
 from hsisr_core.errors import HsisrError
+from hsisr_core.report import scene_table
 
 TINY = str(Path(__file__).parent / "tiny.yaml")
 
@@ -142,6 +147,32 @@ def test_a_dry_run_estimates_and_trains_nothing(tmp_path: Path) -> None:
     assert "1,650" in result.stdout
     assert "A100: not measured" in result.stdout
     assert not (tmp_path / "runs").exists()
+
+
+def test_info_on_other_formats_and_their_options(tmp_path: Path) -> None:
+    path = tmp_path / "cube.npy"
+    np.save(path, np.arange(1, 5 * 6 * 7 + 1, dtype=np.uint16).reshape(5, 6, 7))
+    text = hsisr("info", str(path), runs=tmp_path).stdout
+    assert "6 x 7 pixels, 5 bands" in text
+    assert (
+        "NumPy file, uint16, bands x height x width, divided by 210 (the maximum of the whole image)" in text
+    )
+    text = hsisr("info", str(path), "--band-axis", "2", "--divisor", "420", runs=tmp_path).stdout
+    assert "5 x 6 pixels, 7 bands" in text
+    assert "0.0024 to 0.5000" in text
+    assert "divided by 420 (as asked)" in text
+    georeference = Georeference((500000.0, 2.5, 0, 4600000.0, 0, -2.5), "EPSG:32633")
+    scene = replace(read_scene(path), georeference=georeference, mask=np.arange(42).reshape(6, 7) > 2)
+    assert "corner at x 500000, y 4600000, pixel 2.5 by -2.5; EPSG:32633" in scene_table(scene)
+    assert "3 of 42 pixels" in scene_table(scene)
+
+
+def test_info_on_a_store(tmp_path: Path) -> None:
+    store = tmp_path / "scenes.h5"
+    write_store(store, [read_scene("indian-pines")], sources=[], dataset="indian-pines")
+    text = hsisr("info", str(store), runs=tmp_path).stdout
+    assert "dataset indian-pines, 1 scenes" in text
+    assert "indian-pines: 145 x 145 pixels, 31 bands, 400.02 to 2498.96 nm" in text
 
 
 def test_settings_are_read_as_yaml() -> None:

@@ -7,11 +7,22 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import scipy.io
 
-from hsisr_core.data import Region, Split, Store, datasets, load_dataset, load_split, read_scene, write_store
+from hsisr_core.data import (
+    Region,
+    Scene,
+    Split,
+    Store,
+    datasets,
+    load_dataset,
+    load_split,
+    read_scene,
+    write_store,
+)
 from hsisr_core.errors import HsisrError
 
 ROOT = Path(__file__).parent.parent
@@ -118,6 +129,38 @@ def test_a_store_is_a_dataset_too(toys: Path) -> None:
     again = load_dataset(dataset.store.path)
     assert again.fingerprint == dataset.fingerprint
     assert np.array_equal(again.scene("b-top").cube, dataset.scene("b-top").cube)
+
+
+def test_files_of_other_formats_are_scenes_of_a_dataset(toys: Path, project: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.save(toys / "n.npy", rng.random((31, 32, 33)))
+    with h5py.File(toys / "h.h5", "w") as file:
+        file["cube"] = rng.random((31, 32, 33))
+    write_store(toys / "store.h5", [read_scene(toys / "n.npy")], sources=[], dataset="x")  # is none of them
+    write_split(project, "[a, n]", "[h]")
+    dataset = load_dataset(toys)
+    assert np.array_equal(dataset.scene("h").cube, read_scene(toys / "h.h5").cube)
+    regions = "[{name: up, scene: h, rows: [0, 16]}]", "[{name: down, scene: h, rows: [16, 32]}]"
+    write_split(project, *regions, name="halves")
+    assert load_dataset(toys / "h.h5", "halves").scene("up").height == 16
+
+
+def test_a_prepared_dataset_of_the_paper_goes_by_its_name(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HSISR_DATASETS", str(tmp_path / "data"))
+    with pytest.raises(
+        HsisrError, match=r"The dataset foster is not prepared: .*fetch\.py foster; .*prepare\.py"
+    ):
+        load_dataset("foster")
+    nm = np.linspace(400, 720, 33)
+    scenes = [Scene(f"s{i}", RNG.random((33, 520, 513), np.float32), nm, 1.0, "") for i in range(5)]
+    write_store(tmp_path / "data" / "foster" / "scenes.h5", scenes, sources=[], dataset="foster")
+    (project / "book" / "splits" / "foster.yaml").write_text((SPLITS / "foster.yaml").read_text())
+    dataset = load_dataset("foster")
+    assert (dataset.name, len(dataset.train), len(dataset.test)) == ("foster", 4, 1)
+    assert dataset.scene(dataset.test[0]).cube.shape == (33, 512, 512)
+    assert dataset.scene(dataset.train[0]).cube.shape == (33, 520, 513)
 
 
 def test_one_scene_with_a_split_into_regions_is_a_dataset(

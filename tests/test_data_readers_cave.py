@@ -190,7 +190,7 @@ def test_a_divisor_that_leaves_the_range_is_refused(cave_folder: CaveFolder) -> 
 
 
 def test_a_key_means_nothing_for_a_folder(cave_folder: CaveFolder) -> None:
-    with pytest.raises(HsisrError, match=r"key='ref' names an array of a \.mat file"):
+    with pytest.raises(HsisrError, match=r"key='ref' names an array of a \.mat or HDF5 file"):
         read_scene(cave_folder(), key="ref")
 
 

@@ -10,6 +10,7 @@ import pytest
 import scipy.io
 
 from hsisr_core.data import read_scene
+from hsisr_core.data.readers_mat import variable_names
 from hsisr_core.errors import HsisrError
 
 RNG = np.random.default_rng(5)
@@ -194,7 +195,7 @@ def test_cells_structures_and_complex_numbers_are_refused(tmp_path: Path) -> Non
     path = save_v5(tmp_path / "a.mat", c=cells, s={"x": 1}, z=CUBE * 1j)
     refused(path, "c 5x6x3 cell is not a numeric", key="c")
     refused(path, "s 1x1 struct is not a numeric", key="s")
-    refused(path, "z is complex128; expected real numbers", key="z")
+    refused(path, "z is complex; expected real numbers", key="z")
 
 
 def test_cells_structures_and_complex_numbers_are_refused_in_v73(tmp_path: Path) -> None:
@@ -264,6 +265,26 @@ def test_a_v73_file_truncated_anywhere_is_refused(tmp_path: Path, save: Save) ->
     for length in [*range(0, len(data), 211), len(data) - 1]:
         path.write_bytes(data[:length])
         refused(path, "cannot be read as a MATLAB file")
+
+
+@pytest.mark.parametrize("save", [save_v5, save_v5_compressed, save_v73])
+def test_harvards_mask_is_read_with_the_image(tmp_path: Path, save: Save) -> None:
+    label = np.ones((6, 5), np.uint8)
+    label[1, 3] = 0
+    scene = read_scene(save(tmp_path / "a.mat", ref=RNG.random((6, 5, 31)), lbl=label))
+    assert scene.mask is not None
+    assert np.argwhere(~scene.mask).tolist() == [[1, 3]]
+    assert read_scene(save(tmp_path / "b.mat", ref=RNG.random((6, 5, 31)), lbl=label.T)).mask is None
+    assert read_scene(save(tmp_path / "c.mat", hsi=RNG.random((6, 5, 33)), lbl=label)).mask is None
+
+
+def test_the_names_of_the_variables(tmp_path: Path) -> None:
+    arrays = {"ref": CUBE, "lbl": np.ones((6, 5))}
+    assert variable_names(save_v5(tmp_path / "a.mat", **arrays)) == ["ref", "lbl"]
+    assert sorted(variable_names(save_v73(tmp_path / "b.mat", **arrays))) == ["lbl", "ref"]
+    (tmp_path / "c.mat").write_text("not a MATLAB file")
+    with pytest.raises(HsisrError, match="cannot be read as a MATLAB file"):
+        variable_names(tmp_path / "c.mat")
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

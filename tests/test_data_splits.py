@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from itertools import combinations
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from hsisr_core.data import Region, Split, load_split, read_scene
+from hsisr_core.data.regions import divide_by_rule
 from hsisr_core.data.splits import find_split
 from hsisr_core.errors import HsisrError
 
@@ -62,17 +64,101 @@ def test_indian_pines_tests_on_the_quadrant_most_like_the_whole() -> None:
 def test_cave_sample_tests_on_the_original_scene() -> None:
     split = load_split(SPLITS / "cave-sample.yaml")
     assert [region.scene for region in split.train] == ["balloons", "cloth", "real_and_fake_apples"]
+    assert [split.reduce_to(scene) for scene in split.scenes] == [256, 256, 256, None]
     assert split.test == (Region("stuffed_toys", "stuffed_toys"),)
     assert "never to be called CAVE" in split.note
 
 
 def test_every_split_of_the_book_is_valid_and_named_as_its_file() -> None:
-    for file in SPLITS.glob("*.yaml"):
-        split = load_split(file)
+    files = sorted(SPLITS.glob("*.yaml"))
+    assert [file.stem for file in files] == ["cave", "cave-sample", "foster", "harvard", "indian-pines"]
+    for file in files:
+        split = load_split(file, [f"scene{index}" for index in range(10)])
         assert split.name == file.stem
         assert split.note
         for first, second in combinations(split.regions, 2):
             assert not first.overlaps(second)
+
+
+def test_cave_is_divided_by_the_rule_that_its_note_gives() -> None:
+    split = load_split(SPLITS / "cave.yaml")
+    assert (len(split.train), len(split.test)) == (25, 6)
+    assert "watercolors" not in split.scenes
+    rule = "divide_by_rule(scenes, seed=12, train_fraction=0.8)"
+    assert rule in " ".join(split.note.split())
+    assert divide_by_rule(split.scenes, seed=12, train_fraction=0.8) == (split.train, split.test)
+    sample = load_split(SPLITS / "cave-sample.yaml")
+
+    def keeps_the_sample(seed: int) -> bool:
+        train, test = ({region.scene for region in side} for side in divide_by_rule(split.scenes, seed, 0.8))
+        return {r.scene for r in sample.train} <= train and {r.scene for r in sample.test} <= test
+
+    assert next(seed for seed in range(1, 99) if keeps_the_sample(seed)) == 12
+
+
+@pytest.mark.parametrize(("name", "scenes", "train"), [("harvard", 77, 62), ("foster", 30, 24)])
+def test_harvard_and_foster_are_divided_80_to_20_by_scene(name: str, scenes: int, train: int) -> None:
+    names = [f"img{index}" for index in range(scenes)]
+    split = load_split(SPLITS / f"{name}.yaml", names)
+    assert (len(split.train), len(split.test)) == (train, scenes - train)
+    assert {region.rows for region in split.test} == {region.cols for region in split.test} == {(0, 512)}
+    assert {region.rows for region in split.train} == {None}
+    assert f"({train} of {scenes})" in " ".join(split.note.split())
+
+
+def test_a_rule_depends_on_the_seed_and_the_names_alone() -> None:
+    train, test = divide_by_rule(["c", "a", "e", "b", "d"], seed=1, train_fraction=0.8)
+    order = ["a", "b", "c", "d", "e"]
+    order.sort(key=lambda name: hashlib.sha256(f"1:{name}".encode()).hexdigest())
+    assert test == (Region(order[-1], order[-1]),)
+    assert [region.name for region in train] == sorted(order[:-1])
+    assert divide_by_rule(["e", "d", "c", "b", "a", "a"], seed=1, train_fraction=0.8) == (train, test)
+    tests = {divide_by_rule("abcde", seed, 0.8)[1][0].scene for seed in range(40)}
+    assert tests == set("abcde")
+
+
+def test_a_rule_needs_scenes_for_both_sides(project: Path) -> None:
+    path = project / "book" / "splits" / "r.yaml"
+    path.write_text("name: r\ndataset: toys\nrule: {seed: 1, train_fraction: 0.8}\n")
+    with pytest.raises(HsisrError, match="Split r is a rule for the scenes at hand, and none are given"):
+        load_split("r")
+    with pytest.raises(HsisrError, match=r"Split r takes 80% .* there are 2: one side would be empty"):
+        load_split("r", ["a", "b"])
+    assert len(load_split("r", ["a", "b", "c"]).train) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rule: {seed: 1}", "rule: keys missing: train_fraction"),
+        ("rule: {seed: x, train_fraction: 0.8}", "expected a whole number for seed"),
+        ("rule: {seed: 1, train_fraction: 80}", "a number between 0 and 1"),
+        ("rule: {seed: 1, train_fraction: 0.8, test_side: 0}", "test_side is 0; expected a number of pixels"),
+        ("rule: {seed: 1, train_fraction: 0.8}\ntrain: [a]", "has a rule and lists of scenes"),
+        ("train: [{scene: a, reduce_to: 2.5}]\ntest: [b]", r"train\[0\]: reduce_to is 2.5"),
+        (
+            "train: [{scene: a, rows: [0, 4], reduce_to: 9}]\ntest: [{scene: a, name: b, rows: [5, 9]}]",
+            "regions of scene a differ in reduce_to",
+        ),
+    ],
+)
+def test_wrong_rules_and_reductions_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "r.yaml").write_text(f"name: r\ndataset: toys\n{text}\n")
+    with pytest.raises(HsisrError, match=message):
+        load_split(tmp_path / "r.yaml", "abcdef")
+
+
+def test_a_store_says_which_of_several_splits_is_meant(project: Path) -> None:
+    folder = project / "book" / "splits"
+    (folder / "all.yaml").write_text("name: all\ndataset: toys\ntrain: [a]\ntest: [b]\n")
+    (folder / "some.yaml").write_text("name: some\ndataset: few\ntrain: [a]\ntest: [b]\n")
+    (folder / "r.yaml").write_text("name: r\ndataset: other\nrule: {seed: 1, train_fraction: 0.5}\n")
+    with pytest.raises(HsisrError, match=r"several splits \(all, some\)"):
+        find_split(["a", "b"], "here")
+    assert find_split(["a", "b"], "here", "few").name == "some"
+    assert find_split(["a", "b"], "here", "other").name == "r"
+    with pytest.raises(HsisrError, match="r divide any scenes, if asked for with split="):
+        find_split(["y", "z"], "here")
 
 
 def test_a_split_is_found_by_name(project: Path) -> None:

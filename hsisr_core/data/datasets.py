@@ -16,10 +16,21 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from hsisr_core.data.readers import INDIAN_PINES, dataset_name, existing, read_scene, scene_files, scene_name
+from hsisr_core.data.prepare import reduced
+from hsisr_core.data.readers import (
+    INDIAN_PINES,
+    dataset_name,
+    existing,
+    is_scene_file,
+    read_scene,
+    scene_files,
+    scene_name,
+)
 from hsisr_core.data.readers_cave import band_folder, holds_bands, visible
+from hsisr_core.data.regions import Region, Split
 from hsisr_core.data.scene import Scene
-from hsisr_core.data.splits import Region, Split, find_split, load_split
+from hsisr_core.data.sources import DATASETS, prepared_store
+from hsisr_core.data.splits import find_split, load_split
 from hsisr_core.data.store import STORE_FORMAT, Source, Store, write_store
 from hsisr_core.errors import HsisrError
 from hsisr_core.files import sha256_file, write_json
@@ -68,13 +79,25 @@ class Dataset:
                 )
             known = centres
         for region in self.split.regions:
+            side = max(self.store.shape(region.scene)[1:])
+            if region.reduce_to is not None and side > region.reduce_to:
+                raise HsisrError(
+                    f"Split {self.split.name} takes scene {region.scene} reduced to {region.reduce_to} pixels, "
+                    f"but {self.store.path} holds it with {side}. Prepare it for this split: "
+                    f"python data_scripts/prepare.py cave FOLDER --split {self.split.name} --out scenes.h5."
+                )
             region.bounds(*self.store.shape(region.scene)[1:])
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 over the fingerprint of the store and the regions of the split."""
+        # without reduce_to: it says how the store was made, and the store's own fingerprint what came of it
         regions = {
-            side: [asdict(region) for region in getattr(self.split, side)] for side in ("train", "test")
+            side: [
+                {key: value for key, value in asdict(region).items() if key != "reduce_to"}
+                for region in getattr(self.split, side)
+            ]
+            for side in ("train", "test")
         }
         content = json.dumps([self.store.fingerprint, self.name, regions], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
@@ -140,8 +163,9 @@ def load_dataset(
     Parameters
     ----------
     data
-        "indian-pines"; a folder of scenes (CAVE folders and .mat files; anything else in it is ignored);
-        one scene (a CAVE folder, a .mat file) for a split into regions; or a store, `scenes.h5`.
+        "indian-pines"; "cave", "harvard" or "foster", once prepared in the project's data folder; a folder of
+        scenes (CAVE folders and files that `read_scene` reads; anything else in it is ignored); one scene for
+        a split into regions; or a store, `scenes.h5`.
     split
         Name or path of a split, see `load_split`. None: the one in `book/splits` whose scenes are all there.
 
@@ -161,11 +185,18 @@ def load_dataset(
     The cache is found through the SHA-256 of the source files. A file's hash is taken again only if its
     size or time of change differ, so a changed source is noticed and an unchanged one is not read.
     """
+    if isinstance(data, str) and data.lower() in DATASETS and not Path(data).exists():
+        data = prepared_store(data.lower())
     embedded = dataset_name(data) is not None
     path = None if embedded else existing(data)
-    if path is not None and path.is_file() and path.suffix.lower() in (".h5", ".hdf5"):
+    if (
+        path is not None
+        and path.is_file()
+        and path.suffix.lower() in (".h5", ".hdf5")
+        and not is_scene_file(path)
+    ):
         store = Store(path)
-        chosen = _choose_split(split, store.names, str(data))
+        chosen = _choose_split(split, store.names, str(data), store.dataset)
         return Dataset(chosen.dataset, chosen, store)
     found: Mapping[str, list[Path] | list[str]] = (
         {INDIAN_PINES: [INDIAN_PINES]} if path is None else _scenes_in(path)
@@ -176,14 +207,16 @@ def load_dataset(
         if len(places) > 1:
             listed = ", ".join(Path(place).name for place in places)
             raise HsisrError(f"Scene {name} is in {data} several times ({listed}). Leave one.")
-    store = _prepare(chosen.dataset, {name: places[0] for name, places in scenes.items()})
+    store = _prepare(chosen, {name: places[0] for name, places in scenes.items()})
     return Dataset(chosen.dataset, chosen, store)
 
 
-def _choose_split(split: str | os.PathLike[str] | None, names: list[str], where: str) -> Split:
+def _choose_split(
+    split: str | os.PathLike[str] | None, names: list[str], where: str, dataset: str | None = None
+) -> Split:
     if split is None:
-        return find_split(names, where)
-    chosen = load_split(split)
+        return find_split(names, where, dataset)
+    chosen = load_split(split, names)
     missing = [name for name in chosen.scenes if name not in names]
     if missing:
         raise HsisrError(
@@ -195,8 +228,11 @@ def _choose_split(split: str | os.PathLike[str] | None, names: list[str], where:
 
 def _scenes_in(path: Path) -> dict[str, list[Path]]:
     """Return where each scene is, by its name: more than one place is an error only if a split needs it."""
-    if path.is_file() and path.suffix.lower() != ".mat":
-        raise HsisrError(f"{path} is no dataset; expected a folder of scenes, a .mat file or a store (.h5).")
+    if path.is_file() and not is_scene_file(path):
+        raise HsisrError(
+            f"{path} is no dataset; expected a folder of scenes, a scene (.mat, .hdr, .tif, .npy, .h5) or a store "
+            "of prepared scenes (.h5)."
+        )
     if path.is_file() or holds_bands(path):
         return {scene_name(path): [path]}
     found: dict[str, list[Path]] = {}
@@ -207,14 +243,18 @@ def _scenes_in(path: Path) -> dict[str, list[Path]]:
 
 
 def _is_scene(entry: Path) -> bool:
-    return band_folder(entry) is not None if entry.is_dir() else entry.suffix.lower() == ".mat"
+    if entry.is_dir():
+        return band_folder(entry) is not None
+    return is_scene_file(entry)
 
 
-def _prepare(dataset: str, scenes: dict[str, str | Path]) -> Store:
+def _prepare(split: Split, scenes: dict[str, str | Path]) -> Store:
     """Return the store of `scenes` (name: place) in the cache folder; write it if it is not there."""
-    cache = cache_folder()
+    cache, dataset = cache_folder(), split.dataset
     sources = _sources(scenes, cache)
-    key = hashlib.sha256(json.dumps([STORE_FORMAT, sources]).encode()).hexdigest()[:12]
+    sides = {name: side for name in scenes if (side := split.reduce_to(name)) is not None}
+    made_of = [STORE_FORMAT, sources, *([sides] if sides else [])]
+    key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:12]
     target = cache / f"{dataset}-{key}" / "scenes.h5"
     store = _stored(target, sources)  # without the lock, so that a cache on a read-only disk can be used
     if store is None:
@@ -223,7 +263,7 @@ def _prepare(dataset: str, scenes: dict[str, str | Path]) -> Store:
             if store is None:
                 # a generator: one scene in memory at a time
                 read = (
-                    read_scene(place, name=name)
+                    reduced(read_scene(place, name=name), sides.get(name))
                     for name, place in tqdm(
                         scenes.items(), f"Preparing {dataset}", unit="scene", disable=None
                     )

@@ -1,4 +1,4 @@
-"""Read a scene from a CAVE folder, a MATLAB file or the embedded Indian Pines cube."""
+"""Read a scene from a CAVE folder, a file of one of five formats or the embedded Indian Pines cube."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import importlib.util
 import math
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from h5py import is_hdf5
 from numpy.typing import NDArray
 
+from hsisr_core.data.bands import BandChoice, Wavelengths, band_centres, choose_bands, share_of
+from hsisr_core.data.cube_file import CubeFile, array_blocks, divide, read_values
+from hsisr_core.data.readers_array import is_store, open_hdf5, open_npy
 from hsisr_core.data.readers_cave import CAVE_BANDS, CAVE_DIVISOR, cave_files, read_cave
-from hsisr_core.data.readers_mat import MatArray, read_mat
-from hsisr_core.data.scene import HIGHEST, LOWEST, Scene, check_range, value_range
+from hsisr_core.data.readers_envi import envi_files, open_envi
+from hsisr_core.data.readers_mat import open_mat
+from hsisr_core.data.readers_tiff import open_tiff
+from hsisr_core.data.scene import HIGHEST, LOWEST, Scene, check_range
 from hsisr_core.errors import HsisrError
 
 __all__ = [
@@ -23,6 +28,7 @@ __all__ = [
     "BandChoice",
     "dataset_name",
     "existing",
+    "is_scene_file",
     "read_scene",
     "scene_files",
     "scene_name",
@@ -30,8 +36,9 @@ __all__ = [
 
 INDIAN_PINES = "indian-pines"
 
-BandChoice = int | str | Sequence[int] | NDArray[np.intp] | None
-Wavelengths = Sequence[float] | NDArray[np.float64] | None
+_HDF5 = (".h5", ".hdf5", ".hdf", ".he5")
+_TIFF = (".tif", ".tiff")
+_SCENE_SUFFIXES = (".mat", ".npy", ".hdr", *_HDF5, *_TIFF)
 
 _INDIAN_PINES_BANDS = 31
 # A round number above the largest count. A statistic of the image, such as its maximum, would carry
@@ -66,6 +73,7 @@ def read_scene(
     divisor: float | None = None,
     wavelengths: Wavelengths = None,
     name: str | None = None,
+    band_axis: int | None = None,
 ) -> Scene:
     """Read one scene as a float32 cube (bands, height, width) in [0, 1].
 
@@ -78,13 +86,18 @@ def read_scene(
           deeper; other files are ignored. Value = PNG / 65535; 400 to 700 nm in steps of 10.
         - a .mat file, v5 or v7.3, with a height x width x bands array (the last axis is the bands).
           Keys of published datasets (`ref`, `hsi`, `reflectances`, `Omsi`, `NRD`) have their divisor and
-          wavelengths in a table. Of others, integers and floats beyond 1.1 are divided by the maximum of
-          the whole image, other floats are left as they are, and the wavelengths are unknown.
+          wavelengths in a table. With `ref`, the mask `lbl` is read.
+        - an ENVI file: its header (.hdr) or its raw values; a TIFF or GeoTIFF; a .npy; an HDF5 file.
+          Wavelengths, nodata value, mask and georeference are taken where the file has them; bands are
+          sorted by wavelength. Of a .npy and of HDF5 the shortest axis is the bands.
         - "indian-pines": the cube that the package tensorly ships. Bands sorted by wavelength, because
           the list steps back at three places (chapter 01 shows them); divided by 10000, a round
           number above the largest count.
+
+        Files are divided by what the table or the file declares. Where neither does, integers and floats
+        beyond 1.1 are divided by the maximum of the whole image, and other floats are left as they are.
     key
-        Name of the array in a .mat file. None: the only 3-D numeric one.
+        Name of the array in a .mat or HDF5 file. None: the only 3-D numeric one.
     bands
         None: all, but 31 of the 200 of Indian Pines. "all": all. A number n: n spread evenly from the
         first to the last. A list: these, 0-based, in increasing order.
@@ -94,6 +107,8 @@ def read_scene(
         Centres in nm of all bands of the file, instead of the rules above.
     name
         Name of the scene, instead of the folder or file name without `_ms`, `_256`, `_ms_256`.
+    band_axis
+        Which axis of a .npy or HDF5 array is the bands (0, 1 or 2), instead of the shortest.
 
     Returns
     -------
@@ -117,8 +132,16 @@ def read_scene(
     ):
         raise HsisrError(f"divisor={divisor!r}: expected a positive number, the value that stands for 1.")
     dataset = dataset_name(path)
-    if key is not None and (dataset is not None or Path(path).is_dir()):
-        raise HsisrError(f"key={key!r} names an array of a .mat file, and {path} is none. Leave key out.")
+    suffix = "" if dataset is not None else Path(path).suffix.lower()
+    if key is not None and suffix not in (".mat", *_HDF5):
+        raise HsisrError(
+            f"key={key!r} names an array of a .mat or HDF5 file, and {path} is none. Leave key out."
+        )
+    if band_axis is not None and suffix not in (".npy", *_HDF5):
+        raise HsisrError(
+            f"band_axis={band_axis!r} is for .npy and HDF5 files; {path} says itself which axis is the bands. "
+            "Leave band_axis out."
+        )
     if dataset is not None:
         scene = _read_indian_pines(bands, divisor, wavelengths)
     else:
@@ -126,10 +149,10 @@ def read_scene(
         if path.is_dir():
             scene = _read_cave_scene(path, bands, divisor, wavelengths)
         else:
-            scene = _read_mat_scene(path, key, bands, divisor, wavelengths)
+            scene = _read_file(path, _open_file(path, key, band_axis), bands, divisor, wavelengths)
     if not scene.cube.any():
         raise HsisrError(f"{path}: all {scene.bands} chosen bands are zero. Choose other bands.")
-    return scene if name is None else Scene(name, scene.cube, scene.wavelengths, scene.divisor, scene.source)
+    return scene if name is None else replace(scene, name=name)
 
 
 def dataset_name(path: str | os.PathLike[str]) -> str | None:
@@ -161,47 +184,88 @@ def existing(path: str | os.PathLike[str]) -> Path:
 
 
 def scene_name(path: str | os.PathLike[str]) -> str:
-    """Return the name of the scene at `path`: its last part without `.mat`, `_ms`, `_256` or `_ms_256`."""
+    """Return the name of the scene at `path`: its last part without suffix, `_ms`, `_256` or `_ms_256`."""
     path = Path(path).absolute()
-    stem = path.stem if path.suffix.lower() == ".mat" else path.name
+    stem = path.stem if path.suffix.lower() in _SCENE_SUFFIXES else path.name
     return re.sub(r"(?<=.)(_ms)?(_256)?$", "", stem)
 
 
+def is_scene_file(path: Path) -> bool:
+    """Whether the file `path` looks like a scene (of an ENVI scene, its header); a store is none."""
+    suffix = path.suffix.lower()
+    if suffix in _HDF5:
+        return is_hdf5(path) and not is_store(path)
+    return suffix in _SCENE_SUFFIXES and path.is_file()
+
+
 def scene_files(path: str | os.PathLike[str]) -> list[Path]:
-    """Return the files that `read_scene(path)` reads: 31 PNGs, one .mat, or the file in tensorly."""
+    """Return the files that `read_scene(path)` reads: 31 PNGs, one or two files, or the one in tensorly."""
     if dataset_name(path) is not None:
         return [_indian_pines_file()]
     path = existing(path)
-    return cave_files(path) if path.is_dir() else [path]
+    if path.is_dir():
+        return cave_files(path)
+    return [path] if path.suffix.lower() == ".mat" else [*(envi_files(path) or (path,))]
+
+
+def _open_file(path: Path, key: str | None, band_axis: int | None) -> CubeFile:
+    suffix = path.suffix.lower()
+    if suffix == ".mat":
+        return open_mat(path, key)
+    if suffix == ".npy":
+        return open_npy(path, band_axis)
+    if suffix in _HDF5:
+        return open_hdf5(path, key, band_axis)
+    if suffix in _TIFF:
+        return open_tiff(path)
+    envi = envi_files(path)
+    if envi is None:
+        raise HsisrError(
+            f"{path} is no scene that can be read; expected a CAVE folder, .mat, ENVI (.hdr beside the values), "
+            ".tif, .npy or HDF5 (.h5). Convert it to one of these."
+        )
+    return open_envi(*envi)
 
 
 def _read_cave_scene(path: Path, bands: BandChoice, divisor: float | None, wavelengths: Wavelengths) -> Scene:
     divisor = CAVE_DIVISOR if divisor is None else float(divisor)
-    chosen = _choose_bands(bands, CAVE_BANDS, str(path))
-    centres = _centres(wavelengths, np.linspace(400, 700, CAVE_BANDS), str(path))
+    chosen = choose_bands(bands, CAVE_BANDS, str(path))
+    centres = band_centres(wavelengths, np.linspace(400, 700, CAVE_BANDS), str(path))
     cube = read_cave(path, chosen, divisor)
-    low, high = value_range(str(path), cube)
+    low, high = float(cube.min()), float(cube.max())
+    if high == 0:
+        raise HsisrError(f"{path}: all {cube.size} values are zero; not an image. Leave out this scene.")
     check_range(str(path), low * divisor, high * divisor, divisor)
-    source = f"CAVE folder: {CAVE_BANDS} 16-bit gray PNGs, divided by {divisor:.9g}{_of(chosen, CAVE_BANDS)}."
-    return Scene(scene_name(path), cube, centres[chosen], divisor, source)
-
-
-def _read_mat_scene(
-    path: Path, key: str | None, bands: BandChoice, divisor: float | None, wavelengths: Wavelengths
-) -> Scene:
-    mat = read_mat(path, key)
-    count = mat.array.shape[2]
-    chosen = _choose_bands(bands, count, str(path))
-    low, high = value_range(str(path), mat.array)
-    divisor, why = (float(divisor), "as asked") if divisor is not None else _mat_divisor(mat, low, high)
-    check_range(str(path), low, high, divisor)
-    centres = _centres(wavelengths, _known_wavelengths(mat.key, count), str(path))
-    cube = _divide(mat.array, chosen, divisor)
     source = (
-        f"MATLAB {mat.version} file, key {mat.key!r}, {mat.kind}, divided by {divisor:.9g} ({why})"
-        f"{_of(chosen, count)}."
+        f"CAVE folder: {CAVE_BANDS} 16-bit gray PNGs, divided by {divisor:.9g}{share_of(chosen, CAVE_BANDS)}."
     )
     return Scene(scene_name(path), cube, centres[chosen], divisor, source)
+
+
+def _read_file(
+    path: Path, file: CubeFile, bands: BandChoice, divisor: float | None, wavelengths: Wavelengths
+) -> Scene:
+    count = file.shape[0]
+    centres = _known_wavelengths(file.key, count) if file.wavelengths is None else file.wavelengths
+    # a stable sort leaves unknown wavelengths (NaN) as they are; given ones must be in order
+    order = np.argsort(centres, kind="stable") if wavelengths is None else np.arange(count)
+    notes = "; bands sorted by wavelength" if bool((np.diff(order) < 0).any()) else ""
+    centres = centres[order]
+    if wavelengths is None and bool((np.diff(centres) == 0).any()):
+        centres, notes = (
+            np.full(count, np.nan),
+            f"{notes}; wavelengths left out, because some are there twice",
+        )
+    centres = band_centres(wavelengths, centres, str(path))
+    chosen = choose_bands(bands, count, str(path))
+    values = read_values(file, order[chosen], str(path))
+    divisor, why = (
+        (float(divisor), "as asked") if divisor is not None else _divisor(file, values.low, values.high)
+    )
+    check_range(str(path), values.low, values.high, divisor)
+    cube = divide(file, values, order[chosen], divisor)
+    source = f"{file.kind}, divided by {divisor:.9g} ({why}){notes}{share_of(chosen, count)}."
+    return Scene(scene_name(path), cube, centres[chosen], divisor, source, values.mask, file.georeference)
 
 
 def _read_indian_pines(bands: BandChoice, divisor: float | None, wavelengths: Wavelengths) -> Scene:
@@ -212,13 +276,16 @@ def _read_indian_pines(bands: BandChoice, divisor: float | None, wavelengths: Wa
     array, ticks = np.asarray(data.tensor), np.asarray(data.ticks[1], np.float64)
     order = np.argsort(ticks, kind="stable")
     divisor = _INDIAN_PINES_DIVISOR if divisor is None else float(divisor)
-    chosen = _choose_bands(_INDIAN_PINES_BANDS if bands is None else bands, len(ticks), INDIAN_PINES)
-    centres = _centres(wavelengths, ticks[order], INDIAN_PINES)
-    check_range(INDIAN_PINES, *value_range(INDIAN_PINES, array), divisor)
-    cube = _divide(array, order[chosen], divisor)
+    chosen = choose_bands(_INDIAN_PINES_BANDS if bands is None else bands, len(ticks), INDIAN_PINES)
+    centres = band_centres(wavelengths, ticks[order], INDIAN_PINES)
+    height, width, count = array.shape
+    file = CubeFile("", (count, height, width), True, array_blocks(array, (2, 0, 1)))
+    values = read_values(file, order[chosen], INDIAN_PINES)
+    check_range(INDIAN_PINES, values.low, values.high, divisor)
+    cube = divide(file, values, order[chosen], divisor)
     source = (
         "Indian Pines (AVIRIS, doi:10.4231/R7RX991C) as shipped with tensorly, sorted by wavelength, "
-        f"divided by {divisor:.9g}{_of(chosen, len(ticks))}."
+        f"divided by {divisor:.9g}{share_of(chosen, len(ticks))}."
     )
     return Scene(INDIAN_PINES, cube, centres[chosen], divisor, source)
 
@@ -232,10 +299,12 @@ def _indian_pines_file() -> Path:
     raise HsisrError("The Indian Pines cube is not installed. Run: pip install 'tensorly>=0.9'.")
 
 
-def _mat_divisor(mat: MatArray, low: float, high: float) -> tuple[float, str]:
+def _divisor(file: CubeFile, low: float, high: float) -> tuple[float, str]:
     """Return the divisor for values from `low` to `high`, by the rules of `read_scene`, and the reason."""
-    scaled = not mat.is_integer and low >= LOWEST and high <= HIGHEST
-    known = _KNOWN_KEYS.get(mat.key)
+    if file.divisor is not None and 0 < file.divisor < math.inf:
+        return file.divisor, "declared in the file"
+    scaled = not file.is_integer and low >= LOWEST and high <= HIGHEST
+    known = _KNOWN_KEYS.get(file.key)
     if known is not None and known.divisor is not None:
         return (1.0, "already in [0, 1]") if scaled else (known.divisor, f"full range of {known.dataset}")
     if known is None and scaled:
@@ -249,52 +318,3 @@ def _known_wavelengths(key: str, count: int) -> NDArray[np.float64]:
     if known is None or count not in known.ranges:
         return np.full(count, np.nan)
     return np.linspace(*known.ranges[count], count)
-
-
-def _centres(given: Wavelengths, default: NDArray[np.float64], where: str) -> NDArray[np.float64]:
-    """Return the wavelengths of all bands of the file: `given` if any, else `default`."""
-    if given is None:
-        return default
-    try:
-        centres = np.asarray(given, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise HsisrError(f"wavelengths={given!r}: expected numbers in nm.") from error
-    if centres.shape != default.shape:
-        raise HsisrError(
-            f"{where} has {default.size} bands, but {centres.size} wavelengths are given. "
-            "Give one per band of the file, in nm."
-        )
-    if not (np.isfinite(centres).all() and bool((np.diff(centres) > 0).all())):
-        raise HsisrError(f"wavelengths={given!r}: expected finite numbers in nm that increase strictly.")
-    return centres
-
-
-def _choose_bands(bands: BandChoice, count: int, where: str) -> NDArray[np.intp]:
-    """Return the 0-based indices that `bands` (see `read_scene`) stands for among `count`."""
-    if bands is None or (isinstance(bands, str) and bands == "all"):
-        return np.arange(count)
-    if isinstance(bands, int | np.integer) and not isinstance(bands, bool):
-        if not 1 <= bands <= count:
-            raise HsisrError(f"bands={bands}: {where} has {count}. Give 1 to {count}, a list, or 'all'.")
-        return np.linspace(0, count - 1, int(bands)).round().astype(np.intp)
-    chosen = np.asarray(bands)
-    if chosen.ndim != 1 or chosen.size == 0 or chosen.dtype.kind not in "iu":
-        raise HsisrError(f"bands={bands!r}: expected a number, a list of 0-based indices, or 'all'.")
-    if chosen.min() < 0 or chosen.max() >= count or bool((np.diff(chosen.astype(np.int64)) <= 0).any()):
-        raise HsisrError(
-            f"bands={list(chosen)}: expected increasing indices from 0 to {count - 1}, because {where} has "
-            f"{count} bands."
-        )
-    return chosen.astype(np.intp)
-
-
-def _divide(array: np.ndarray, bands: NDArray[np.intp], divisor: float) -> NDArray[np.float32]:
-    """Return (bands, height, width) float32 from (height, width, bands), band by band to save memory."""
-    cube = np.empty((len(bands), *array.shape[:2]), np.float32)
-    for index, band in enumerate(bands):
-        cube[index] = np.divide(array[:, :, band], divisor, dtype=np.float64)
-    return cube
-
-
-def _of(chosen: NDArray[np.intp], count: int) -> str:
-    return "" if len(chosen) == count else f"; {len(chosen)} of {count} bands"

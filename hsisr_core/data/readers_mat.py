@@ -1,9 +1,8 @@
-"""Read one 3-D array from a MATLAB file, v5 or v7.3, into the same order of axes."""
+"""Open the 3-D array of a MATLAB file, v5 or v7.3."""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,43 +10,19 @@ from pathlib import Path
 import h5py
 import numpy as np
 import scipy.io
+from numpy.typing import NDArray
 
+from hsisr_core.data.cube_file import Block, CubeFile, array_blocks
+from hsisr_core.data.readers_mat5 import check_whole, v5_bands
 from hsisr_core.data.scene import MINIMUM_SIDE
 from hsisr_core.errors import HsisrError
 
-__all__ = ["MatArray", "read_mat"]
+__all__ = ["open_mat", "variable_names"]
 
 _INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 _NUMERIC = {"double", "single", *_INTEGERS}
-_V5_HEADER = 128  # bytes
-_V5_MATRIX, _V5_COMPRESSED = 14, 15  # the only element types at the top level of a v5 file
-
-
-@dataclass(frozen=True, eq=False)
-class MatArray:
-    """A 3-D array of a MATLAB file.
-
-    Attributes
-    ----------
-    key
-        Its name in the file.
-    kind
-        Its MATLAB class ("double", "uint16", ...). A v5 file may store it in a smaller type.
-    array
-        (height, width, bands), the order that MATLAB shows, for both versions of the file.
-    version
-        "5" or "7.3".
-    """
-
-    key: str
-    kind: str
-    array: np.ndarray
-    version: str
-
-    @property
-    def is_integer(self) -> bool:
-        """Whether MATLAB holds it as an integer class."""
-        return self.kind in _INTEGERS
+# Harvard's `lbl` is 0 where something moved between the bands (its README)
+_MASKS = {"ref": "lbl"}
 
 
 @dataclass(frozen=True)
@@ -60,13 +35,13 @@ class _Variable:
         return " ".join(filter(None, (self.name, "x".join(map(str, self.shape)), self.kind)))
 
 
-def read_mat(path: Path, key: str | None = None) -> MatArray:
-    """Read the 3-D numeric array `key`, or the only one, and no other variable.
+def open_mat(path: Path, key: str | None = None) -> CubeFile:
+    """Open the 3-D numeric array `key`, or the only one; no other variable is read, but Harvard's mask.
 
     Parameters
     ----------
     path
-        A .mat file: v5 (scipy.io.loadmat) or v7.3, which is HDF5 with the axes reversed (h5py).
+        A .mat file: v5, or v7.3, which is HDF5 with the axes reversed. Its array is height x width x bands.
     key
         Name of the array. None: the only 3-D numeric one; masks and label images are 2-D.
 
@@ -74,22 +49,87 @@ def read_mat(path: Path, key: str | None = None) -> MatArray:
     ------
     HsisrError
         The file is missing, truncated or no MATLAB file; there is no such array, or there are several; it is
-        a cell, object or complex array; it is smaller than 4 pixels a side.
+        a cell, object or complex array; it is smaller than 4 pixels a side. `blocks` raises it too, for a
+        file that is damaged further on.
     """
-    if _is_hdf5(path):
-        with _reading(path), h5py.File(path, "r", locking=False) as file:
-            variable = _choose(path, [_describe(name, item) for name, item in file.items()], key)
-            array, version = file[variable.name][...].T, "7.3"
-    else:
+    version = "7.3" if _is_hdf5(path) else "5"
+    with _reading(path):
+        variables = _variables_v73(path) if version == "7.3" else _variables_v5(path)
+        variable = _choose(path, variables, key)
+        mask = _mask(path, version, variables, variable)
+    height, width, count = variable.shape
+    blocks = _blocks_v73(path, variable.name) if version == "7.3" else _blocks_v5(path, variable)
+    return CubeFile(
+        kind=f"MATLAB {version} file, key {variable.name!r}, {variable.kind}",
+        shape=(count, height, width),
+        is_integer=variable.kind in _INTEGERS,
+        blocks=_guarded(path, blocks),
+        key=variable.name,
+        mask=mask,
+    )
+
+
+def variable_names(path: Path) -> list[str]:
+    """Return the names of the variables in a .mat file.
+
+    Raises
+    ------
+    HsisrError
+        It is missing, truncated or no MATLAB file.
+    """
+    hdf5 = _is_hdf5(path)
+    with _reading(path):
+        return [variable.name for variable in (_variables_v73 if hdf5 else _variables_v5)(path)]
+
+
+def _variables_v5(path: Path) -> list[_Variable]:
+    check_whole(path)
+    return [_Variable(*entry) for entry in scipy.io.whosmat(path)]
+
+
+def _variables_v73(path: Path) -> list[_Variable]:
+    with h5py.File(path, "r", locking=False) as file:
+        return [_describe(name, item) for name, item in file.items()]
+
+
+def _blocks_v5(path: Path, variable: _Variable) -> Callable[[], Iterator[Block]]:
+    height, width, _ = variable.shape
+
+    def blocks() -> Iterator[Block]:
+        for index, band in enumerate(v5_bands(path, variable.name)):
+            yield slice(index, index + 1), slice(0, height), slice(0, width), band[None]
+
+    return blocks
+
+
+def _blocks_v73(path: Path, name: str) -> Callable[[], Iterator[Block]]:
+    @contextmanager
+    def opened() -> Iterator[h5py.Dataset]:
+        with h5py.File(path, "r", locking=False) as file:
+            yield file[name]
+
+    return array_blocks(opened, (0, 2, 1))
+
+
+def _guarded(path: Path, blocks: Callable[[], Iterator[Block]]) -> Callable[[], Iterator[Block]]:
+    def guarded() -> Iterator[Block]:
         with _reading(path):
-            _check_whole_v5(path)
-            variable = _choose(path, [_Variable(*entry) for entry in scipy.io.whosmat(path)], key)
-            array, version = scipy.io.loadmat(path, variable_names=[variable.name])[variable.name], "5"
-    if array.dtype.kind not in "iuf":  # a v5 file tells only here that the numbers are complex
-        raise HsisrError(
-            f"{path}: {variable.name} is {array.dtype.name}; expected real numbers. Save its real part."
-        )
-    return MatArray(variable.name, variable.kind, array, version)
+            yield from blocks()
+
+    return guarded
+
+
+def _mask(path: Path, version: str, variables: list[_Variable], cube: _Variable) -> NDArray[np.bool_] | None:
+    name = _MASKS.get(cube.name)
+    labelled = {v.name: v.shape for v in variables if v.kind in (*_NUMERIC, "logical")}
+    if name is None or labelled.get(name) != cube.shape[:2]:
+        return None
+    if version == "5":
+        labels = scipy.io.loadmat(path, variable_names=[name])[name]
+    else:
+        with h5py.File(path, "r", locking=False) as file:
+            labels = file[name][...].T
+    return np.ascontiguousarray(labels != 0)
 
 
 def _choose(path: Path, variables: list[_Variable], key: str | None) -> _Variable:
@@ -147,24 +187,6 @@ def _is_hdf5(path: Path) -> bool:
             return bool(h5py.is_hdf5(path))
     except OSError as error:
         raise HsisrError(f"{path} cannot be read: {error.strerror or error}.") from error
-
-
-def _check_whole_v5(path: Path) -> None:
-    """Refuse a v5 file that ends inside a variable: scipy skips such a variable in silence."""
-    size = path.stat().st_size
-    with open(path, "rb") as file:
-        order = {b"IM": "<", b"MI": ">"}.get(file.read(_V5_HEADER)[-2:])
-        position = _V5_HEADER
-        while order is not None and position < size:
-            file.seek(position)
-            tag = file.read(8)
-            if len(tag) == 8:
-                element, length = struct.unpack(f"{order}II", tag)
-                if element not in (_V5_MATRIX, _V5_COMPRESSED):
-                    return  # not as MATLAB writes it: scipy decides
-                position += 8 + length
-            if len(tag) < 8 or position > size:
-                raise HsisrError(f"{path} is truncated at {size} bytes. Fetch it again.")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hsisr_core.errors import HsisrError
 
-__all__ = ["HIGHEST", "LOWEST", "MINIMUM_SIDE", "Bounds", "Scene", "check_range", "span", "value_range"]
+__all__ = ["HIGHEST", "LOWEST", "MINIMUM_SIDE", "Bounds", "Georeference", "Scene", "check_range", "span"]
 
 # A cube lies in [0, 1]. Bicubic resizing overshoots a little, so this much beyond is still a cube.
 LOWEST, HIGHEST = -0.1, 1.1
@@ -18,6 +18,29 @@ LOWEST, HIGHEST = -0.1, 1.1
 MINIMUM_SIDE = 4
 
 Bounds = tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Georeference:
+    """Where a scene lies on the ground.
+
+    Attributes
+    ----------
+    transform
+        Six numbers in GDAL's order: x and y on the ground of a point (column, row) of the grid of pixel
+        corners are ``t[0] + column * t[1] + row * t[2]`` and ``t[3] + column * t[4] + row * t[5]``.
+    crs
+        Coordinate system as the file gives it (EPSG code, WKT or ENVI's map info); empty if it does not.
+    """
+
+    transform: tuple[float, float, float, float, float, float]
+    crs: str = ""
+
+    def crop(self, top: int, left: int) -> Georeference:
+        """Return the georeference of a part whose first pixel is (`top`, `left`)."""
+        t = self.transform
+        origin = (t[0] + left * t[1] + top * t[2], t[3] + left * t[4] + top * t[5])
+        return replace(self, transform=(origin[0], t[1], t[2], origin[1], t[4], t[5]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +60,10 @@ class Scene:
         The value of the file is `cube * divisor`.
     source
         A sentence on how the scene was read (key, type, divisor).
+    mask
+        bool, (height, width), False where the file says that a pixel is no measurement; None: it does not.
+    georeference
+        Where the scene lies, if the file says so. A store does not keep it.
 
     Raises
     ------
@@ -49,6 +76,8 @@ class Scene:
     wavelengths: NDArray[np.float64]
     divisor: float
     source: str
+    mask: NDArray[np.bool_] | None = None
+    georeference: Georeference | None = None
 
     def __post_init__(self) -> None:
         if not self.name or "/" in self.name or self.name.startswith("."):
@@ -68,6 +97,11 @@ class Scene:
             raise HsisrError(
                 f"Scene {self.name}: {self.wavelengths.size} wavelengths for {self.bands} bands; "
                 "give one per band, in nm."
+            )
+        if self.mask is not None and (self.mask.dtype != np.bool_ or self.mask.shape != self.cube.shape[1:]):
+            raise HsisrError(
+                f"Scene {self.name}: the mask is {self.mask.dtype} of shape {self.mask.shape}; "
+                f"expected bool of shape {self.cube.shape[1:]}."
             )
         known = np.isfinite(self.wavelengths)
         if known.any() and not (known.all() and bool((np.diff(self.wavelengths) > 0).all())):
@@ -105,7 +139,12 @@ class Scene:
         """
         top, bottom = span(rows, self.height, f"rows of scene {self.name}")
         left, right = span(cols, self.width, f"columns of scene {self.name}")
-        return replace(self, cube=self.cube[:, top:bottom, left:right].copy())
+        return replace(
+            self,
+            cube=self.cube[:, top:bottom, left:right].copy(),
+            mask=None if self.mask is None else self.mask[top:bottom, left:right].copy(),
+            georeference=self.georeference and self.georeference.crop(top, left),
+        )
 
 
 def span(bounds: Bounds, size: int, what: str) -> tuple[int, int]:
@@ -124,26 +163,6 @@ def span(bounds: Bounds, size: int, what: str) -> tuple[int, int]:
             f"{what}: {start} to {stop} is not a part of 0 to {size}. Give a start and a stop inside it."
         )
     return start, stop
-
-
-def value_range(where: str, array: np.ndarray) -> tuple[float, float]:
-    """Return the lowest and highest value of `array`, any shape; `where` names it in the message.
-
-    Raises
-    ------
-    HsisrError
-        Values are NaN or infinite, or all are zero.
-    """
-    low, high = float(array.min()), float(array.max())  # a NaN anywhere makes both NaN
-    if not (np.isfinite(low) and np.isfinite(high)):
-        bad = array.size - int(np.count_nonzero(np.isfinite(array)))
-        raise HsisrError(
-            f"{where}: {bad} of {array.size} values are NaN or infinite; expected finite numbers. "
-            "Mend or leave out this scene."
-        )
-    if low == high == 0:
-        raise HsisrError(f"{where}: all {array.size} values are zero; not an image. Leave out this scene.")
-    return low, high
 
 
 def check_range(where: str, low: float, high: float, divisor: float) -> None:

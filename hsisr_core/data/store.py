@@ -2,8 +2,8 @@
 
 Layout: one dataset `/scenes/<name>` (bands, height, width) per scene with the attributes `divisor`,
 `wavelengths` (nm) and `source`. It holds uint16, to be divided by `divisor`, where that gives back the
-float32 cube to the last bit, else float32. The file has the attributes `hsisr_format`, `dataset` and
-`fingerprint`; `/sources` is JSON.
+float32 cube to the last bit, else float32. A scene with a mask has another, `/masks/<name>` (height, width),
+1 for a measurement. The file has the attributes `hsisr_format`, `dataset` and `fingerprint`; `/sources` is JSON.
 """
 
 from __future__ import annotations
@@ -61,11 +61,15 @@ def write_store(
         guard = _Guard(raw)
         try:
             with h5py.File(guard, "w") as file:
-                group = file.create_group("scenes")
+                group, masks = file.create_group("scenes"), file.create_group("masks")
                 for scene in scenes:
                     if scene.name in digests:
                         raise HsisrError(f"Two scenes of {dataset} are named {scene.name}. Rename one.")
                     _write_scene(group, scene)
+                    if scene.mask is not None:
+                        masks.create_dataset(
+                            scene.name, data=scene.mask, compression="gzip", compression_opts=1
+                        )
                     guard.check()
                     digests[scene.name] = _digest(scene)
                     del scene  # before the next one is made
@@ -103,7 +107,7 @@ class Store:
     names : list of str
         Names of the scenes, sorted.
     fingerprint : str
-        SHA-256 over the sorted (name, shape, values, wavelengths): what the scenes hold, however stored.
+        SHA-256 over the sorted (name, shape, values, wavelengths, mask): what the scenes hold, however stored.
     sources : list of (name, bytes, sha256)
         Files that the scenes were read from.
 
@@ -159,8 +163,10 @@ class Store:
             item = file["scenes"][name]
             stored = item[:, top:bottom, left:right]
             divisor, source = float(item.attrs["divisor"]), str(item.attrs["source"])
+            masks = file.get("masks", {})  # a store of an earlier version has none
+            mask = masks[name][top:bottom, left:right].astype(np.bool_) if name in masks else None
         cube = _decode(stored, divisor) if stored.dtype == np.uint16 else stored
-        return Scene(name, cube, self._wavelengths[name], divisor, source)
+        return Scene(name, cube, self._wavelengths[name], divisor, source, mask)
 
     def _known(self, name: str) -> str:
         if name not in self._shapes:
@@ -225,6 +231,8 @@ def _digest(scene: Scene) -> str:
     digest = hashlib.sha256(json.dumps([scene.name, scene.cube.shape]).encode())
     digest.update(np.ascontiguousarray(scene.cube, "<f4").data)
     digest.update(np.ascontiguousarray(scene.wavelengths, "<f8").data)
+    if scene.mask is not None:
+        digest.update(np.ascontiguousarray(scene.mask).data)
     return digest.hexdigest()
 
 

@@ -1,0 +1,1 @@
+"""Side-by-side timings against plain implementations, run by hand, printed as ratios."""

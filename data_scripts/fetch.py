@@ -1,0 +1,44 @@
+"""Fetch CAVE, Harvard or Foster: download, compare hashes, unpack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hsisr_core.cli import carry_out
+from hsisr_core.data.fetch import fetch
+from hsisr_core.data.sources import dataset_source
+
+
+def command(
+    dataset: Annotated[str, typer.Argument(help="cave, harvard or foster.")],
+    to: Annotated[
+        Path | None, typer.Option(help="Folder for it; default: data/DATASET of the project.")
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--from", help="A file, folder or address to take archives from instead. Repeatable."),
+    ] = None,
+    scenes: Annotated[
+        list[str] | None,
+        typer.Option(help="Only these scenes, with commas between; of Foster, their archives."),
+    ] = None,
+) -> None:
+    """Download a dataset, or continue, compare it with its known or first hash, and unpack it."""
+    source = dataset_source(dataset)
+    sizes = [archive.size or archive.about for archive in source.archives]
+    size = f", {sum(filter(None, sizes)) / 1e9:.1f} GB" if all(sizes) else ""
+    typer.echo(f"{source.title}{size}\n{source.page}\nTerms: {source.terms}\nPlease cite: {source.cite}\n")
+    if source.incomplete and not scenes and not given:
+        typer.echo(f"Note: {source.incomplete}\n")
+    names = [name.strip() for text in scenes or () for name in text.split(",") if name.strip()]
+    fetched = fetch(dataset, to, given or (), names)
+    store = fetched.folder / "scenes.h5"
+    typer.echo("\n".join(fetched.done))
+    typer.echo(f"\nNext: python data_scripts/prepare.py {dataset} {fetched.folder} --out {store}")
+
+
+if __name__ == "__main__":
+    carry_out(command)

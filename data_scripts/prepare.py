@@ -1,0 +1,39 @@
+"""Read the scenes of a dataset as the protocol says and write them to one store, scenes.h5."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hsisr_core.cli import carry_out
+from hsisr_core.data.prepare import prepare
+
+
+def command(
+    dataset: Annotated[str, typer.Argument(help="cave, harvard, foster, or other for scenes of your own.")],
+    folder: Annotated[Path, typer.Argument(help="Folder with the scenes, anywhere in it.")],
+    out: Annotated[Path, typer.Option(help="The store to write.")],
+    split: Annotated[
+        str | None,
+        typer.Option(help="Only the scenes of this split, reduced where it says so, such as cave-sample."),
+    ] = None,
+) -> None:
+    """Prepare a dataset."""
+    start = time.perf_counter()
+    done = prepare(dataset, folder, out, split)
+    seconds = time.perf_counter() - start
+    for place, why in done.left_out.items():
+        typer.echo(f"left out: {place}: {why}")
+    store = done.store
+    typer.echo(
+        f"{store.path}: {len(store.names)} scenes of {store.dataset} from {done.bytes_read / 1e6:.0f} MB in "
+        f"{seconds:.0f} s ({done.bytes_read / 1e6 / seconds:.0f} MB/s), {store.path.stat().st_size / 1e6:.0f} MB"
+    )
+    typer.echo(f"\nNext: python data_scripts/check.py {store.path}")
+
+
+if __name__ == "__main__":
+    carry_out(command)

@@ -1,0 +1,144 @@
+"""The data sheet finds what is wrong with prepared scenes, and only that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hsisr_core.data import Scene, Store, write_store
+from hsisr_core.data import sheet as module
+from hsisr_core.data.prepare import prepare
+from hsisr_core.data.sheet import contact_sheet, data_sheet
+from hsisr_core.errors import HsisrError
+
+NM = np.arange(400.0, 701, 10)
+
+
+def scene(name: str, seed: int, height: int = 40, width: int = 50) -> Scene:
+    """A picture with values below 0.9, none of them special."""
+    rng = np.random.default_rng(seed)
+    smooth = rng.random((31, height // 10, width // 10)).repeat(10, 1).repeat(10, 2)
+    cube = (smooth * 0.8 + rng.random((31, height, width)) * 0.09 + 0.001).astype(np.float32)
+    return Scene(name, cube, NM, 1.0, "made")
+
+
+def sheet_of(tmp_path: Path, *scenes: Scene, dataset: str = "mine") -> module.Sheet:
+    write_store(tmp_path / "s.h5", scenes, sources=[], dataset=dataset)
+    return data_sheet(Store(tmp_path / "s.h5"))
+
+
+def test_nothing_is_off_with_two_good_scenes(tmp_path: Path) -> None:
+    sheet = sheet_of(tmp_path, scene("a", 1), scene("b", 2))
+    assert sheet.problems == ()
+    text = str(sheet)
+    assert text.endswith("Nothing is off.")
+    assert "400 to 700 nm, 31 bands" in text
+    first = sheet.scenes[0]
+    cube = scene("a", 1).cube
+    assert (first.low, first.high) == (cube.min(), cube.max())
+    assert first.mean == pytest.approx(cube.mean(dtype=np.float64), rel=1e-9)
+    assert "40x50" in text
+
+
+def test_dead_and_saturated_bands_are_named(tmp_path: Path) -> None:
+    bad = scene("a", 1)
+    bad.cube[[0, 1, 2, 9]] = 0.25
+    bad.cube[20, :, :3] = 0.95  # 6 % of 50 columns
+    bad.cube[21, :, :2] = 0.95  # 4 %
+    (facts,) = sheet_of(tmp_path, bad).scenes
+    assert facts.dead == (1, 2, 3, 10)
+    assert facts.saturated == (21,)
+    problems = sheet_of(tmp_path, bad).problems
+    assert problems[0] == "a has dead bands: 1-3, 10."
+    assert problems[1].startswith("a is saturated in bands 21: 5%")
+
+
+def test_zero_and_masked_pixels_are_counted(tmp_path: Path) -> None:
+    good, bad = scene("good", 1), scene("bad", 2)
+    good.cube[:, :9, :11] = 0  # 99 of 2000
+    bad.cube[:, :10, :10] = 0  # 100
+    bad.cube[5, 20:, 20:] = 0  # in one band only: no zero pixel
+    mask = np.ones((40, 50), np.bool_)
+    mask[3, 4:6] = False
+    sheet = sheet_of(tmp_path, replace(good, mask=mask), bad)
+    assert [(facts.name, facts.zero, facts.masked) for facts in sheet.scenes] == [
+        ("bad", 100, None),
+        ("good", 99, 2),
+    ]
+    assert sheet.problems == ("bad has 100 zero pixels of 2000 (5%).",)
+
+
+def test_values_outside_the_range(tmp_path: Path) -> None:
+    low, high = scene("low", 1), scene("high", 2)
+    low.cube[0, 0, 0] = -0.01
+    high.cube[0, 0, 0] = 1.01
+    problems = sheet_of(tmp_path, low, high).problems
+    assert [problem.split(" has")[0] for problem in problems] == ["high", "low"]
+    assert "from -0.0100 to" in problems[1]
+
+
+def test_duplicates_are_found_even_with_another_brightness(tmp_path: Path) -> None:
+    one = scene("a", 1)
+    same = replace(one, name="b")
+    darker = replace(one, name="c", cube=(one.cube * np.float32(0.5)))
+    problems = sheet_of(tmp_path, one, same, darker, scene("d", 4)).problems
+    assert problems == (
+        "b and a hold the same values.",
+        "c and a show the same picture.",
+        "c and b show the same picture.",
+    )
+
+
+def test_wavelengths_must_be_known_and_the_same(tmp_path: Path) -> None:
+    problems = sheet_of(
+        tmp_path,
+        scene("a", 1),
+        replace(scene("b", 2), wavelengths=NM + 20),
+        replace(scene("c", 3), wavelengths=np.full(31, np.nan)),
+    ).problems
+    assert problems == ("b has other wavelengths than a.", "c has no wavelengths.")
+
+
+def test_a_benchmark_is_compared_with_the_paper(tmp_path: Path) -> None:
+    problems = sheet_of(tmp_path, scene("balloons", 1), scene("watercolors", 2), dataset="cave").problems
+    assert problems[0] == "2 scenes, the paper has 31."
+    assert problems[1] == "balloons is 40x50 pixels, expected 512x512."
+    assert problems[2].startswith("watercolors is no part of the benchmark: its bands are colour")
+    harvard = sheet_of(tmp_path, scene("imga1", 1), dataset="harvard").problems
+    assert harvard == ("1 scenes, the paper has 77.", "imga1 is 40x50 pixels, expected 1040x1392.")
+    problems = sheet_of(tmp_path, scene("Nogueiro", 1), dataset="foster").problems
+    assert problems[1] == "Nogueiro has 31 bands, expected 33."
+
+
+def test_a_sample_is_compared_with_its_split(project: Path, tmp_path: Path) -> None:
+    (project / "book" / "splits" / "toys.yaml").write_text(
+        "name: toys\ndataset: toys\ntrain: [a]\ntest: [b]\n"
+    )
+    assert sheet_of(tmp_path, scene("a", 1), dataset="toys").problems == (
+        "the split toys needs b, which are not here.",
+    )
+    assert sheet_of(tmp_path, scene("a", 1), scene("b", 2), dataset="toys").problems == ()
+
+
+def test_the_contact_sheet_is_a_picture_of_all_scenes(tmp_path: Path) -> None:
+    sheet = sheet_of(tmp_path, *(scene(f"s{i}", i, 400, 500) for i in range(6)))
+    assert sheet.scenes[0].thumbnail.cube.shape == (31, 134, 167)
+    contact_sheet(sheet, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.width > 600
+        assert np.asarray(image.convert("RGB")).std() > 20
+    with pytest.raises(HsisrError, match=r"a\.jpg is no name for the contact sheet"):
+        contact_sheet(sheet, tmp_path / "a.jpg")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.png", "s.h5"]
+
+
+def test_the_real_sample_has_nothing_off(hsisr_data: Path, tmp_path: Path) -> None:
+    store = prepare("cave", hsisr_data / "cave_sample", tmp_path / "s.h5", "cave-sample").store
+    sheet = data_sheet(store)
+    assert sheet.problems == ()
+    assert {facts.name: facts.shape[1] for facts in sheet.scenes}["stuffed_toys"] == 512
+    assert all(facts.high > 0.85 or facts.name == "cloth" for facts in sheet.scenes)

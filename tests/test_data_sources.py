@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hsisr_core.data.sources import DATASETS, dataset_source, prepared_store
+from hsisr_core.errors import HsisrError
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_dataset_says_where_it_is_on_which_terms_and_whom_to_cite(name: str) -> None:
+    source = dataset_source(name)
+    assert all([source.page.startswith("https://"), source.terms, source.cite, source.archives, source.keys])
+    for archive in source.archives:
+        assert archive.urls
+        assert all(url.endswith("/" + archive.name) for url in archive.urls)
+
+
+def test_the_counts_are_those_of_the_paper() -> None:
+    expected = {name: dataset_source(name).expected for name in DATASETS}
+    assert {name: (item.scenes, item.bands) for name, item in expected.items()} == {
+        "cave": (31, 31),
+        "harvard": (77, 31),
+        "foster": (30, 33),
+    }
+    assert expected["harvard"].sizes == ((1040, 1392),)
+    assert "8 bits" in dataset_source("cave").left_out["watercolors"]
+
+
+def test_the_one_known_size_and_the_order_of_the_mirrors() -> None:
+    (archive,) = dataset_source("cave").archives
+    assert (archive.name, archive.size, archive.stem) == (
+        "complete_ms_data.zip",
+        405_988_465,
+        "complete_ms_data",
+    )
+    assert [url.split("/")[2] for url in archive.urls] == [
+        "www.cs.columbia.edu",
+        "www1.cs.columbia.edu",
+        "cave.cs.columbia.edu",
+    ]
+
+
+def test_a_scene_of_foster_that_is_not_listed_has_addresses_too() -> None:
+    source = dataset_source("foster")
+    known = source.archive("Gualtar_Steps")
+    assert known in source.archives
+    other = source.archive("Nogueiro")
+    assert other.name == "Nogueiro.zip"
+    assert [url.removesuffix("Nogueiro.zip") for url in other.urls] == list(source.base_urls)
+    assert source.archive("Nogueiro.zip") == other
+
+
+def test_an_unknown_dataset_lists_the_known_ones() -> None:
+    with pytest.raises(HsisrError, match=r"Unknown dataset 'icvl'\. Known: cave, harvard, foster\."):
+        dataset_source("icvl")
+
+
+def test_a_dataset_that_is_not_prepared_has_the_commands(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HSISR_DATASETS", raising=False)
+    store = project / "data" / "cave" / "scenes.h5"
+    with pytest.raises(HsisrError) as caught:
+        prepared_store("cave")
+    assert f"no {store}. Run: python data_scripts/fetch.py cave; " in str(caught.value)
+    assert f"python data_scripts/prepare.py cave {store.parent} --out {store}." in str(caught.value)
+    store.parent.mkdir(parents=True)
+    store.touch()
+    assert prepared_store("cave") == store
+    monkeypatch.setenv("HSISR_DATASETS", str(project / "elsewhere"))
+    with pytest.raises(HsisrError, match="elsewhere"):
+        prepared_store("cave")

@@ -102,7 +102,7 @@ class Steps:
         self.count = 0
 
     def time(self, batch: int, seconds: float) -> float:
-        """Median seconds of a step with `batch` patches, from as many as take `seconds`."""
+        """Mean seconds of a step with `batch` patches, from as many as take `seconds`, after one that warms up."""
         config, count = self.config, self.config.patches_per_image
         sampler = PatchSampler(
             [self.dataset.scene(self.dataset.train[0]).cube],
@@ -124,7 +124,7 @@ class Steps:
             if sum(times) > 10 * seconds and len(times) > 1:  # far slower than thought: two must do
                 break
         self.count = len(times) - 1
-        return statistics.median(times[1:])
+        return statistics.fmean(times[1:])  # not the median: what slows some steps here slows some of the run
 
     def forget(self) -> None:
         """Free the gradients and moments."""

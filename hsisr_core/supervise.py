@@ -73,18 +73,19 @@ class Team:
     display: Display
     deaths: Counter[str]  # of workers in the middle of a run, by its label
     ended: set[str]  # labels of runs whose end was shown; the other workers find them ended, too
+    workers: list[Worker] = field(default_factory=list)
     events: queue.Queue[tuple[Worker, dict[str, Any] | None]] = field(default_factory=queue.Queue)
 
     def work(self) -> None:
         """Work until every worker has ended."""
-        workers = [self.start() for _ in range(self.jobs)]
-        alive = len(workers)
+        self.workers = [self.start() for _ in range(self.jobs)]
+        alive = len(self.workers)
         try:
             while alive:
                 try:
                     worker, event = self.events.get(timeout=POLL)
                 except queue.Empty:
-                    self.show(workers)
+                    self.show()
                     continue
                 if event is not None:
                     self.note(worker, event)
@@ -93,7 +94,7 @@ class Team:
                 if code := worker.process.wait():
                     self.bury(worker, ending(code))
         finally:
-            for worker in workers:
+            for worker in self.workers:
                 worker.process.kill()  # checkpoints are whole or not there, so nothing needs a gentler end
                 worker.process.wait()
 
@@ -130,14 +131,19 @@ class Team:
             self.display.note(event["text"])
             return
         run = self.runs[event["run"]]
+        # two may start one run in the same moment; the lock then tells one of them that it is taken
+        shared = any(other.run == event["run"] for other in self.workers if other is not worker)
         if event["event"] == "start":
             worker.run = event["run"]
-            self.display.start(run.label, run.steps, run_state(run).step)
+            if not shared:
+                self.display.start(run.label, run.steps, run_state(run).step)
             return
         worker.run = None
         if event["event"] == "locked":
-            self.display.end(run.label, "another process has it")
-        if event["event"] == "locked" or run.label in self.ended:
+            if not shared:
+                self.display.end(run.label, "another process has it")
+            return
+        if run.label in self.ended:
             return
         self.ended.add(run.label)
         if event["event"] == "done":
@@ -160,9 +166,9 @@ class Team:
             self.ended.add(run.label)
             self.display.note(f"{run.label}: failed: {error}")
 
-    def show(self, workers: Sequence[Worker]) -> None:
+    def show(self) -> None:
         """Show the step of every run in work, from its history."""
-        for index in [worker.run for worker in workers if worker.run is not None]:
+        for index in {worker.run for worker in self.workers if worker.run is not None}:
             run = self.runs[index]
             state = run_state(run)
             if state.state == "running":

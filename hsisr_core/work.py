@@ -68,18 +68,18 @@ def attempt(
     if (folder / "metrics.json").is_file():
         tell({"event": "done", "run": index})
         return True
-    if is_locked(folder):
-        return False
-    failure = read_failure(folder)
-    if failure and failure["seconds_since_1970"] >= started:
-        tell({"event": "failed", "run": index, "error": failure["error"]})
-        return True
-    (folder / "failed.json").unlink(missing_ok=True)
-    tell({"event": "start", "run": index})
     try:
         key = (config.data, config.split)
         if key not in datasets:
             datasets[key] = load_dataset(*key)
+        if is_locked(folder):
+            return False
+        failure = read_failure(folder)
+        if failure and failure["seconds_since_1970"] >= started:
+            tell({"event": "failed", "run": index, "error": failure["error"]})
+            return True
+        (folder / "failed.json").unlink(missing_ok=True)
+        tell({"event": "start", "run": index})
         reset_peak()
         train(config, folder.parent, datasets[key], progress=False, wait=False)
     except RunLockedError:

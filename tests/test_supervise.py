@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +15,9 @@ import pytest
 from small_plan import finish, small_plan
 
 from hsisr_core.plan import PlannedRun
+from hsisr_core.plan_progress import Lines
 from hsisr_core.status import run_state
-from hsisr_core.supervise import carry_out, ending
+from hsisr_core.supervise import Team, Worker, carry_out, ending
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds child processes in /proc")
 
@@ -113,6 +115,30 @@ def test_nothing_to_do_starts_no_worker(
     monkeypatch.setattr("subprocess.Popen", None)
     carry_out(runs, jobs=2)
     assert capsys.readouterr().err == "2 of 2 runs were done before\n"
+
+
+def test_two_that_start_one_run_are_shown_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One of them finds the lock taken; the run of the other goes on."""
+    (run,) = small_plan(tmp_path, "[{seed: 1}]")
+    first, second = (Worker(subprocess.Popen(["true"])) for _ in range(2))
+    team = Team([run], 2, 0.0, Lines(1, 0), Counter(), set(), [first, second])
+    for worker, event in (
+        (first, "start"),
+        (second, "start"),
+        (second, "locked"),
+        (first, "done"),
+        (second, "done"),
+    ):
+        team.note(worker, {"event": event, "run": 0})
+        if event == "locked":
+            assert first.run == 0
+            assert second.run is None
+    for worker in (first, second):
+        worker.process.wait()
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[1].split()[0].strip(",") for line in lines] == ["started", "done"]
+    team.note(first, {"event": "locked", "run": 0})
+    assert "another process has it" in capsys.readouterr().err
 
 
 def test_an_exit_code_in_words() -> None:

@@ -20,6 +20,7 @@ from hsisr_core.estimate import (
     PEAK_SHARE,
     data_bytes,
     gpu_rate,
+    lr_sizes,
     patch_multiply_adds,
     scoring_bytes,
     scoring_multiply_adds,
@@ -87,7 +88,8 @@ def needs(run: PlannedRun, gpu: str | None = None) -> dict[str, int]:
     training = run.steps * PASSES * config.batch * patch_multiply_adds(config, dataset.bands)
     flop = 2 * (training + scorings * scoring_multiply_adds(config, dataset))
     rate = PEAK_SHARE * gpu_rate(gpu)[1] if gpu else CPU_TFLOPS
-    tensors = 0 if gpu else max(train_bytes(config, dataset.bands), scoring_bytes(config, dataset))
+    scoring = max(scoring_bytes(config, dataset.bands, size) for size in lr_sizes(config, dataset))
+    tensors = 0 if gpu else max(train_bytes(config, dataset.bands), scoring)
     return {
         "gpu": int(gpu is not None),
         "mem_mb": PROCESS_MB + math.ceil(MARGIN * (tensors + data_bytes(config, dataset)) / 1e6),

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from hsisr_core.models import SSRNet, SuperResolver
 
@@ -30,8 +31,7 @@ def layer_table(model: SSRNet, bands: int, height: int, width: int) -> pd.DataFr
         layer.register_forward_hook(lambda layer, _, out: shapes.__setitem__(layer, out.shape))
         for _, _, layer in steps
     ]
-    with torch.inference_mode():
-        model(torch.zeros(1, bands, height, width))
+    run_shapes(model, bands, height, width)
     for hook in hooks:
         hook.remove()
     for name, equation, layer in steps:
@@ -61,11 +61,17 @@ def multiply_adds(model: nn.Module, bands: int, height: int, width: int) -> dict
 
     kinds = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose3d)
     hooks = [layer.register_forward_hook(count) for layer in model.modules() if isinstance(layer, kinds)]
-    with torch.inference_mode():
-        model(torch.zeros(1, bands, height, width))
+    run_shapes(model, bands, height, width)
     for hook in hooks:
         hook.remove()
     return costs
+
+
+def run_shapes(model: nn.Module, bands: int, height: int, width: int) -> None:
+    """Call `model` on an LR cube of this size for its shapes alone: nothing is computed, hooks run."""
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    shapes = {name: value.to("meta") for name, value in tensors.items()}
+    functional_call(model, shapes, (torch.zeros(1, bands, height, width, device="meta"),))
 
 
 def reach(model: SuperResolver, bands: int, side: int) -> Tensor:

@@ -5,18 +5,19 @@ DATA ?=
 ARGS ?=
 
 VENV := .venv
+SNAKEMAKE := .venv-snakemake
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 BEGUN := $(VENV)/.installing
 STRIP_KEYS := metadata.papermill cell.metadata.papermill
 
-.PHONY: help venv book test lint lab clean
+.PHONY: help venv snakemake book test lint lab clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
 	@echo "Usage: make TARGET [VARIABLE=value ...]"
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  PYTHON=python3.12   the Python that makes .venv, 3.11 or newer (now: $(PYTHON))"
 	@echo "  PRESET=demo         a preset in book/presets, for make book (now: $(PRESET))"
@@ -40,7 +41,20 @@ lab: venv  ## open the chapters in JupyterLab
 
 clean:  ## remove _build and caches; keeps runs/ (your trained networks) and .venv
 	@rm -rf _build build .pytest_cache .mypy_cache .ruff_cache *.egg-info
-	@find . -path "./$(VENV)" -prune -o -name __pycache__ -prune -exec rm -rf {} +
+	@find . -path "./.venv*" -prune -o -name __pycache__ -prune -exec rm -rf {} +
+
+# Snakemake cannot share .venv: its docutils is too new for Sphinx. workflow/Snakefile calls hsisr in .venv.
+snakemake: venv  ## make .venv-snakemake, to spread a plan over a cluster (see workflow/Snakefile)
+	@want="$(CURDIR) $$(cksum < requirements-snakemake.lock)"; \
+	if [ "$$(cat $(SNAKEMAKE)/.installed 2>/dev/null)" = "$$want" ] && $(SNAKEMAKE)/bin/python -c '' 2>/dev/null; then \
+		exit 0; \
+	fi; \
+	rm -rf $(SNAKEMAKE); \
+	echo "Installing requirements-snakemake.lock into $(SNAKEMAKE): a minute, once" >&2; \
+	$(PY) -m venv $(SNAKEMAKE) && \
+	$(SNAKEMAKE)/bin/python -m pip install -qq --disable-pip-version-check -r requirements-snakemake.lock && \
+	echo "$$want" > $(SNAKEMAKE)/.installed || \
+	{ echo "The installation failed, see above; the same command starts it again." >&2; exit 1; }
 
 # The stamp holds this folder's path, because a moved .venv points to the old place, and a checksum of the files
 # that decide what is in it. A mark stands while pip works: what an interrupted one left is thrown away.

@@ -21,6 +21,7 @@ from typing import Any, get_type_hints
 from hsisr_core.config import RunConfig, typed
 from hsisr_core.errors import HsisrError
 from hsisr_core.paths import book_folder
+from hsisr_core.plan import Plan, read_plan
 
 __all__ = [
     "Chapter",
@@ -60,6 +61,18 @@ class Chapter:
         """The run this chapter shows: its preset with its overrides."""
         overrides = {name: value for name, value in self.overrides.items() if name != "preset"}
         return RunConfig.from_preset(self.parameters["preset"], **overrides)
+
+    def plan(self) -> Plan:
+        """The plan in this chapter's preset; an override holds for all its runs, equal ones are one run."""
+        preset = self.parameters["preset"]
+        defaults = RunConfig.from_preset(preset)
+        # `papermill -f` passes the preset's own defaults too: they must not undo what the plan varies
+        overrides = {
+            name: value
+            for name, value in self.overrides.items()
+            if name != "preset" and value != getattr(defaults, name)
+        }
+        return read_plan(preset, overrides, many=True).distinct()
 
 
 def chapter_parameters(notebook: str | os.PathLike[str]) -> dict[str, Parameter]:
@@ -169,7 +182,8 @@ def open_chapter(name: str, namespace: Mapping[str, Any]) -> Chapter:
     declared = chapter_parameters(path)
     settings = [item.name for item in fields(RunConfig)]
     injected = _injected_names(namespace.get("In", ()))
-    for unknown in (item for item in injected if item not in declared and item not in settings):
+    # a preset that is a plan brings its `runs`; Chapter.plan reads them from the file
+    for unknown in (item for item in injected if item not in (*declared, *settings, "runs")):
         raise HsisrError(
             f"{_unknown(name, unknown, declared, settings)} Also valid, from a preset: {', '.join(settings)}."
         )

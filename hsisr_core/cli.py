@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -33,6 +34,9 @@ Settings = Annotated[
     typer.Option(
         "-p", metavar="NAME=VALUE", help="Another value for a setting, for example -p scale=3. Repeatable."
     ),
+]
+Shard = Annotated[
+    str | None, typer.Option(metavar="i/n", help="Only part i of n, for several machines or a job array.")
 ]
 
 
@@ -79,32 +83,111 @@ def book(
 @app.command()
 def train(preset: Preset = "demo", data: Data = None, settings: Settings = None) -> None:
     """Carry out one run of a preset, or resume it; a finished one is only shown."""
+    from hsisr_core.distributed import leave_group
     from hsisr_core.report import results_table
     from hsisr_core.runs import RunConfig
     from hsisr_core.train import train as train_run
 
     values = parse_settings(settings) | ({"data": data} if data else {})
     run = train_run(RunConfig.from_preset(preset, **values))
-    typer.echo(f"{results_table(run)}\n\nThe run: {run.folder}")
+    if speaks():
+        typer.echo(f"{results_table(run)}\n\nThe run: {run.folder}")
+    leave_group()
+
+
+@app.command()
+def runs(
+    plan: Annotated[
+        str, typer.Argument(help="A preset with `runs`: a name in book/presets or a .yaml file.")
+    ],
+    shard: Shard = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at once on this machine.")] = 1,
+    status: Annotated[bool, typer.Option("--status", help="Only say how far the runs are.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only estimate what the runs cost.")] = False,
+    gpu: Annotated[
+        str | None, typer.Option(help="With --dry-run: also the time on this GPU, for example a100.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Allow a plan of more than 200 runs.")] = False,
+    data: Data = None,
+    settings: Settings = None,
+) -> None:
+    """Work through a plan: reuse finished runs, resume unfinished ones, go on after a failed one."""
+    from hsisr_core import report
+    from hsisr_core.plan import planned_runs, read_plan
+    from hsisr_core.plan import shard as part_of
+    from hsisr_core.status import run_state
+
+    if gpu and not dry_run:
+        raise HsisrError(f"--gpu {gpu}: only --dry-run estimates a time on another GPU; add it.")
+    overrides = parse_settings(settings) | ({"data": data} if data else {})
+    planned = part_of(planned_runs(read_plan(plan, overrides, many=yes)), shard)
+    if dry_run:
+        from hsisr_core.estimate import estimate_runs, gpu_rate
+
+        name = gpu_rate(gpu)[0] if gpu else None
+        typer.echo(report.estimate_table(planned, estimate_runs(planned, gpu), name))
+        return
+    if not status:
+        from hsisr_core.supervise import carry_out
+
+        carry_out(planned, jobs)
+    states = [run_state(run) for run in planned]
+    typer.echo(report.status_table(planned, states))
+    if not status and any(state.state not in ("done", "running") for state in states):
+        raise typer.Exit(1)
+
+
+@app.command()
+def results(
+    folder: Annotated[
+        Path | None, typer.Argument(help="A folder of run folders; default: runs/ of the project.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Also write it: .csv, .parquet or .tex.")
+    ] = None,
+) -> None:
+    """Print the results of all finished runs, a row per run and image."""
+    from hsisr_core.report import frame_table
+    from hsisr_core.results import load_results, short_results, write_table
+
+    table = load_results(folder)
+    if out is not None:
+        write_table(table, out)
+    typer.echo(frame_table(short_results(table)))
 
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A finished run folder.")],
+    run: Annotated[Path, typer.Argument(help="A finished run folder, or a folder of run folders.")],
     data: Data = None,
     split: Annotated[str | None, typer.Option(help="A split in book/splits, or a path.")] = None,
+    shard: Shard = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Also write a row per run and image: .csv, .parquet or .tex."),
+    ] = None,
 ) -> None:
-    """Score a run's network on the test images again, or on other data."""
-    from hsisr_core.data import load_dataset
-    from hsisr_core.evaluate import evaluate as evaluate_model
-    from hsisr_core.evaluate import reduced_pairs
+    """Score the networks of finished runs on the test images again, or on other data."""
     from hsisr_core.report import score_table
-    from hsisr_core.runs import read_run
+    from hsisr_core.rescore import finished_runs, rescore, score_frame
+    from hsisr_core.results import write_table
 
-    stored = read_run(run)
-    dataset = load_dataset(data or stored.config.data, split or (None if data else stored.config.split))
-    rows = evaluate_model(stored.model(), reduced_pairs(dataset, stored.config.scale), stored.config.method)
-    typer.echo(score_table(rows, stored.config, dataset))
+    scored, failed = [], []
+    for stored in finished_runs(run, shard):
+        try:
+            scored.append(rescore(stored, data, split))
+        except HsisrError as error:
+            if stored.folder == run:  # one run was asked for: it is the user's mistake
+                raise
+            failed.append(f"{stored.folder}: {error}")
+            continue
+        typer.echo(f"{score_table(scored[-1].rows, stored.config, scored[-1].dataset)}\n\n{stored.folder}\n")
+    if out is not None:
+        write_table(score_frame(scored), out)
+    for line in failed:
+        typer.echo(f"error: {line}", err=True)
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -144,6 +227,16 @@ def options(
     pass
 
 
+def speaks() -> bool:
+    """Of the processes that train one network, the first speaks for all; its errors are everyone's."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def say(line: str) -> None:
+    if speaks():
+        print(line, file=sys.stderr)
+
+
 def main() -> None:
     """Entry point: a user's mistake is one line on stderr and exit code 2."""
     _guarded(app)
@@ -157,12 +250,12 @@ def carry_out(command: Callable[..., None]) -> None:
 
 
 def _guarded(application: typer.Typer) -> None:
-    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+    warnings.showwarning = lambda message, *_: say(f"warning: {message}")
     try:
         application()
     except HsisrError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        say(f"error: {error}")
+        sys.exit(getattr(error, "exit_code", 2))
     except KeyboardInterrupt:
-        print("stopped; start the same command again to resume", file=sys.stderr)
+        say("stopped; start the same command again to resume")
         sys.exit(130)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import yaml
 
 from hsisr_core.errors import HsisrError
+from hsisr_core.expand import expand
 from hsisr_core.paths import book_folder
 
 __all__ = ["EXECUTION_FIELDS", "RunConfig", "preset_path", "preset_values", "typed"]
 
 # how a run is carried out, not what it computes: these do not enter the hash
 EXECUTION_FIELDS = ("device", "checkpoint_every", "evaluate_every")
+CHECKED_RUNS = 1000  # of a plan, when only its defaults are asked for: a product can be endless
 TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
@@ -99,8 +102,17 @@ class RunConfig:
 
     @classmethod
     def from_preset(cls, preset: str = "demo", **overrides: Any) -> RunConfig:
-        """Read `book/presets/<preset>.yaml` (or a YAML file's path) and replace what `overrides` names."""
-        return cls.from_mapping(preset_values(preset), where=f"preset {preset}").changed(**overrides)
+        """Read `book/presets/<preset>.yaml` (or a YAML file's path) and replace what `overrides` names.
+
+        A preset that is a plan gives its defaults; its `runs` are checked, not returned (`read_plan` does).
+        """
+        values = preset_values(preset)
+        where = f"preset {preset}"
+        config = cls.from_mapping({name: values[name] for name in values if name != "runs"}, where)
+        if "runs" in values:
+            for _ in islice(config.variants(values["runs"], where), CHECKED_RUNS):
+                pass  # making a configuration checks it
+        return config.changed(**overrides)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], where: str = "the configuration") -> RunConfig:
@@ -126,6 +138,16 @@ class RunConfig:
         if overrides.get("epochs") is not None:
             overrides.setdefault("steps", None)
         return replace(self, **overrides)
+
+    def variants(self, runs: Any, where: str) -> Iterator[RunConfig]:
+        """The configurations of a plan with these defaults: one for each run that `expand` finds in `runs`."""
+        for place, settings in expand(runs, where):
+            try:
+                yield self.changed(**settings)
+            except HsisrError as error:
+                listed = any(isinstance(value, list) for value in settings.values())
+                hint = " A list of values expands only inside `product`." if listed else ""
+                raise HsisrError(f"{place}: {error}{hint}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for YAML or JSON."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["HsisrError"]
+__all__ = ["HsisrError", "RunLockedError"]
 
 
 class HsisrError(ValueError):
@@ -15,3 +15,7 @@ class HsisrError(ValueError):
     def _render_traceback_(self) -> list[str]:
         """Lines that IPython prints instead of a traceback."""
         return [f"{type(self).__name__}: {self}"]
+
+
+class RunLockedError(HsisrError):
+    """Another process is training this run, and the caller did not want to wait."""

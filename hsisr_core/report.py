@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from hsisr_core.config import RunConfig
 from hsisr_core.data import Dataset, Scene, Store
+from hsisr_core.estimate import GPUS, PEAK_SHARE, Estimate
 from hsisr_core.evaluate import mean_scores
+from hsisr_core.plan import PlannedRun
 from hsisr_core.runs import Run
+from hsisr_core.status import STATES, RunState, time_left
 
-__all__ = ["results_table", "scene_table", "score_table", "store_table"]
+__all__ = [
+    "duration",
+    "estimate_table",
+    "frame_table",
+    "results_table",
+    "scene_table",
+    "score_table",
+    "status_table",
+    "store_table",
+]
 
 HEADER = f"{'':<12}{'PSNR (dB)':>11}{'SSIM':>9}{'SAM (deg)':>11}"
 
@@ -72,6 +86,77 @@ def scene_table(scene: Scene) -> str:
             f"corner at x {x:.9g}, y {y:.9g}, pixel {dx:.6g} by {dy:.6g}; {scene.georeference.crs[:80]}"
         )
     return "\n".join(f"{name:<13}{value}" for name, value in rows.items())
+
+
+def status_table(runs: Sequence[PlannedRun], states: Sequence[RunState]) -> str:
+    """How far each run of a plan is, a count of the states, and the time left."""
+    width = max((len(run.label) for run in runs), default=0)
+    lines = []
+    for run, state in zip(runs, states, strict=True):
+        line = f"{state.state:<11}{run.label:<{width}}  {f'{state.step:,}/{state.steps:,}':>15} steps"
+        if state.seconds is not None:
+            line += f"  {duration(state.seconds):>8}"
+        if state.psnr is not None:
+            line += f"  PSNR {state.psnr:.2f} dB"
+        lines.append(line + (f"  {state.error}" if state.error else ""))
+    counts = {name: sum(state.state == name for state in states) for name in STATES}
+    lines += [
+        "",
+        f"{len(runs)} runs: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count),
+    ]
+    if counts["done"] < len(runs):
+        left = time_left(runs, states)
+        at_work = max(1, counts["running"])
+        lines[-1] += (
+            "; time left: unknown until a run has been timed"
+            if left is None
+            else f"; about {duration(left / at_work)} left with {at_work} at a time"
+        )
+    return "\n".join(lines)
+
+
+def estimate_table(runs: Sequence[PlannedRun], estimates: Sequence[Estimate], gpu: str | None) -> str:
+    """The expected cost of each run of a plan, and of all; says which numbers are estimates, and of what."""
+    width = max([len(run.label) for run in runs] + [len("total")])
+    extra = f"{gpu:>14}" if gpu else ""
+    lines = [
+        f"{'':<{width}}{'parameters':>12}{'steps':>10}{'TFLOP':>12}{'memory':>10}{'time here':>11}{extra}  timed with"
+    ]
+    for run, item in zip(runs, estimates, strict=True):
+        there = f"{duration(item.gpu_seconds):>14}" if item.gpu_seconds is not None else ""
+        lines.append(
+            f"{run.label:<{width}}{item.parameters:>12,}{run.steps:>10,}{item.flop / 1e12:>12,.3g}"
+            f"{item.bytes / 1e6:>7,.0f} MB{duration(item.seconds):>11}{there}  {item.method}"
+        )
+    flop, seconds = sum(item.flop for item in estimates), sum(item.seconds for item in estimates)
+    there = f"{duration(sum(item.gpu_seconds or 0 for item in estimates)):>14}" if gpu else ""
+    lines.append(f"{'total':<{width}}{'':>22}{flop / 1e12:>12,.3g}{'':>10}{duration(seconds):>11}{there}")
+    lines += [
+        "",
+        "Estimates: time and memory here from the steps named, one run at a time; start-up is not counted.",
+    ]
+    if gpu:
+        rate, source = GPUS[gpu]
+        lines.append(
+            f"{gpu}: not measured; {PEAK_SHARE:.0%} of {rate:g} TFLOP/s, the peak FP32 rate of one ({source})."
+        )
+    return "\n".join(lines)
+
+
+def frame_table(table: pd.DataFrame) -> str:
+    """A results table as plain text."""
+    if table.empty:
+        return "No finished run."
+    return str(table.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it: "45 s", "12 min", "3.5 h", "2.1 d"."""
+    for limit, unit, name in ((100, 1, "s"), (6000, 60, "min"), (172800, 3600, "h")):
+        if seconds < limit:
+            number = seconds / unit
+            return f"{number:.{0 if number >= 10 else 1}f} {name}"
+    return f"{seconds / 86400:,.1f} d"
 
 
 def store_table(store: Store) -> str:

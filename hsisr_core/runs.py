@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,30 @@ from typing import Any
 import pandas as pd
 import torch
 import yaml
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from hsisr_core.config import RunConfig
 from hsisr_core.data import Dataset, load_dataset
-from hsisr_core.errors import HsisrError
+from hsisr_core.errors import HsisrError, RunLockedError
 from hsisr_core.files import atomic_text
 from hsisr_core.models import SuperResolver, build_model
 from hsisr_core.paths import runs_folder
+from hsisr_core.results import load_results
 
-__all__ = ["Run", "RunConfig", "load_results", "open_run", "peak_bytes", "read_run"]
+__all__ = [
+    "Run",
+    "RunConfig",
+    "is_locked",
+    "load_results",
+    "open_run",
+    "peak_bytes",
+    "read_run",
+    "reset_peak",
+    "run_folder",
+    "run_lock",
+]
 
 
 @dataclass(frozen=True)
@@ -88,6 +102,12 @@ class Run:
         return model.eval()
 
 
+def run_folder(config: RunConfig, dataset: Dataset, runs: str | os.PathLike[str] | None = None) -> Path:
+    """Where the run of `config` on `dataset` is or will be, in `runs` (default: ``runs/`` of the project)."""
+    digest = config.hash(dataset.fingerprint)
+    return Path(runs or runs_folder()) / f"{config.method}-x{config.scale}-{dataset.name}-{digest}"
+
+
 def open_run(
     config: RunConfig, runs: str | os.PathLike[str] | None = None, dataset: Dataset | None = None
 ) -> Run:
@@ -108,7 +128,7 @@ def open_run(
     """
     dataset = dataset or load_dataset(config.data, config.split)
     digest = config.hash(dataset.fingerprint)
-    folder = Path(runs or runs_folder()) / f"{config.method}-x{config.scale}-{dataset.name}-{digest}"
+    folder = run_folder(config, dataset, runs)
     if not (folder / "config.yaml").is_file():
         atomic_text(folder / "config.yaml", f"fingerprint: {dataset.fingerprint}\n{config.to_yaml()}")
     stored = read_run(folder)
@@ -139,39 +159,58 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
     return Run(Path(folder), RunConfig.from_mapping(values, where=str(path)), str(fingerprint))
 
 
-def load_results(folder: str | os.PathLike[str] | None = None) -> pd.DataFrame:
-    """One tidy table of every finished run in `folder`.
+@contextmanager
+def run_lock(folder: Path, wait: bool = True) -> Iterator[None]:
+    """Hold the one right to train in `folder`; the system gives it back when the process ends, however it ends.
 
-    A row is one test image of one run, for the trained method and for bicubic. Columns: run, every
-    setting of `RunConfig`, dataset, fingerprint, image, result ("bicubic" or the method), psnr, mpsnr,
-    ssim, sam, rmse, ergas, zero_pixels, trained_steps, seconds, parameters.
-
-    Runs that are not finished are left out; a damaged or foreign folder is left out with a warning that names it.
+    Raises
+    ------
+    RunLockedError
+        Another process holds it, and `wait` is False.
     """
-    rows: list[dict[str, Any]] = []
-    for path in sorted(Path(folder or runs_folder()).glob("*/")):
-        if not (path / "metrics.json").is_file() and (path / "config.yaml").is_file():
-            continue
-        try:
-            metrics = read_run(path).metrics
-            shared = metrics["config"] | {
-                "run": path.name,
-                "dataset": metrics["dataset"],
-                "fingerprint": metrics["fingerprint"],
-                "trained_steps": metrics["steps"],
-                "seconds": metrics["seconds"],
-                "parameters": metrics["parameters"],
-            }
-            rows += [shared | image for image in metrics["images"]]
-        except (HsisrError, KeyError, TypeError) as error:
-            warnings.warn(f"{path} is left out of the results: {error}", stacklevel=2)
-    return pd.DataFrame(rows)
+    # not zero: `is_locked` of another process holds the lock for a moment
+    lock = FileLock(folder / ".lock", timeout=-1 if wait else 0.3)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise RunLockedError(f"{folder} is being trained by another process: wait until it ends.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process is training in `folder` now."""
+    if not (folder / ".lock").is_file():
+        return False
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    except OSError:  # someone else's folder, which we may not open for writing
+        return False
+    lock.release()
+    return False
+
+
+def reset_peak() -> None:
+    """Start counting `peak_bytes` anew, where the system can (Linux, CUDA)."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_bytes() -> int:
     """Peak memory of this process so far: on the GPU if one was used, else resident memory."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return int(torch.cuda.max_memory_allocated())
+    with suppress(OSError, StopIteration):
+        # getrusage starts from the peak of the process that started this one
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
     import resource
     import sys
 

@@ -3,6 +3,9 @@
 Source: paper, Sec. III-D and IV-B. The loop holds no random state: the batch and the learning rate are
 functions of the step, so a training that was killed and resumed ends in the same weights, bit for bit,
 on the same machine with the same number of threads.
+
+On several devices (hsisr_core/distributed.py) each process takes its share of the same batch, so the loss
+curve is that of one process up to rounding; the main process alone writes and scores.
 """
 
 from __future__ import annotations
@@ -13,14 +16,14 @@ import platform
 import subprocess
 import sys
 import time
+import warnings
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from filelock import FileLock
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -28,12 +31,13 @@ from hsisr_core.checkpoint import load_latest, save_checkpoint, save_weights
 from hsisr_core.config import RunConfig
 from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.data.patches import PatchSampler
+from hsisr_core.distributed import agree, is_main, launched_processes, make_accelerator, together
 from hsisr_core.errors import HsisrError
 from hsisr_core.evaluate import PROTOCOL, evaluate, mean_scores, reduced_pairs
 from hsisr_core.files import write_json
 from hsisr_core.history import History
 from hsisr_core.models import SuperResolver, build_model, count_parameters
-from hsisr_core.runs import Run, open_run, peak_bytes
+from hsisr_core.runs import Run, open_run, peak_bytes, run_lock
 
 __all__ = ["LOSSES", "build_sampler", "learning_rate", "total_steps", "train"]
 
@@ -46,6 +50,7 @@ def train(
     runs: str | os.PathLike[str] | None = None,
     dataset: Dataset | None = None,
     progress: bool = True,
+    wait: bool = True,
 ) -> Run:
     """Carry out one run, or return it when it is finished already; an unfinished one is resumed.
 
@@ -58,6 +63,8 @@ def train(
         The data of `config`, when the caller has it open already.
     progress : bool
         Show a progress bar in a terminal or notebook, a few plain lines elsewhere.
+    wait : bool
+        Wait while another process trains this run. False: raise RunLockedError.
 
     Returns
     -------
@@ -69,38 +76,65 @@ def train(
     HsisrError
         Missing data, a scene smaller than a patch, a device that is not there, a full disk, a loss
         that is no longer finite, or a run folder that holds other settings.
+    RunLockedError
+        Another process trains this run, and `wait` is False.
     """
-    dataset = dataset or load_dataset(config.data, config.split)
+    accelerator = make_accelerator(config) if launched_processes() > 1 else None
+    with together(accelerator):
+        dataset = dataset or load_dataset(config.data, config.split)
+        if is_main(accelerator):
+            open_run(config, runs, dataset)  # writes config.yaml before the others look
     run = open_run(config, runs, dataset)
-    with FileLock(run.folder / ".lock"):  # a second process waits, then finds the run finished
-        if not run.finished:
-            Training(run, dataset, progress).carry_out()
+    with ExitStack() as stack:
+        with together(accelerator):
+            if is_main(accelerator):  # a second worker waits, then finds the run finished
+                stack.enter_context(run_lock(run.folder, wait))
+        if not agree(accelerator, run.finished):
+            with together(accelerator):
+                training = Training(run, dataset, progress, accelerator)
+            training.carry_out()
     return run
 
 
 class Training:
     """The state of one training: network, optimiser, batches, history."""
 
-    def __init__(self, run: Run, dataset: Dataset, progress: bool) -> None:
+    def __init__(
+        self, run: Run, dataset: Dataset, progress: bool, accelerator: Accelerator | None = None
+    ) -> None:
         config = run.config
-        self.run, self.config, self.dataset, self.progress = run, config, dataset, progress
-        self.accelerator = make_accelerator(config)
+        self.run, self.config, self.dataset = run, config, dataset
+        self.accelerator = accelerator or make_accelerator(config)
+        self.main = self.accelerator.is_main_process  # the one that writes and scores
+        self.progress = progress and self.main
         self.sampler = build_sampler(config, dataset)
         self.steps = total_steps(config, self.sampler)
-        self.pairs = reduced_pairs(dataset, config.scale)
+        self.pairs = reduced_pairs(dataset, config.scale) if self.main else {}
         with torch.random.fork_rng(devices=[]):  # leave the caller's random numbers alone
             torch.manual_seed(config.seed)
             model = build_model(config.method, config.scale, dataset.bands, **config.model_options())
         model.set_mean(torch.from_numpy(dataset.train_mean()))
+        self.model: SuperResolver = model
         # eps and betas are the paper's and PyTorch's defaults
-        optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
-        self.model: SuperResolver
-        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.optimizer: Any = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
         self.loss = LOSSES[config.loss]
         self.state: dict[str, Any] = {"step": 0, "seconds": 0.0, "loss_sum": 0.0, "loss_count": 0}
-        stored = load_latest(self.checkpoints, self.plain_model, self.plain_optimizer)
-        self.state |= stored or {}
-        self.history = History(run.folder / "history.csv", self.state["step"])
+
+    def start(self) -> None:
+        """Spread the network over the devices and go to the last checkpoint."""
+        self.model, self.optimizer = self.accelerator.prepare(self.model, self.optimizer)
+        with together(self.accelerator), warnings.catch_warnings():
+            if not self.main:
+                warnings.simplefilter("ignore")  # the main process says which checkpoint is damaged
+            self.state |= load_latest(self.checkpoints, self.plain_model, self.plain_optimizer) or {}
+        step = agree(self.accelerator, self.state["step"])
+        with together(self.accelerator):
+            if self.state["step"] != step:
+                raise HsisrError(
+                    f"The processes found different checkpoints in {self.checkpoints} (steps {step} and "
+                    f"{self.state['step']}): it must be on a disk that all machines see."
+                )
+            self.history = History(self.run.folder / "history.csv", step) if self.main else None
 
     @property
     def checkpoints(self) -> Path:
@@ -113,10 +147,12 @@ class Training:
 
     @property
     def plain_optimizer(self) -> torch.optim.Optimizer:
-        return self.optimizer.optimizer
+        plain: torch.optim.Optimizer = self.optimizer.optimizer
+        return plain
 
     def carry_out(self) -> None:
         """Train from the current step to the last, then score and write the results."""
+        self.start()
         started = time.monotonic() - self.state["seconds"]
         first = self.state["step"]
         bar = tqdm(
@@ -135,7 +171,7 @@ class Training:
             if step % LOG_EVERY == 0 or step == self.steps or self.due(step):
                 self.log(step, started)
             if step % self.config.checkpoint_every == 0 and step < self.steps:
-                save_checkpoint(self.checkpoints, self.plain_model, self.plain_optimizer, self.state)
+                self.save()
             bar.update()
             if lines and step * 5 // self.steps != (step - 1) * 5 // self.steps:
                 seconds = self.state["seconds"]
@@ -145,17 +181,21 @@ class Training:
                     flush=True,
                 )
         bar.close()
-        self.write_results()
+        with together(self.accelerator):
+            if self.main:
+                self.write_results()
 
     def take_step(self, step: int) -> None:
         """One update of the weights; `step` counts from 1."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, step - 1, self.steps, self.sampler.steps_per_epoch)
-        lr, hr = (side.to(self.accelerator.device) for side in self.sampler.batch(step - 1))
+        share = (self.accelerator.process_index, self.accelerator.num_processes)
+        lr, hr = (side.to(self.accelerator.device) for side in self.sampler.batch(step - 1, share))
         self.model.train()
         with self.accelerator.autocast():
             loss: Tensor = self.loss(self.model(lr).float(), hr)
-        value = loss.item()
+        # shares are equal, so the mean of their means is the mean over the batch
+        value = float(self.accelerator.reduce(loss.detach(), "mean"))
         if not math.isfinite(value):
             raise HsisrError(
                 f"{self.run.folder.name}: the loss is {value} at step {step}. Use a lower learning_rate, or set clip; "
@@ -184,10 +224,19 @@ class Training:
             "seconds": time.monotonic() - started,
         }
         self.state |= {"loss_sum": 0.0, "loss_count": 0}
-        if self.due(step):
-            means = mean_scores(self.scores(bicubic=False), self.config.method)
-            row |= {metric: means[metric] for metric in ("psnr", "ssim", "sam")}
-        self.history.add(row)
+        with together(self.accelerator):
+            if self.history is None:
+                return
+            if self.due(step):
+                means = mean_scores(self.scores(bicubic=False), self.config.method)
+                row |= {metric: means[metric] for metric in ("psnr", "ssim", "sam")}
+            self.history.add(row)
+
+    def save(self) -> None:
+        """Write a checkpoint of the current step."""
+        with together(self.accelerator):
+            if self.main:
+                save_checkpoint(self.checkpoints, self.plain_model, self.plain_optimizer, self.state)
 
     def scores(self, bicubic: bool) -> list[dict[str, Any]]:
         self.plain_model.eval()
@@ -217,6 +266,7 @@ class Training:
                 "parameters": count_parameters(model),
                 "peak_bytes": peak_bytes(),
                 "device": str(self.accelerator.device),
+                "processes": self.accelerator.num_processes,
                 "threads": torch.get_num_threads(),
                 "versions": versions(),
                 "git_commit": git_commit(),
@@ -261,17 +311,6 @@ def learning_rate(config: RunConfig, step: int, steps: int, steps_per_epoch: int
     if config.schedule == "cosine":
         return config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
     return config.learning_rate
-
-
-def make_accelerator(config: RunConfig) -> Accelerator:
-    """Device and precision of a run. "auto" is CUDA where there is a GPU for it, else the CPU."""
-    cuda = torch.cuda.is_available()
-    if config.device == "cuda" and not cuda:
-        raise HsisrError("device='cuda', but PyTorch finds no CUDA GPU here: use device='auto' or 'cpu'.")
-    if config.precision == "fp16" and (config.device == "cpu" or not cuda):
-        raise HsisrError("precision='fp16' needs a CUDA GPU: use 'bf16' or 'no' on a CPU.")
-    AcceleratorState._reset_state(True)  # accelerate keeps the precision of the process's first run
-    return Accelerator(cpu=config.device == "cpu" or not cuda, mixed_precision=config.precision)
 
 
 def versions() -> dict[str, str]:

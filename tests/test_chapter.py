@@ -195,17 +195,32 @@ def test_papermill_alone_runs_a_chapter(project: Path) -> None:
 
 @pytest.mark.slow
 def test_papermill_alone_with_a_preset_file(project: Path) -> None:
-    """Settings of a run that the chapter does not declare are valid, and typed."""
-    status, _, texts = run(
-        project, "-f", "book/presets/demo.yaml", "-p", "scale", "4", "-p", "clip", "None", "-p", "rate", "1"
-    )
+    """Settings of a run that the chapter does not declare are valid, and typed (1e-3 is a text in YAML)."""
+    preset = project.parent / "presets" / "mine.yaml"
+    preset.write_text("preset: demo\nscale: 3\nlearning_rate: 1e-3\nimage_sizes: [1.0]\nclip: null\n")
+    status, _, texts = run(project, "-f", "book/presets/mine.yaml", "-p", "scale", "4", "-p", "rate", "1")
     assert status == 0
     assert len(texts) == 1, "open_chapter prints nothing"
-    assert "('scale', 4)" in texts[0]
-    assert "('clip', None)" in texts[0]
-    assert "('image_sizes', (1.0,))" in texts[0]
-    assert "('learning_rate', 0.001)" in texts[0]
-    assert texts[0].endswith(" 1 04-training\n")
+    assert texts[0] == (
+        "[('clip', None), ('image_sizes', (1.0,)), ('learning_rate', 0.001), ('preset', 'demo'), ('scale', 4)] "
+        "1 04-training\n"
+    )
+
+
+@pytest.mark.slow
+def test_papermill_alone_with_a_plan(project: Path) -> None:
+    """`papermill -f` injects the plan's `runs` and its defaults; neither undoes what the plan varies."""
+    preset = project.parent / "presets" / "demo.yaml"
+    preset.write_text(preset.read_text() + "runs: [{product: {scale: [2, 3], seed: [1, 2]}}]\n")
+    notebook = nbformat.read(project, 4)
+    notebook.cells[-1].source = "print(sorted((c.scale, c.seed, c.steps) for c in chapter.plan().configs))"
+    nbformat.write(notebook, project)
+    file = ("-f", "book/presets/demo.yaml")
+    status, log, texts = run(project, *file, "-p", "steps", "7")
+    assert status == 0, log
+    assert texts == ["[(2, 1, 7), (2, 2, 7), (3, 1, 7), (3, 2, 7)]\n"]
+    status, _, texts = run(project, *file, "-p", "scale", "3")
+    assert texts == ["[(3, 1, 2000), (3, 2, 2000)]\n"]
 
 
 @pytest.mark.slow

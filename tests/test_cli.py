@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from small_plan import write_plan
 
 from hsisr_core import __version__
 from hsisr_core.cli import parse_settings
@@ -49,7 +51,7 @@ def test_train_then_evaluate_agree(tmp_path: Path) -> None:
 def test_version_and_help(tmp_path: Path) -> None:
     assert hsisr("--version", runs=tmp_path).stdout.strip() == f"hsisr {__version__}"
     help_text = hsisr("--help", runs=tmp_path).stdout
-    assert all(command in help_text for command in ("book", "train", "evaluate", "info"))
+    assert all(command in help_text for command in ("book", "train", "runs", "results", "evaluate", "info"))
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,14 @@ def test_version_and_help(tmp_path: Path) -> None:
         (["train", "--preset", TINY, "--data", "nowhere"], "nowhere"),
         (["evaluate", "nowhere"], "no run folder"),
         (["info", "nowhere.mat"], "nowhere.mat"),
+        (["runs", "demos"], "demo, paper"),
+        (["runs", TINY, "--shard", "3/2"], "expected i/n"),
+        (["runs", TINY, "--gpu", "a100"], "only --dry-run"),
+        (["runs", TINY, "--dry-run", "--gpu", "potato"], "choose one of"),
+        (["runs", TINY, "--data", "nowhere"], "plan tiny, data nowhere: Unknown dataset"),
+        (["runs", TINY, "-p", "filters=7"], "Valid settings"),
+        (["results", "nowhere"], "nowhere is no folder"),
+        (["evaluate", "nowhere", "--shard", "1/2"], "no run folder"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], words: str) -> None:
@@ -77,6 +87,66 @@ def test_info_on_the_embedded_cube(tmp_path: Path) -> None:
     text = hsisr("info", "indian-pines", runs=tmp_path).stdout
     assert "145 x 145 pixels, 31 bands" in text
     assert "400.02 to 2498.96 nm" in text
+
+
+def test_a_wrong_plan_starts_nothing(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    endless = ", ".join(f"{name}: [1, 2, 3, 4, 5, 6, 7, 8, 9]" for name in ("seed", "batch", "features"))
+    for text, words in (
+        ("[{seed: 2}, {colour: red}]", "entry 2 of runs: 'colour' is no setting"),
+        ("[{seed: 1}, {seed: 2}, {seed: 1}]", "runs 1 and 3 are the same"),
+        (f"[{{product: {{{endless}}}}}]", "has 729 runs, more than 200: add --yes"),
+    ):
+        result = hsisr("runs", write_plan(tmp_path, text), "--jobs", "2", runs=runs)
+        assert result.returncode == 2
+        assert words in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1
+    allowed = hsisr(
+        "runs", write_plan(tmp_path, f"[{{product: {{{endless}}}}}]"), "--yes", "--status", runs=runs
+    )
+    assert allowed.returncode == 0
+    assert "729 runs: 729 missing" in allowed.stdout
+    assert not runs.exists()
+
+
+@pytest.mark.slow
+def test_a_plan_with_a_failure_then_its_results(tmp_path: Path) -> None:
+    """Sharded over two commands; the failure is listed, and the status is free of side effects."""
+    runs = tmp_path / "runs"
+    plan = write_plan(tmp_path, "[{product: {seed: [1, 2]}}, {patch: 100}]", steps=3, evaluate_every=None)
+    first = hsisr("runs", plan, "--shard", "1/2", runs=runs)
+    assert first.returncode == 1
+    assert "failed: A training image of" in first.stderr
+    assert "2 runs: 1 done, 1 failed" in first.stdout
+    status = hsisr("runs", plan, "--status", runs=runs)
+    assert status.returncode == 0
+    assert "3 runs: 1 done, 1 failed, 1 missing" in status.stdout
+    second = hsisr("runs", plan, "--shard", "2/2", runs=runs)
+    assert second.returncode == 0, second.stderr
+    table = hsisr("results", str(runs), "-o", str(tmp_path / "all.csv"), runs=runs)
+    assert table.returncode == 0, table.stderr
+    assert len(table.stdout.splitlines()) == 1 + 4
+    scored = [
+        hsisr("evaluate", str(runs), "--shard", f"{part}/3", "-o", str(tmp_path / f"{part}.csv"), runs=runs)
+        for part in (1, 2, 3)
+    ]
+    assert [result.returncode for result in scored] == [0, 0, 0]
+    again = pd.concat([pd.read_csv(path) for path in tmp_path.glob("?.csv")])
+    again = again.sort_values(["run", "result"])
+    stored = pd.read_csv(tmp_path / "all.csv").sort_values(["run", "result"])
+    assert again["run"].tolist() == stored["run"].tolist()
+    assert again["psnr"].tolist() == pytest.approx(stored["psnr"].tolist(), abs=1e-6)
+
+
+@pytest.mark.slow
+def test_a_dry_run_estimates_and_trains_nothing(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path, "[{product: {seed: [1, 2]}}]")
+    result = hsisr("runs", plan, "--dry-run", "--gpu", "a100", runs=tmp_path / "runs")
+    assert result.returncode == 0, result.stderr
+    assert "seed=2" in result.stdout
+    assert "1,650" in result.stdout
+    assert "A100: not measured" in result.stdout
+    assert not (tmp_path / "runs").exists()
 
 
 def test_info_on_other_formats_and_their_options(tmp_path: Path) -> None:

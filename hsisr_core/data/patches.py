@@ -124,11 +124,16 @@ class PatchSampler:
         ]
         return np.column_stack([images, np.array(places), variants])
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """LR (batch, bands, p, p) and HR (batch, bands, r*p, r*p) of `step`, float32."""
+    def batch(self, step: int, share: tuple[int, int] = (0, 1)) -> tuple[Tensor, Tensor]:
+        """LR (batch, bands, p, p) and HR (batch, bands, r*p, r*p) of `step`, float32.
+
+        `share` = (k, n) takes the k-th of n equal parts, k from 0: what process k of n trains on.
+        """
+        process, processes = share
+        count = self.batch_size // processes
         side = self.scale * self.patch
         low, high = [], []
-        for image, y, x, variant in self.choices(step):
+        for image, y, x, variant in self.choices(step)[process * count : (process + 1) * count]:
             if self.lr_side == "scene":
                 low.append(self._turned(self.lr[image][:, y : y + self.patch, x : x + self.patch], variant))
                 y, x = y * self.scale, x * self.scale

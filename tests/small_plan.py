@@ -1,0 +1,43 @@
+"""Plans of tiny runs, for the tests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hsisr_core.files import write_json
+from hsisr_core.plan import PlannedRun, planned_runs, read_plan
+from hsisr_core.runs import open_run
+
+TINY = Path(__file__).parent / "tiny.yaml"
+
+
+def write_plan(folder: Path, runs: str, file: str = "plan.yaml", **settings: Any) -> str:
+    """A plan with the settings of tiny.yaml, other `settings`, and `runs` as YAML on one line; returns its path."""
+    lines = [line for line in TINY.read_text().splitlines() if line.split(":")[0] not in settings]
+    lines += [f"{name}: {json.dumps(value)}" for name, value in settings.items()]
+    path = folder / file
+    path.write_text("\n".join([*lines, f"runs: {runs}"]) + "\n")
+    return str(path)
+
+
+def small_plan(folder: Path, runs: str, **settings: Any) -> list[PlannedRun]:
+    """The planned runs of `write_plan`, with run folders in ``folder/runs``."""
+    return planned_runs(read_plan(write_plan(folder, runs, **settings)), folder / "runs")
+
+
+def finish(run: PlannedRun, psnr: float = 30.0, seconds: float = 2.0) -> None:
+    """Write what a finished training leaves, with made-up scores."""
+    open_run(run.config, run.folder.parent, run.dataset)
+    scores = {"psnr": psnr, "ssim": 0.9, "sam": 2.0}
+    names = ("bicubic", run.config.method)
+    write_json(
+        run.folder / "metrics.json",
+        {
+            "config": run.config.to_dict(), "dataset": run.dataset.name, "fingerprint": run.dataset.fingerprint,
+            "images": [{"image": "a", "result": name, **scores} for name in names],
+            "mean": dict.fromkeys(names, scores),
+            "steps": run.steps, "seconds": seconds, "parameters": 7,
+        },
+    )  # fmt: skip

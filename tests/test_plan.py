@@ -1,0 +1,147 @@
+"""Plans: expanded, checked as a whole, cut into shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_plan import TINY, small_plan, write_plan
+
+from hsisr_core.config import RunConfig
+from hsisr_core.data import Dataset, load_dataset
+from hsisr_core.errors import HsisrError
+from hsisr_core.plan import LIMIT, planned_runs, read_plan, shard
+from hsisr_core.runs import open_run
+from hsisr_core.train import build_sampler, total_steps
+
+
+def test_a_preset_without_runs_is_a_plan_of_one() -> None:
+    plan = read_plan(str(TINY))
+    assert plan.configs == (RunConfig.from_preset(str(TINY)),)
+    assert plan.label(plan.configs[0]) == "ssrnet x2"
+
+
+def test_defaults_entries_and_overrides(tmp_path: Path) -> None:
+    path = write_plan(tmp_path, "[{epochs: 3, patches_per_image: 2}, {product: {scale: [3, 4]}, clip: null}]")
+    first, *others = read_plan(path, {"seed": 7}).configs
+    assert (first.epochs, first.steps, first.seed, first.scale, first.clip) == (3, None, 7, 2, 1.0)
+    assert [(config.scale, config.steps, config.seed, config.clip) for config in others] == [
+        (3, 20, 7, None),
+        (4, 20, 7, None),
+    ]
+
+
+def test_labels_say_what_differs(tmp_path: Path) -> None:
+    runs = small_plan(
+        tmp_path, "[{product: {scale: [2, 3], seed: [1]}}, {block: standard, image_sizes: [1.0, 0.75]}]"
+    )
+    assert [run.label for run in runs] == [
+        "scale=2",
+        "scale=3",
+        "scale=2 block=standard image_sizes=1.0,0.75",
+    ]
+
+
+def test_the_folder_is_the_one_that_train_uses(tmp_path: Path) -> None:
+    (run,) = small_plan(tmp_path, "[{seed: 3}]")
+    assert not run.folder.exists(), "planning writes nothing"
+    assert open_run(run.config, tmp_path / "runs", run.dataset).folder == run.folder
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"epochs": 4, "steps": None, "patches_per_image": 5, "image_sizes": [1.0, 0.75], "batch": 3},
+    ],
+)  # fmt: skip
+def test_steps_are_those_of_the_training(tmp_path: Path, settings: dict[str, object]) -> None:
+    (run,) = small_plan(tmp_path, "[{seed: 3}]", **settings)
+    assert run.steps == total_steps(run.config, build_sampler(run.config, run.dataset))
+
+
+@pytest.mark.parametrize(
+    ("runs", "words"),
+    [
+        ("[{colour: 1}]", "entry 1 of runs: 'colour' is no setting of a run. Valid settings: preset, method"),
+        ("[{seed: 1}, {scale: 7}]", "entry 2 of runs: scale=7: expected one of 2, 3, 4"),
+        ("[{seed: [1, 2]}]", "expected a whole number. A list of values expands only inside `product`"),
+        ("[{product: {seed: [1, x]}}]", "entry 1 of runs: seed='x'"),
+        ("[{method: bicubic}]", "method 'bicubic' cannot be trained"),
+        ("[{method: magic}]", "method 'magic' cannot be trained; choose one of"),
+        ("[{steps: null}]", "give exactly one"),
+    ],
+)
+def test_a_mistake_in_a_plan_is_named(tmp_path: Path, runs: str, words: str) -> None:
+    path = write_plan(tmp_path, runs)
+    with pytest.raises(HsisrError) as raised:
+        read_plan(path)
+    assert words in str(raised.value)
+
+
+def test_from_preset_gives_the_defaults_and_checks_the_runs(tmp_path: Path) -> None:
+    good = write_plan(tmp_path, "[{seed: 9}]")
+    assert RunConfig.from_preset(good, scale=3) == RunConfig.from_preset(str(TINY), scale=3)
+    with pytest.raises(HsisrError, match="'colour' is no setting"):
+        RunConfig.from_preset(write_plan(tmp_path, "[{seed: 1}, {colour: 1}]", "bad.yaml"))
+    endless = ", ".join(
+        f"{name}: [{', '.join(map(str, range(1, 2000)))}]" for name in ("seed", "features", "units")
+    )
+    assert (
+        RunConfig.from_preset(write_plan(tmp_path, f"[{{product: {{{endless}}}}}]", "endless.yaml")).seed == 1
+    )
+
+
+def test_a_large_plan_must_be_meant(tmp_path: Path) -> None:
+    path = write_plan(tmp_path, f"[{{product: {{seed: {list(range(LIMIT + 1))}}}}}]")
+    with pytest.raises(HsisrError, match=f"has {LIMIT + 1} runs, more than {LIMIT}: add --yes"):
+        read_plan(path)
+    assert len(read_plan(path, many=True).configs) == LIMIT + 1
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        "[{seed: 1}, {seed: 2}, {seed: 1}]",
+        "[{seed: 1}, {seed: 2}, {device: cpu}]",  # how a run is carried out is not in its hash
+        "[{seed: 1}, {seed: 2}, {split: indian-pines}]",  # the same data under another name
+    ],
+)
+def test_the_same_run_twice_is_refused(tmp_path: Path, runs: str) -> None:
+    with pytest.raises(HsisrError, match=r"runs 1 and 3 are the same \(.*Leave out one"):
+        small_plan(tmp_path, runs)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_distinct_joins_what_an_override_made_equal(tmp_path: Path) -> None:
+    plan = read_plan(write_plan(tmp_path, "[{product: {scale: [2, 3], seed: [1, 2]}}]"), {"scale": 3})
+    assert [config.seed for config in plan.distinct().configs] == [1, 2]
+
+
+def test_missing_data_is_said_with_the_plan(tmp_path: Path) -> None:
+    plan = read_plan(write_plan(tmp_path, "[{seed: 1}, {data: nowhere/CAVE}]"))
+    with pytest.raises(HsisrError, match="plan plan, data nowhere/CAVE: nowhere/CAVE does not exist"):
+        planned_runs(plan, tmp_path / "runs")
+
+
+def test_datasets_are_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+
+    def load(*key: str) -> Dataset:
+        loaded.append(key)
+        return load_dataset(*key)
+
+    monkeypatch.setattr("hsisr_core.plan.load_dataset", load)
+    small_plan(tmp_path, "[{product: {seed: [1, 2, 3]}}]")
+    assert loaded == [("indian-pines", None)]
+
+
+def test_shards_cover_everything_once() -> None:
+    items = list(range(10))
+    parts = [shard(items, f"{i}/3") for i in (1, 2, 3)]
+    assert parts == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8]]
+    assert shard(items, None) == items
+    assert shard(items[:1], "2/2") == []
+    for wrong in ("0/3", "4/3", "1", "a/3", "1/", "-1/3", "1/0", "1.0/3"):
+        with pytest.raises(HsisrError, match="expected i/n"):
+            shard(items, wrong)

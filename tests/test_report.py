@@ -1,0 +1,67 @@
+"""Tables in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from small_plan import finish, small_plan
+
+from hsisr_core.estimate import Estimate
+from hsisr_core.report import duration, estimate_table, frame_table, status_table
+from hsisr_core.status import RunState, run_state
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.42, "0.4 s"), (45, "45 s"), (100, "1.7 min"), (3600, "60 min"), (9000, "2.5 h"), (864000, "10.0 d")],
+)  # fmt: skip
+def test_a_duration_in_the_unit_that_suits_it(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_status_names_every_run_and_counts(tmp_path: Path) -> None:
+    runs = small_plan(tmp_path, "[{product: {seed: [1, 2, 3, 4]}}]", steps=2000)
+    finish(runs[0], psnr=31.234, seconds=200)
+    states = [run_state(run) for run in runs[:2]]
+    states += [RunState("running", 1000, 2000, 150.0, 1000), RunState("failed", 0, 2000, error="no luck")]
+    lines = status_table(runs, states).splitlines()
+    assert lines[0].split() == ["done", "seed=1", "2,000/2,000", "steps", "3.3", "min", "PSNR", "31.23", "dB"]
+    assert lines[1].split() == ["missing", "seed=2", "0/2,000", "steps"]
+    assert lines[2].split() == ["running", "seed=3", "1,000/2,000", "steps", "2.5", "min"]
+    assert lines[3].endswith("steps  no luck")
+    speed = (0.1 + 0.15) / 2  # the median of the two timed runs
+    left = 2 * 2000 * speed + 1000 * 0.15
+    assert (
+        lines[-1]
+        == f"4 runs: 1 done, 1 running, 1 failed, 1 missing; about {duration(left)} left with 1 at a time"
+    )
+
+
+def test_status_of_what_is_done_and_of_what_was_never_timed(tmp_path: Path) -> None:
+    (run,) = small_plan(tmp_path, "[{seed: 1}]")
+    assert status_table([run], [run_state(run)]).endswith(
+        "1 missing; time left: unknown until a run has been timed"
+    )
+    finish(run)
+    assert status_table([run], [run_state(run)]).endswith("1 runs: 1 done")
+
+
+def test_estimates_say_what_they_are(tmp_path: Path) -> None:
+    runs = small_plan(tmp_path, "[{product: {seed: [1, 2]}}]")
+    estimates = [Estimate(1650, 3e12, int(2e8), 90.0, "9 steps", 40.0)] * 2
+    text = estimate_table(runs, estimates, "A100")
+    first, total = text.splitlines()[1], text.splitlines()[3]
+    assert first.split() == ["seed=1", "1,650", "20", "3", "200", "MB", "90", "s", "40", "s", "9", "steps"]
+    assert total.split() == ["total", "6", "3.0", "min", "80", "s"]
+    assert "Estimates:" in text
+    assert (
+        "A100: not measured; 35% of 19.5 TFLOP/s, the peak FP32 rate of one (A100 Tensor Core GPU datasheet"
+        in text
+    )
+    assert "not measured" not in estimate_table(runs, [Estimate(1, 1.0, 1, 1.0, "", None)] * 2, None)
+
+
+def test_an_empty_table_is_a_sentence() -> None:
+    assert frame_table(pd.DataFrame()) == "No finished run."

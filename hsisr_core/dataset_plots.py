@@ -18,7 +18,7 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.plot_style import COLOURS, DASHES, WIDTH, styled_figure
 from hsisr_core.plots import scene_gallery
 
-__all__ = ["contact_sheets", "dataset_spectra", "dataset_table", "stores_at_hand"]
+__all__ = ["contact_sheets", "dataset_spectra", "dataset_table", "gallery", "stores_at_hand"]
 
 
 def stores_at_hand(dataset: Dataset) -> tuple[dict[str, Store], dict[str, tuple[str, str]]]:
@@ -44,7 +44,17 @@ def stores_at_hand(dataset: Dataset) -> tuple[dict[str, Store], dict[str, tuple[
 def contact_sheets(stores: Mapping[str, Store], most: int = 8) -> Iterator[Figure]:
     """Pictures in false colour of each dataset, of at most `most` scenes spread over its list."""
     for store in stores.values():
-        yield scene_gallery([thumbnail(scene) for scene in _some(store, most)])
+        yield gallery(
+            {thumbnail(scene): (scene.bands, scene.height, scene.width) for scene in _some(store, most)}
+        )
+
+
+def gallery(thumbnails: Mapping[Scene, tuple[int, int, int]]) -> Figure:
+    """Pictures of scenes that are given as thumbnails, with the true (bands, height, width) of each."""
+    figure = scene_gallery(list(thumbnails))
+    for panel, (scene, (bands, height, width)) in zip(figure.axes, thumbnails.items(), strict=False):
+        panel.set_title(f"{scene.name}\n{bands} bands, {height}×{width}")
+    return figure
 
 
 @styled_figure
@@ -53,7 +63,7 @@ def dataset_spectra(stores: Mapping[str, Store], most: int = 8) -> Figure:
 
     Left: mean over at most `most` scenes of each; shaded, from the lowest to the highest scene. A dataset
     without known wavelengths is left out there. Right: a mark per scene, mean value against the standard
-    deviation of the image averaged over the bands, on logarithmic axes.
+    deviation of the image averaged over the bands.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.2), width_ratios=(3, 2))
     styles = zip(cycle(COLOURS), cycle(DASHES), cycle("osD^v"), strict=False)
@@ -65,9 +75,11 @@ def dataset_spectra(stores: Mapping[str, Store], most: int = 8) -> Figure:
             left.fill_between(x, means.min(axis=0), means.max(axis=0), color=colour, alpha=0.15, linewidth=0)
             left.plot(x, means.mean(axis=0), color=colour, linestyle=dash, label=name)
         spread = [float(deviation.mean()) for _, deviation in moments]
-        right.loglog(means.mean(axis=1), spread, mark, color=colour, label=name)
+        right.plot(means.mean(axis=1), spread, mark, color=colour, label=name)
     left.set(xlabel="wavelength (nm)", ylabel="value (full scale = 1)")
     right.set(xlabel="mean value", ylabel="contrast (standard deviation)")
+    right.set_xlim(left=0)
+    right.set_ylim(bottom=0)
     right.legend()
     return figure
 
@@ -76,9 +88,9 @@ def dataset_table(stores: Mapping[str, Store], most: int = 8) -> pd.DataFrame:
     """How datasets differ, a row each, from at most `most` scenes spread over the list.
 
     Columns: scenes, bands, nm, pixels (of the first scene), mean value, contrast (standard deviation of a
-    band's pixels over their mean), detail (standard deviation of the difference of neighbouring pixels over
-    the same), link (correlation of neighbouring bands), zero (share of pixels that are zero in all bands).
-    The last five are medians over scenes and bands, but for zero, which is a mean.
+    band's pixels over their mean), detail (root mean square of the difference of neighbouring pixels over
+    that standard deviation), link (correlation of neighbouring bands), zero (share of pixels that are zero in all
+    bands). The last five are medians over scenes and bands, but for zero, which is a mean.
     """
     rows = []
     for name, store in stores.items():
@@ -86,9 +98,7 @@ def dataset_table(stores: Mapping[str, Store], most: int = 8) -> pd.DataFrame:
         x, (bands, height, width) = store.wavelengths(store.names[0]), store.shape(store.names[0])
         nm = f"{x[0]:.0f} to {x[-1]:.0f}" if np.isfinite(x).all() else "unknown"
         medians = np.median(facts[:, :4], axis=0)
-        rows.append(
-            (name, len(store.names), bands, nm, f"{height}\u00d7{width}", *medians, facts[:, 4].mean())
-        )
+        rows.append((name, len(store.names), bands, nm, f"{height}×{width}", *medians, facts[:, 4].mean()))
     columns = ["dataset", "scenes", "bands", "nm", "pixels", "mean", "contrast", "detail", "link", "zero"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -135,11 +135,11 @@ def contact_sheet(sheet: Sheet, path: Path) -> None:
     HsisrError
         It cannot be written, or its suffix is not .png.
     """
-    from hsisr_core.plots import scene_gallery  # a second to import, and only a picture needs it
+    from hsisr_core.dataset_plots import gallery  # a second to import, and only a picture needs it
 
     if path.suffix.lower() != ".png":
         raise HsisrError(f"{path} is no name for the contact sheet; expected one that ends in .png.")
-    figure = scene_gallery([facts.thumbnail for facts in sheet.scenes])
+    figure = gallery({facts.thumbnail: facts.shape for facts in sheet.scenes})
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)
 

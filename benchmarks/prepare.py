@@ -96,16 +96,18 @@ def touch(dataset: str, folder: Path, out: Path) -> None:
                     pass
 
 
-def measure(way: str, dataset: str, folder: Path, out: Path) -> tuple[float, float]:
-    """Run one way in its own process; return seconds and the greatest resident memory in MB."""
+def measure(way: str, dataset: str, folder: Path, out: Path) -> tuple[float, float, float]:
+    """Run one way in its own process; return seconds, seconds of all cores, and the peak resident memory in MB."""
     command = [sys.executable, "-m", "benchmarks.prepare", way, dataset, str(folder), str(out)]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    return float(text[-2]), float(text[-1])
+    return float(text[-3]), float(text[-2]), float(text[-1])
 
 
 def report() -> None:
     """Print the table."""
-    print("dataset   scene MB  source MB |  MB/s: ours  plain  ratio |  peak/scene: ours  plain  (idle)")
+    print(
+        "dataset   scene MB source MB | MB/s: ours plain ratio | core s: ours plain | peak/scene: ours plain (idle)"
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         # in its own process too: a child starts with the peak of its parent
@@ -115,12 +117,13 @@ def report() -> None:
             source = (
                 sum(file.stat().st_size for file in (folder / dataset).rglob("*") if file.is_file()) / 1e6
             )
-            _, idle = measure("touch", dataset, folder / dataset, folder / "none")
-            fast, ours_peak = measure("ours", dataset, folder / dataset, folder / "ours.h5")
-            slow, plain_peak = measure("plain", dataset, folder / dataset, folder / "plain.h5")
+            _, _, idle = measure("touch", dataset, folder / dataset, folder / "none")
+            fast, ours_cpu, ours_peak = measure("ours", dataset, folder / dataset, folder / "ours.h5")
+            slow, plain_cpu, plain_peak = measure("plain", dataset, folder / dataset, folder / "plain.h5")
             print(
-                f"{dataset:<9} {scene:>8.0f} {source:>10.0f} | {source / fast:>11.1f} {source / slow:>6.1f} "
-                f"{slow / fast:>6.2f} | {ours_peak / scene:>17.2f} {plain_peak / scene:>6.2f} {idle / scene:>7.2f}"
+                f"{dataset:<9} {scene:>8.0f} {source:>9.0f} | {source / fast:>10.1f} {source / slow:>5.1f} "
+                f"{slow / fast:>5.2f} | {ours_cpu:>12.1f} {plain_cpu:>5.1f} | "
+                f"{ours_peak / scene:>16.2f} {plain_peak / scene:>5.2f} {idle / scene:>6.2f}"
             )
     print(
         "MB/s of source files; a scene is its float32 cube; peak is of the whole process, interpreter included."
@@ -136,4 +139,4 @@ if __name__ == "__main__":
         way(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))
         seconds = time.perf_counter() - start
         unit = 1e6 if sys.platform == "darwin" else 1e3  # macOS counts bytes, Linux kibibytes
-        print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
+        print(seconds, time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)

@@ -154,7 +154,7 @@ def test_a_prepared_dataset_of_the_paper_goes_by_its_name(
     ):
         load_dataset("foster")
     nm = np.linspace(400, 720, 33)
-    scenes = [Scene(f"s{i}", RNG.random((33, 520, 513), np.float32), nm, 1.0, "") for i in range(5)]
+    scenes = [Scene(f"s{i}", np.full((33, 520, 513), i / 9 + 0.1, np.float32), nm, 1.0, "") for i in range(5)]
     write_store(tmp_path / "data" / "foster" / "scenes.h5", scenes, sources=[], dataset="foster")
     (project / "book" / "splits" / "foster.yaml").write_text((SPLITS / "foster.yaml").read_text())
     dataset = load_dataset("foster")

@@ -65,10 +65,12 @@ def test_a_dataset_that_is_not_prepared_has_the_commands(
     with pytest.raises(HsisrError) as caught:
         prepared_store("cave")
     assert f"no {store}. Run: python data_scripts/fetch.py cave; " in str(caught.value)
-    assert f"python data_scripts/prepare.py cave {store.parent} --out {store}." in str(caught.value)
+    assert "python data_scripts/prepare.py cave data/cave --out data/cave/scenes.h5." in str(caught.value)
     store.parent.mkdir(parents=True)
     store.touch()
     assert prepared_store("cave") == store
-    monkeypatch.setenv("HSISR_DATASETS", str(project / "elsewhere"))
-    with pytest.raises(HsisrError, match="elsewhere"):
+    monkeypatch.setenv("HSISR_DATASETS", "/elsewhere")
+    with pytest.raises(
+        HsisrError, match=r"prepare\.py cave /elsewhere/cave --out /elsewhere/cave/scenes\.h5"
+    ):
         prepared_store("cave")

@@ -18,7 +18,7 @@ from hsisr_core.data.store import Store
 from hsisr_core.errors import HsisrError
 from hsisr_core.files import atomic_path
 
-__all__ = ["SceneFacts", "Sheet", "contact_sheet", "data_sheet"]
+__all__ = ["SceneFacts", "Sheet", "contact_sheet", "data_sheet", "thumbnail"]
 
 _SATURATED = 0.05  # share of a band's pixels at its greatest value, from which it has lost its highlights
 _ZERO = 0.05  # share of pixels that are zero in all bands
@@ -135,13 +135,20 @@ def contact_sheet(sheet: Sheet, path: Path) -> None:
     HsisrError
         It cannot be written, or its suffix is not .png.
     """
-    from hsisr_core.plots import scene_gallery  # a second to import, and only a picture needs it
+    from hsisr_core.dataset_plots import gallery  # a second to import, and only a picture needs it
 
     if path.suffix.lower() != ".png":
         raise HsisrError(f"{path} is no name for the contact sheet; expected one that ends in .png.")
-    figure = scene_gallery([facts.thumbnail for facts in sheet.scenes])
+    figure = gallery({facts.thumbnail: facts.shape for facts in sheet.scenes})
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)
+
+
+def thumbnail(scene: Scene) -> Scene:
+    """Return every n-th pixel of `scene`, so that no side is longer than 192 pixels; a copy."""
+    step = -(-max(scene.height, scene.width) // _THUMBNAIL)
+    small = np.ascontiguousarray(scene.cube[:, ::step, ::step])
+    return Scene(scene.name, small, scene.wavelengths, scene.divisor, scene.source)
 
 
 def _facts(scene: Scene) -> SceneFacts:
@@ -154,14 +161,6 @@ def _facts(scene: Scene) -> SceneFacts:
             dead.append(band)
         elif np.count_nonzero(image == high) >= _SATURATED * image.size:
             saturated.append(band)
-    step = -(-max(scene.height, scene.width) // _THUMBNAIL)
-    small = Scene(
-        scene.name,
-        np.ascontiguousarray(cube[:, ::step, ::step]),
-        scene.wavelengths,
-        scene.divisor,
-        scene.source,
-    )
     return SceneFacts(
         name=scene.name,
         shape=(scene.bands, scene.height, scene.width),
@@ -174,7 +173,7 @@ def _facts(scene: Scene) -> SceneFacts:
         zero=_zero_pixels(cube),
         masked=None if scene.mask is None else int(np.count_nonzero(~scene.mask)),
         digest=hashlib.sha256(np.ascontiguousarray(cube).data).hexdigest(),
-        thumbnail=small,
+        thumbnail=thumbnail(scene),
     )
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.paths import datasets_folder
+from hsisr_core.paths import datasets_folder, project_root
 
-__all__ = ["DATASETS", "Archive", "DatasetSource", "Expected", "dataset_source", "prepared_store"]
+__all__ = ["DATASETS", "Archive", "DatasetSource", "Expected", "commands", "dataset_source", "prepared_store"]
 
 DATASETS = ("cave", "harvard", "foster")
 
@@ -129,14 +129,23 @@ def prepared_store(name: str) -> Path:
     HsisrError
         They are not there; the message has the commands that get them.
     """
-    folder = datasets_folder() / name
-    store = folder / "scenes.h5"
+    store = datasets_folder() / name / "scenes.h5"
     if not store.is_file():
         raise HsisrError(
-            f"The dataset {name} is not prepared: there is no {store}. Run: python data_scripts/fetch.py {name}; "
-            f"python data_scripts/prepare.py {name} {folder} --out {store}."
+            f"The dataset {name} is not prepared: there is no {store}. Run: {'; '.join(commands(name))}."
         )
     return store
+
+
+def commands(name: str) -> tuple[str, str]:
+    """Return the two commands, for the root of the project, that fetch and prepare dataset `name`."""
+    folder = datasets_folder() / name
+    if folder.is_relative_to(project_root()):
+        folder = folder.relative_to(project_root())
+    return (
+        f"python data_scripts/fetch.py {name}",
+        f"python data_scripts/prepare.py {name} {folder} --out {folder / 'scenes.h5'}",
+    )
 
 
 @lru_cache

@@ -12,7 +12,9 @@ import hashlib
 import io
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ STORE_FORMAT = 1
 
 Source = tuple[str, int, str]  # name, bytes, sha256
 
+_GZIP_LEVEL = 1
 _CHUNK = 64  # pixels a side; all bands of a place are in one chunk, because patches need them all
 
 
@@ -193,17 +196,40 @@ class Store:
 
 def _write_scene(group: h5py.Group, scene: Scene) -> None:
     encoded = _encode(scene.cube, scene.divisor)
+    values = scene.cube if encoded is None else encoded
     item = group.create_dataset(
         scene.name,
-        data=scene.cube if encoded is None else encoded,
+        values.shape,
+        values.dtype,
         chunks=(scene.bands, min(_CHUNK, scene.height), min(_CHUNK, scene.width)),
         compression="gzip",  # its own checksum tells a damaged chunk when it is read
-        compression_opts=1,
+        compression_opts=_GZIP_LEVEL,
         shuffle=True,
     )
+    _write_chunks(item, values)
     item.attrs["divisor"] = scene.divisor
     item.attrs["wavelengths"] = scene.wavelengths
     item.attrs["source"] = scene.source
+
+
+def _write_chunks(item: h5py.Dataset, values: NDArray[Any]) -> None:
+    """Compress the chunks on all cores, as HDF5's filters would on one, and write them."""
+    _, rows, cols = item.chunks
+    tops, lefts = range(0, values.shape[1], rows), range(0, values.shape[2], cols)
+
+    def compressed(place: tuple[int, int]) -> bytes:
+        chunk = np.zeros(item.chunks, values.dtype.newbyteorder("<"))  # those at the edge are filled up
+        part = values[:, place[0] : place[0] + rows, place[1] : place[1] + cols]
+        chunk[:, : part.shape[1], : part.shape[2]] = part
+        # HDF5's shuffle: the first bytes of all values, then the second bytes, and so on
+        shuffled = chunk.view(np.uint8).reshape(-1, values.dtype.itemsize).T
+        return zlib.compress(np.ascontiguousarray(shuffled).data, _GZIP_LEVEL)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for top in tops:  # one row of chunks at a time waits for the disk
+            places = [(top, left) for left in lefts]
+            for place, data in zip(places, pool.map(compressed, places), strict=True):
+                item.id.write_direct_chunk((0, *place), data)
 
 
 def _encode(cube: NDArray[np.float32], divisor: float) -> NDArray[np.uint16] | None:

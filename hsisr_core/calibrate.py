@@ -43,7 +43,7 @@ def calibrate(
     patch_cost: int,
     scoring_cost: int,
     step_bytes: int,
-    budget: float = 3.0,
+    budget: float = 4.0,
 ) -> Speed:
     """Time the training step and the scoring of `config` on its own data, and note the memory they take.
 
@@ -75,10 +75,10 @@ def calibrate(
     reset_peak()
     single = steps.time(batch=1, seconds=budget / 10)
     batch = config.batch
-    if single * batch * (STEPS + 1) > budget or step_bytes > free_bytes() / 2:
-        affordable = min(budget / (single * (STEPS + 1)), free_bytes() / 2 * batch / step_bytes)
+    if single * batch * (STEPS + 1) > 2 * budget or step_bytes > free_bytes() / 2:
+        affordable = min(2 * budget / (single * (STEPS + 1)), free_bytes() / 2 * batch / step_bytes)
         batch = min(batch, max(1, int(affordable)))
-    seconds = single if batch == 1 < config.batch else steps.time(batch, budget)
+    seconds = single if single > budget and batch == 1 else steps.time(batch, budget)
     step_peak = peak_bytes()
     method = f"{steps.count} step{'s' if steps.count > 1 else ''}"
     if batch < config.batch:

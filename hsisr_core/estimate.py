@@ -115,7 +115,7 @@ def gpu_rate(name: str) -> tuple[str, float]:
     return found[0], GPUS[found[0]][0]
 
 
-def estimate_runs(runs: Sequence[PlannedRun], gpu: str | None = None, budget: float = 3.0) -> list[Estimate]:
+def estimate_runs(runs: Sequence[PlannedRun], gpu: str | None = None, budget: float = 4.0) -> list[Estimate]:
     """Estimate each run. Runs that differ only in seed, steps and the like are calibrated once.
 
     Parameters

@@ -40,12 +40,20 @@ def layer_table(model: SSRNet, bands: int, height: int, width: int) -> pd.DataFr
             {
                 "step": name,
                 "equation": equation,
-                "output": " x ".join(map(str, shapes[layer][1:])),
+                "output": " x ".join(map(str, feature_shape(layer, shapes[layer]))),
                 "parameters": sum(parameter.numel() for parameter in layer.parameters()),
                 "multiply_adds": sum(costs[part] for part in inner),
             }
         )
     return pd.DataFrame(rows)
+
+
+def feature_shape(layer: nn.Module, shape: torch.Size) -> tuple[int, ...]:
+    """(features, bands, height, width) of an output: the last two steps have the features first, the others last."""
+    _, *sizes = shape
+    return (
+        tuple(sizes) if isinstance(layer, nn.ConvTranspose3d) or sizes[0] == 1 else (sizes[-1], *sizes[:-1])
+    )
 
 
 def multiply_adds(model: nn.Module, bands: int, height: int, width: int) -> dict[nn.Module, int]:
@@ -71,7 +79,13 @@ def run_shapes(model: nn.Module, bands: int, height: int, width: int) -> None:
     """Call `model` on an LR cube of this size for its shapes alone: nothing is computed, hooks run."""
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     shapes = {name: value.to("meta") for name, value in tensors.items()}
-    functional_call(model, shapes, (torch.zeros(1, bands, height, width, device="meta"),))
+    if isinstance(model, SSRNet):
+        model.stepwise = True
+    try:
+        functional_call(model, shapes, (torch.zeros(1, bands, height, width, device="meta"),))
+    finally:
+        if isinstance(model, SSRNet):
+            model.stepwise = False
 
 
 def reach(model: SuperResolver, bands: int, side: int) -> Tensor:

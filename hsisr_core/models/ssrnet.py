@@ -9,9 +9,12 @@ convolution before the spectral one.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import accumulate, islice
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm as normalise_weight
 
@@ -19,6 +22,8 @@ from hsisr_core.degrade import check_scale
 from hsisr_core.errors import HsisrError
 from hsisr_core.models.base import SuperResolver
 from hsisr_core.models.initialise import convolutions, he_init, interpolation_init
+from hsisr_core.models.layers import Convolution, from_last
+from hsisr_core.models.reconstruction import reconstruct
 
 __all__ = ["SSRNet"]
 
@@ -28,20 +33,19 @@ ORDERS = ("spatial-first", "spectral-first")
 INITS = ("pytorch", "he", "interpolation")
 
 
-def conv3d(inputs: int, outputs: int, kernel: tuple[int, int, int]) -> nn.Conv3d:
-    """3-D convolution with bias that keeps the size (zero padding)."""
-    return nn.Conv3d(inputs, outputs, kernel, padding=tuple(k // 2 for k in kernel))  # type: ignore[arg-type]
-
-
 def make_block(features: int, kind: str, order: str) -> nn.Sequential:
     """f_B of Eq. 5 and Fig. 5(a): two separable convolutions, each with a ReLU.
 
     Table III's "standard" block is one 3x3x3 convolution without activation (paper, Sec. IV-D3).
     """
     if kind == "standard":
-        return nn.Sequential(conv3d(features, features, FULL))
+        return nn.Sequential(Convolution(features, features, FULL))
     kernels = (SPATIAL, SPECTRAL) if order == "spatial-first" else (SPECTRAL, SPATIAL)
-    layers = [layer for kernel in kernels for layer in (conv3d(features, features, kernel), nn.ReLU())]
+    layers = [
+        layer
+        for kernel in kernels
+        for layer in (Convolution(features, features, kernel), nn.ReLU(inplace=True))
+    ]
     return nn.Sequential(*layers)
 
 
@@ -53,7 +57,21 @@ class Unit(nn.Module):
         self.blocks = nn.Sequential(make_block(features, kind, order), make_block(features, kind, order))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.blocks(x) + x
+        return added(self.blocks(x), x)
+
+
+class Fusion(Convolution):
+    """Local feature fusion, Eq. 7: a 1x1x1 convolution over the units' outputs, summed without concatenation."""
+
+    def forward(self, units: Iterable[Tensor]) -> Tensor:  # type: ignore[override]
+        weights = self.weight.flatten(1).split(self.out_channels, dim=1)
+        fused = None
+        for unit, weight in zip(units, weights, strict=True):
+            fused = (
+                F.linear(unit, weight, self.bias) if fused is None else added(F.linear(unit, weight), fused)
+            )
+        assert fused is not None
+        return fused
 
 
 class Module(nn.Module):
@@ -62,18 +80,23 @@ class Module(nn.Module):
     def __init__(self, features: int, units: int, kind: str, order: str, local_fusion: bool) -> None:
         super().__init__()
         self.units = nn.ModuleList(Unit(features, kind, order) for _ in range(units))
-        self.fusion = conv3d(units * features, features, (1, 1, 1)) if local_fusion else None
+        self.fusion = Fusion(units * features, features, (1, 1, 1)) if local_fusion else None
         self.block = make_block(features, kind, order)
 
-    def forward(self, x: Tensor) -> Tensor:  # (batch, features, bands, h, w), and so at every step
-        outputs = []
-        last = x
-        for unit in self.units:
-            last = unit(last)
-            outputs.append(last)
-        if self.fusion is not None:
-            last = torch.relu(self.fusion(torch.cat(outputs, dim=1)))
-        return self.block(last + x)
+    def forward(self, x: Tensor) -> Tensor:  # (batch, bands, h, w, features), and so at every step
+        if self.fusion is None:
+            last = x
+            for unit in self.units:
+                last = unit(last)
+            return self.block(last + x)
+        outputs = accumulate(self.units, lambda last, unit: unit(last), initial=x)
+        fused = torch.relu_(self.fusion(islice(outputs, 1, None)))
+        return self.block(added(fused, x))
+
+
+def added(new: Tensor, old: Tensor) -> Tensor:
+    """Their sum, in the memory of `new` where no gradient needs it."""
+    return new + old if torch.is_grad_enabled() else new.add_(old)
 
 
 class SSRNet(SuperResolver):
@@ -145,13 +168,14 @@ class SSRNet(SuperResolver):
             "local_fusion": local_fusion, "global_residual": global_residual, "order": order,
         }  # fmt: skip
         self.weight_norm = weight_norm
+        self.stepwise = False
         self.global_residual = global_residual
-        self.head = conv3d(1, features, FULL)  # Eq. 1
+        self.head = Convolution(1, features, FULL)  # Eq. 1
         self.body = nn.ModuleList(Module(features, units, block, order, local_fusion) for _ in range(modules))
         self.upsample = nn.ConvTranspose3d(
             features, features, (3, 2 + scale, 2 + scale), stride=(1, scale, scale), padding=1
         )
-        self.tail = conv3d(features, 1, FULL)  # Eq. 3
+        self.tail = nn.Conv3d(features, 1, FULL, padding=1)  # Eq. 3
         if init == "he":
             he_init(self)
         elif init == "interpolation":
@@ -161,14 +185,16 @@ class SSRNet(SuperResolver):
                 normalise_weight(layer)
 
     def restore(self, lr: Tensor) -> Tensor:  # (batch, bands, h, w)
-        first = self.head(lr.unsqueeze(1))  # (batch, features, bands, h, w)
+        first = self.head(lr.unsqueeze(-1))  # (batch, bands, h, w, features)
         x = first
         for module in self.body:
             x = module(x)
             if self.global_residual:
-                x = x + first  # Eq. 2
-        x = self.upsample(x)  # (batch, features, bands, r*h, r*w)
-        return self.tail(x).squeeze(1)  # (batch, bands, r*h, r*w)
+                x = added(x, first)  # Eq. 2
+        if self.stepwise:
+            x = self.upsample(from_last(x))  # (batch, features, bands, r*h, r*w)
+            return self.tail(x).squeeze(1)  # (batch, bands, r*h, r*w)
+        return reconstruct(x, self.upsample, self.tail)
 
     @torch.no_grad()
     def folded(self) -> SSRNet:

@@ -1,0 +1,70 @@
+"""3-D convolutions on tensors whose features are the last axis, so that each is a 2-D one on a view.
+
+A tensor here has the shape (batch, bands, height, width, features) and is contiguous. A 1x3x3 convolution
+is then a 2-D convolution over batch x bands images, a 3x1x1 one a 2-D convolution over (bands, pixels), a 1x1x1
+one a matrix product: views, no copies, in the layout in which processors convolve fastest.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["Convolution", "from_last", "spatial_convolution", "spectral_convolution"]
+
+
+class Convolution(nn.Conv3d):
+    """`nn.Conv3d` with bias that keeps the size (zero padding), for features-last tensors.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Features.
+    kernel : (bands, height, width)
+        Odd lengths.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: tuple[int, int, int]) -> None:
+        super().__init__(inputs, outputs, kernel, padding=tuple(k // 2 for k in kernel))  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:  # (batch, bands, h, w, inputs) -> (..., outputs)
+        bands, height, width = self.kernel_size
+        if bands == height == width == 1:
+            return F.linear(x, self.weight.flatten(1), self.bias)
+        if bands == 1:
+            return spatial_convolution(x, self.weight[:, :, 0], self.bias)
+        if height == width == 1:
+            return spectral_convolution(x, self.weight[..., 0], self.bias)
+        if self.in_channels == 1:  # neighbouring bands as channels of a 2-D convolution
+            padded = F.pad(x[..., 0], (0, 0, 0, 0, bands // 2, bands // 2))
+            windows = padded.unfold(1, bands, 1)  # (batch, bands, h, w, taps)
+            return spatial_convolution(windows, self.weight[:, 0], self.bias)
+        return to_last(F.conv3d(from_last(x), self.weight, self.bias, padding=self.padding))
+
+
+def spatial_convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Convolve every band with a 2-D kernel (outputs, inputs, height, width), zero padding."""
+    batch, bands, height, width, features = x.shape
+    images = x.reshape(batch * bands, height, width, features).permute(0, 3, 1, 2)
+    padding = (weight.shape[2] // 2, weight.shape[3] // 2)
+    out = F.conv2d(images, weight, bias, padding=padding).permute(0, 2, 3, 1)
+    return out.reshape(batch, bands, height, width, -1)
+
+
+def spectral_convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Convolve every spectrum with a kernel (outputs, inputs, bands, 1), zero padding."""
+    batch, bands, height, width, features = x.shape
+    image = x.reshape(batch, bands, height * width, features).permute(0, 3, 1, 2)
+    out = F.conv2d(image, weight, bias, padding=(weight.shape[2] // 2, 0)).permute(0, 2, 3, 1)
+    return out.reshape(batch, bands, height, width, -1)
+
+
+def from_last(x: Tensor) -> Tensor:
+    """The view (batch, features, bands, h, w) of a features-last tensor, in PyTorch's channels_last_3d layout."""
+    return x.permute(0, 4, 1, 2, 3)
+
+
+def to_last(x: Tensor) -> Tensor:
+    """The features-last form of (batch, features, bands, h, w): a view where the layout allows."""
+    return x.permute(0, 2, 3, 4, 1).contiguous()

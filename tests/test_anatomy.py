@@ -22,6 +22,7 @@ def test_arithmetic_agrees_with_the_network(scale: int, block: str, weight_norm:
 
 def test_multiply_adds_agree_with_pytorch() -> None:
     model = SSRNet(3, features=4, modules=1).folded()
+    model.stepwise = True  # the count is of the paper's steps
     with FlopCounterMode(display=False) as counter:
         model(torch.zeros(1, 5, 6, 7))
     assert 2 * sum(multiply_adds(model, 5, 6, 7).values()) == counter.get_total_flops()

@@ -7,7 +7,6 @@ one a matrix product: views, no copies, in the layout in which processors convol
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 

@@ -24,7 +24,7 @@ __all__ = ["COLUMNS", "SUFFIXES", "load_results", "short_results", "write_table"
 
 SUFFIXES = (".csv", ".parquet", ".tex")
 SETTINGS = tuple(item.name for item in fields(RunConfig))
-SCORES = ("psnr", "mpsnr", "ssim", "sam", "rmse", "ergas", "zero_pixels")
+SCORES = ("psnr", "mpsnr", "ssim", "sam", "rmse", "ergas", "zero_pixels", "scored_bands", "scored_border")
 COLUMNS = (
     "run", *SETTINGS, "dataset", "fingerprint", "image", "result", *SCORES, "trained_steps", "seconds", "parameters",
 )  # fmt: skip

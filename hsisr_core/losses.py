@@ -1,9 +1,9 @@
 """What a training makes small. SR and HR are batches (batch, bands, height, width) with the mean in them.
 
 Squared and absolute errors are means over all voxels. The spectral angle is in radians, the mean over pixels. "l1" is
-the paper's Eq. 8. "0.5*mse+0.5*sam" is the third of its Table I, which does not say the unit of the angle: radians here,
-as in the code of GDRRN's authors, whose loss is "mse+0.1*sam". Their code sums the squared errors over a patch and
-halves the sum; with the mean, as the name says, the angle weighs far more against the errors.
+the paper's Eq. 8. "0.5*mse+0.5*sam" is the third of its Table I, which does not say the unit of the angle: radians
+here, as in the code of GDRRN's authors, whose loss is "mse+0.1*sam". Their code sums the squared errors over a patch
+and halves the sum; with the mean, as the name says, the angle weighs far more against the errors.
 """
 
 from __future__ import annotations

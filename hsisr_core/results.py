@@ -36,7 +36,8 @@ def load_results(folder: str | os.PathLike[str] | None = None) -> pd.DataFrame:
 
     A row is one test image of one run, for the trained method and for bicubic. Columns: run, every
     setting of `RunConfig`, dataset, fingerprint, image, result ("bicubic" or the method), psnr and mpsnr
-    (dB), ssim, sam (degrees), rmse, ergas, zero_pixels, trained_steps, seconds, parameters.
+    (dB), ssim, sam (degrees), rmse, ergas, zero_pixels, scored_bands, scored_border
+    (pixels left out on each side), trained_steps, seconds, parameters.
 
     Runs that are not finished are left out; a damaged or foreign folder is left out with a warning that
     names it. Files and hidden folders beside the runs are ignored.

@@ -54,7 +54,7 @@ class EDSR(SuperResolver):
     init : {"pytorch", "he", "interpolation"}
         Starting weights. "pytorch" is what its authors' code does; "he" makes the signal grow with
         every block. "interpolation", ours: one feature carries each band, the blocks' sum starts at
-        zero and the pixel shuffle interpolates, close to bicubic. It needs ``features >= bands``.
+        zero and the pixel shuffle interpolates with parabolas. It needs ``features >= bands``.
 
     Raises
     ------

@@ -1,12 +1,16 @@
 """3D-FCNN: four 3-D convolutions on a bicubic cube.
 
 From its own paper (Mei, Yuan, Ji, Zhang, Wan, Du, "Hyperspectral Image Spatial Super-Resolution via 3D Full
-Convolutional Neural Network", Remote Sensing 9(11), 2017): bicubic input, kernels 9x9x7, 1x1x1, 1x1x1 and 5x5x3
-(height, width, bands) with 64, 32, 9 and 1 filters, ReLU after all but the last, mean squared error, Adam 5e-5, and no
-padding: 31 bands become 23, which the SSRNet paper finds fault with (Sec. IV-E).
+Convolutional Neural Network", Remote Sensing 9(11), 1139, 2017) and its authors' public code
+(github.com/MeiShaohui/Hyperspectral-Image-Spatial-Super-Resolution-via-3D-Full-Convolutional-Neural-Network): bicubic
+input, kernels 9x9x7, 1x1x1, 1x1x1 and 5x5x3 (height, width, bands) with 64, 32, 9 and 1 filters, ReLU after all but the
+last, no padding, mean squared error, Adam 5e-5. The code adds four mirrored bands at either end of a scene first, so
+that none is lost; it crops 6 pixels on each side of HR, and of bicubic beside it, before scoring. The SSRNet paper
+finds fault with 23 bands of 31, so it ran the network without mirrored bands.
 
-Ours: input without the mean, as for every method here; fewer `features` in the same proportions; `keep_size`. How the
-SSRNet paper scored 23 bands is not known: here HR is cropped to what is left, and so is bicubic beside it.
+Ours: input without the mean, as for every method here; no mirrored bands, as in the SSRNet paper; fewer `features` in
+the same proportions; `keep_size`. How the SSRNet paper scored 23 bands is not known: here HR and bicubic are cropped to
+what is left, in bands too.
 """
 
 from __future__ import annotations
@@ -58,7 +62,8 @@ class FCNN3D(SuperResolver):
         check_init(init)
         super().__init__(
             scale,
-            halo=-(-LOST_PIXELS // scale) + BICUBIC_REACH,
+            # not less than the margin of both sides: a tile at the border of a scene must leave something
+            halo=max(-(-LOST_PIXELS // scale) + BICUBIC_REACH, 2 * LOST_PIXELS // scale),
             margin=(0, 0) if keep_size else (LOST_BANDS, LOST_PIXELS),
         )
         # at least two channels everywhere: "interpolation" needs them

@@ -1,14 +1,14 @@
 """GDRRN: one pair of grouped convolutions, applied again and again to a bicubic cube.
 
-From its own paper (Li, Ding, Zhang, "Single Hyperspectral Image Super-Resolution with Grouped Deep Recursive Residual
-Network", 2018): bicubic input, grouped convolutions that share their weights over the recursions, a global residual,
-mean squared error plus a spectral angle as loss. From its authors' public code (github.com/Liyong8490/HSI-SR-GDRRN):
-128 filters, 9 recursions, 2 groups, 3x3 kernels without bias, ReLU before each convolution, the first features added
-after every recursion, normal starting weights of variance 2 / fan-out, weight 0.1 of the angle, Adam 1e-4.
+From its own paper (Yong Li et al., "Single Hyperspectral Image Super-Resolution with Grouped Deep Recursive Residual
+Network", BigMM 2018): bicubic input, grouped convolutions that share their weights over the recursions, a global
+residual, mean squared error plus a spectral angle as loss. From its authors' public code
+(github.com/Liyong8490/HSI-SR-GDRRN): 128 filters, 9 recursions, 2 groups, 3x3 kernels without bias, ReLU before each
+convolution, the first features added after every recursion, normal starting weights of variance 2 / fan-out, weight 0.1
+of the angle, Adam 1e-4.
 
 Ours: input without the mean, as for every method here. So there is no ReLU before the first convolution: the authors'
-sees values of at least 0 and lets them pass. No weight decay (theirs is 1e-4) and no BatchNorm, which their code does
-not use either.
+has one, which lets values of at least 0 pass unchanged. No weight decay (theirs is 1e-4).
 """
 
 from __future__ import annotations

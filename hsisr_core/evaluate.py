@@ -26,7 +26,8 @@ __all__ = [
 TEST_SIDE = 512  # pixels: the paper tests on the top left 512 x 512 (Sec. IV-B)
 PROTOCOL = (
     "HR cropped to its top left 512x512, then to a multiple of the scale; LR by MATLAB-style antialiased bicubic; "
-    "SR clipped to [0, 1]; PSNR over the whole cube, SSIM mean over bands, SAM in degrees; mean over images"
+    "SR clipped to [0, 1]; PSNR over the whole cube, SSIM mean over bands, SAM in degrees; mean over images; "
+    "a network that returns less than HR is scored on that, and bicubic beside it too"
 )
 METRICS = ("psnr", "mpsnr", "ssim", "sam", "rmse", "ergas")
 

@@ -110,10 +110,15 @@ def column_order(name: str) -> tuple[int, str]:
 
 
 def short_results(table: pd.DataFrame) -> pd.DataFrame:
-    """The columns of `table` to look at: what its rows belong to, the settings that differ, and the scores."""
+    """The columns of `table` to look at: what its rows belong to, the settings that differ, and the scores.
+
+    Where some rows are scored on less than HR, also on how much.
+    """
     varied = [name for name in SETTINGS if name in table and differs(table[name])]
     first = [name for name in ("preset", "dataset", "method", "scale", "seed") if name not in varied]
-    return table[[*first, *varied, "image", "result", *SHORT]]
+    cropped = "scored_border" in table and bool((table["scored_border"] > 0).any())
+    region = ["scored_bands", "scored_border"] if cropped else []
+    return table[[*first, *varied, "image", "result", *region, *SHORT]]
 
 
 def differs(values: Iterable[Any]) -> bool:

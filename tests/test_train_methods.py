@@ -17,6 +17,7 @@ from hsisr_core.estimate import estimate_runs
 from hsisr_core.models import count_parameters
 from hsisr_core.report import results_table, score_table
 from hsisr_core.rescore import rescore
+from hsisr_core.results import load_results, short_results
 from hsisr_core.train import train
 
 METHODS: list[dict[str, Any]] = [
@@ -38,6 +39,8 @@ def test_trained_and_resumed(
     assert [row["result"] for row in rows] == ["bicubic", config.method]
     assert {(row["scored_bands"], row["scored_border"]) for row in rows} == {(bands, border)}
     assert (f"on {bands} bands, without {border} pixels" in results_table(run)) == bool(border)
+    short = short_results(load_results(run.folder))
+    assert (list(short.get("scored_bands", [])) == [23, 23]) == bool(border)
     assert run.metrics["parameters"] == count_parameters(run.model())
 
     take_step = training.Training.take_step

@@ -92,8 +92,9 @@ def reach(model: SuperResolver, bands: int, side: int) -> Tensor:
     """How much each LR voxel moves the middle SR voxel: |gradient|, shape (bands, side, side)."""
     lr = torch.full((1, bands, side, side), 0.5, requires_grad=True)
     sr = model(lr + model.mean)
-    middle = side // 2 * model.scale + model.scale // 2
-    sr[0, bands // 2, middle, middle].backward()
+    lost_bands, lost_pixels = model.margin
+    middle = side // 2 * model.scale + model.scale // 2 - lost_pixels
+    sr[0, bands // 2 - lost_bands, middle, middle].backward()
     assert lr.grad is not None
     return lr.grad[0].abs()
 

@@ -14,9 +14,9 @@ from hsisr_core.data import Dataset
 from hsisr_core.data.patches import PatchSampler
 from hsisr_core.degrade import make_pair
 from hsisr_core.evaluate import TEST_SIDE, evaluate
+from hsisr_core.losses import LOSSES
 from hsisr_core.models import SuperResolver, build_model
 from hsisr_core.runs import peak_bytes, reset_peak
-from hsisr_core.train import LOSSES
 
 __all__ = ["Speed", "calibrate"]
 
@@ -135,7 +135,7 @@ class Steps:
         kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.config.precision)
         with torch.autocast(self.device.type, dtype=kind, enabled=kind is not None):
             sr = self.model(lr.to(self.device)).float()
-        LOSSES[self.config.loss](sr, hr.to(self.device)).backward()
+        LOSSES[self.config.loss](sr, self.model.kept(hr).to(self.device)).backward()
         if self.config.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.optimizer.step()

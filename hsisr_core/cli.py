@@ -161,6 +161,12 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="A finished run folder, or a folder of run folders.")],
     data: Data = None,
     split: Annotated[str | None, typer.Option(help="A split in book/splits, or a path.")] = None,
+    self_ensemble: Annotated[
+        bool,
+        typer.Option(
+            "--self-ensemble", help="Also score the mean over eight turned and flipped inputs, as METHOD+."
+        ),
+    ] = False,
     shard: Shard = None,
     out: Annotated[
         Path | None,
@@ -175,7 +181,7 @@ def evaluate(
     scored, failed = [], []
     for stored in finished_runs(run, shard):
         try:
-            scored.append(rescore(stored, data, split))
+            scored.append(rescore(stored, data, split, self_ensemble))
         except HsisrError as error:
             if stored.folder == run:  # one run was asked for: it is the user's mistake
                 raise

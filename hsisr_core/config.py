@@ -15,6 +15,7 @@ import yaml
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.expand import expand
+from hsisr_core.models import option_names
 from hsisr_core.paths import book_folder
 
 __all__ = ["EXECUTION_FIELDS", "RunConfig", "preset_path", "preset_values", "typed"]
@@ -47,7 +48,7 @@ class RunConfig:
     split: str | None = None  # name of a file in book/splits, or a path; None: the one that fits the data
     scale: int = setting(2, 2, 3, 4)
     seed: int = setting(1, at_least=0)
-    # the network (models/ssrnet.py)
+    # the network (models/); each takes what it has
     features: int = setting(64, at_least=1)
     modules: int = setting(3, at_least=1)
     units: int = setting(3, at_least=1)
@@ -57,6 +58,10 @@ class RunConfig:
     global_residual: bool = True
     weight_norm: bool = True
     init: str = setting("he", "pytorch", "he", "interpolation")
+    recursions: int = setting(9, at_least=1)  # GDRRN
+    groups: int = setting(2, at_least=1)  # GDRRN
+    blocks: int = setting(16, at_least=1)  # EDSR
+    keep_size: bool = False  # 3D-FCNN: zero padding, all bands
     # the patches (data/patches.py)
     patch: int = setting(32, at_least=4)  # LR pixels a side
     batch: int = setting(16, at_least=1)
@@ -68,8 +73,8 @@ class RunConfig:
     )  # fixed places per image and size; None: new places
     image_sizes: tuple[float, ...] = (1.0, 0.75, 0.5)  # of the training images, by imresize
     augment: str = setting("paper", "paper", "dihedral", "none")
-    # the optimisation (train.py)
-    loss: str = setting("l1", "l1")
+    # the optimisation (train.py, losses.py)
+    loss: str = setting("l1", "l1", "mse", "0.5*mse+0.5*sam", "mse+0.1*sam")
     learning_rate: float = setting(1e-4, more_than=0)
     schedule: str = setting("halve", "halve", "cosine", "constant")
     halve_every: int = setting(35, at_least=1)  # epochs
@@ -170,12 +175,7 @@ class RunConfig:
 
     def model_options(self) -> dict[str, Any]:
         """The keywords of `build_model` for this method."""
-        if self.method != "ssrnet":
-            return {}
-        names = (
-            "features", "modules", "units", "block", "order", "local_fusion", "global_residual", "weight_norm", "init",
-        )  # fmt: skip
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in option_names(self.method)}
 
 
 def typed(name: str, value: Any, hint: Any) -> Any:

@@ -26,6 +26,7 @@ from hsisr_core.data import Dataset
 from hsisr_core.data.splits import Region
 from hsisr_core.errors import HsisrError
 from hsisr_core.evaluate import TEST_SIDE, tile_for
+from hsisr_core.losses import LOSSES
 from hsisr_core.models import SuperResolver, build_model, count_parameters
 from hsisr_core.plan import PlannedRun
 
@@ -222,7 +223,8 @@ def train_bytes(config: RunConfig, bands: int, batch: int | None = None) -> int:
         optimizer = torch.optim.Adam(model.parameters(), foreach=False)
         for _ in range(2):  # the moments exist from the second step on
             lr = torch.zeros(batch or config.batch, bands, config.patch, config.patch, device="meta")
-            model(lr).abs().mean().backward()
+            sr = model(lr)
+            LOSSES[config.loss](sr, torch.zeros_like(sr)).backward()
             optimizer.step()
             optimizer.zero_grad()
     return live.peak

@@ -26,7 +26,8 @@ __all__ = [
 TEST_SIDE = 512  # pixels: the paper tests on the top left 512 x 512 (Sec. IV-B)
 PROTOCOL = (
     "HR cropped to its top left 512x512, then to a multiple of the scale; LR by MATLAB-style antialiased bicubic; "
-    "SR clipped to [0, 1]; PSNR over the whole cube, SSIM mean over bands, SAM in degrees; mean over images"
+    "SR clipped to [0, 1]; PSNR over the whole cube, SSIM mean over bands, SAM in degrees; mean over images; "
+    "a network that returns less than HR is scored on that, and bicubic beside it too"
 )
 METRICS = ("psnr", "mpsnr", "ssim", "sam", "rmse", "ergas")
 
@@ -38,28 +39,41 @@ def reduced_pairs(dataset: Dataset, scale: int) -> dict[str, tuple[np.ndarray, n
 
 
 def evaluate(
-    model: SuperResolver, pairs: dict[str, tuple[np.ndarray, np.ndarray]], method: str, bicubic: bool = True
+    model: SuperResolver,
+    pairs: dict[str, tuple[np.ndarray, np.ndarray]],
+    method: str,
+    bicubic: bool = True,
+    self_ensemble: bool = False,
 ) -> list[dict[str, Any]]:
-    """Scores of `model` on every pair, and of bicubic interpolation beside it.
+    """Scores of `model` on every pair, of bicubic interpolation and of the self-ensemble beside it.
+
+    All are scored on what `model` keeps of HR (see `SuperResolver.margin`), so that they compare.
 
     Returns
     -------
     list of dict
-        Keys: image, result ("bicubic" or `method`), psnr and mpsnr in dB, ssim, sam in degrees, rmse,
-        ergas, zero_pixels.
+        Keys: image, result ("bicubic", `method`, or `method` with a "+" for the self-ensemble), psnr and
+        mpsnr in dB, ssim, sam in degrees, rmse, ergas, zero_pixels, scored_bands, and scored_border: the
+        pixels left out on each side.
     """
-    methods: dict[str, SuperResolver] = {"bicubic": Bicubic(model.scale)} if bicubic else {}
-    methods[method] = model
+    entries: list[tuple[str, SuperResolver, bool]] = [(method, model, False)]
+    if bicubic:
+        entries.insert(0, ("bicubic", Bicubic(model.scale), False))
+    if self_ensemble:
+        entries.append((f"{method}+", model, True))
     rows = []
     for image, (lr, hr) in pairs.items():
-        for name, network in methods.items():
-            rows.append({"image": image, "result": name, **score(restore(network, lr), hr, model.scale)})
+        kept = model.kept(hr)
+        region = {"scored_bands": len(kept), "scored_border": model.margin[1]}
+        for name, network, plus in entries:
+            scores = score(model.kept(restore(network, lr, plus)), kept, model.scale)
+            rows.append({"image": image, "result": name, **scores, **region})
     return rows
 
 
-def restore(model: SuperResolver, lr: np.ndarray) -> np.ndarray:
-    """SR of one LR cube as it is scored: clipped to [0, 1], in tiles where memory asks for it."""
-    return super_resolve(model, lr, tile=tile_for(model, lr)).clip(0, 1)
+def restore(model: SuperResolver, lr: np.ndarray, self_ensemble: bool = False) -> np.ndarray:
+    """SR of one LR cube, of HR's size, clipped to [0, 1], in tiles where memory asks for it; see `super_resolve`."""
+    return super_resolve(model, lr, tile_for(model, lr), self_ensemble).clip(0, 1)
 
 
 def mean_scores(rows: list[dict[str, Any]], result: str) -> dict[str, float]:
@@ -70,9 +84,11 @@ def mean_scores(rows: list[dict[str, Any]], result: str) -> dict[str, float]:
 
 def tile_for(model: SuperResolver, lr: np.ndarray, gigabytes: float = 1.0) -> int | None:
     """Largest tile whose HR feature tensor stays below `gigabytes`; None when the whole cube fits."""
-    features = next((parameter.shape[0] for parameter in model.parameters() if parameter.ndim == 5), 1)
-    voxel_bytes = 4 * features * len(lr) * model.scale**2
-    side = int((gigabytes * 1e9 / voxel_bytes) ** 0.5)
+    bands = len(lr)
+    # channels of the widest layer; a 3-D convolution has them for every band
+    widths = [len(p) * (bands if p.ndim == 5 else 1) for p in model.parameters() if p.ndim in (4, 5)]
+    pixel_bytes = 4 * max([bands, *widths]) * model.scale**2
+    side = int((gigabytes * 1e9 / pixel_bytes) ** 0.5)
     if side >= max(lr.shape[1:]):
         return None
     return max(16, side - 2 * model.halo)

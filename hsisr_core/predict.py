@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import SuperResolver
@@ -35,7 +37,8 @@ def super_resolve(
     Returns
     -------
     ndarray
-        SR cube (bands, r*height, r*width), float32, not clipped.
+        SR cube (bands, r*height, r*width), float32, not clipped. NaN in the bands and pixels that the model
+        lacks (`SuperResolver.margin`); ``model.kept(sr)`` is the cube without them.
 
     Raises
     ------
@@ -67,7 +70,7 @@ def enlarge(network: SuperResolver, cube: Tensor, tile: int | None) -> Tensor:
     """SR (bands, r*h, r*w) on the CPU of the LR `cube` (bands, h, w), tile by tile."""
     bands, height, width = cube.shape
     if tile is None or (tile >= height and tile >= width):
-        return network(cube[None])[0].float().cpu()
+        return whole(network, cube)
     scale, halo = network.scale, network.halo
     result = torch.empty(bands, height * scale, width * scale)
     for top, bottom in spans(height, tile):
@@ -77,11 +80,18 @@ def enlarge(network: SuperResolver, cube: Tensor, tile: int | None) -> Tensor:
                 min(halo, left),
             )  # no halo beyond the scene: its border is zero padding
             patch = cube[:, top - up : bottom + halo, left - before : right + halo]
-            sr = network(patch[None])[0].float().cpu()
+            sr = whole(network, patch)
             rows = slice(up * scale, (up + bottom - top) * scale)
             columns = slice(before * scale, (before + right - left) * scale)
             result[:, top * scale : bottom * scale, left * scale : right * scale] = sr[:, rows, columns]
     return result
+
+
+def whole(network: SuperResolver, cube: Tensor) -> Tensor:
+    """SR of `cube` at once, with NaN in the margin."""
+    bands, pixels = network.margin
+    sr = network(cube[None])[0].float().cpu()
+    return pad(sr, (pixels, pixels, pixels, pixels, bands, bands), value=math.nan)
 
 
 def spans(length: int, tile: int) -> Iterator[tuple[int, int]]:

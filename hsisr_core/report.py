@@ -38,6 +38,14 @@ def score_lines(means: dict[str, dict[str, float]]) -> list[str]:
     ]
 
 
+def region_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """A line that says what was scored, where that is less than the whole of HR."""
+    bands, border = (rows[0].get(name, 0) for name in ("scored_bands", "scored_border"))
+    if not border:
+        return []
+    return [f"All of them on {bands} bands, without {border} pixels on each side: the network gives no more."]
+
+
 def results_table(run: Run) -> str:
     """Bicubic against the run's network, mean over the test images."""
     metrics = run.metrics
@@ -46,7 +54,7 @@ def results_table(run: Run) -> str:
         f"x{config.scale}, preset {config.preset}, {metrics['dataset']} (split {split['name']}, "
         f"test: {', '.join(split['test'])}), seed {config.seed}, {metrics['steps']} steps, {metrics['seconds']:.0f} s"
     )
-    return "\n".join([title, *score_lines(metrics["mean"])])
+    return "\n".join([title, *score_lines(metrics["mean"]), *region_lines(metrics["images"])])
 
 
 def score_table(rows: list[dict[str, Any]], config: RunConfig, dataset: Dataset) -> str:
@@ -59,7 +67,10 @@ def score_table(rows: list[dict[str, Any]], config: RunConfig, dataset: Dataset)
     lines += [
         "",
         "mean",
-        *score_lines({name: mean_scores(rows, name) for name in ("bicubic", config.method)}),
+        *score_lines(
+            {name: mean_scores(rows, name) for name in dict.fromkeys(row["result"] for row in rows)}
+        ),
+        *region_lines(rows),
     ]
     return "\n".join(lines)
 

@@ -57,8 +57,10 @@ def finished_runs(folder: Path, part: str | None = None) -> list[Run]:
     return runs
 
 
-def rescore(run: Run, data: str | None = None, split: str | None = None) -> Scored:
-    """Score the network of `run` on its own test images, or on those of `data` and `split`.
+def rescore(
+    run: Run, data: str | None = None, split: str | None = None, self_ensemble: bool = False
+) -> Scored:
+    """Score the network of `run` on its own test images, or on those of `data` and `split`; also its self-ensemble.
 
     Raises
     ------
@@ -66,7 +68,8 @@ def rescore(run: Run, data: str | None = None, split: str | None = None) -> Scor
         The weights are missing or damaged, the data is not there or has other bands.
     """
     dataset = load_dataset(data or run.config.data, split or (None if data else run.config.split))
-    rows = evaluate(run.model(), reduced_pairs(dataset, run.config.scale), run.config.method)
+    pairs = reduced_pairs(dataset, run.config.scale)
+    rows = evaluate(run.model(), pairs, run.config.method, self_ensemble=self_ensemble)
     return Scored(run, dataset, rows)
 
 

@@ -24,7 +24,7 @@ __all__ = ["COLUMNS", "SUFFIXES", "load_results", "short_results", "write_table"
 
 SUFFIXES = (".csv", ".parquet", ".tex")
 SETTINGS = tuple(item.name for item in fields(RunConfig))
-SCORES = ("psnr", "mpsnr", "ssim", "sam", "rmse", "ergas", "zero_pixels")
+SCORES = ("psnr", "mpsnr", "ssim", "sam", "rmse", "ergas", "zero_pixels", "scored_bands", "scored_border")
 COLUMNS = (
     "run", *SETTINGS, "dataset", "fingerprint", "image", "result", *SCORES, "trained_steps", "seconds", "parameters",
 )  # fmt: skip
@@ -36,7 +36,8 @@ def load_results(folder: str | os.PathLike[str] | None = None) -> pd.DataFrame:
 
     A row is one test image of one run, for the trained method and for bicubic. Columns: run, every
     setting of `RunConfig`, dataset, fingerprint, image, result ("bicubic" or the method), psnr and mpsnr
-    (dB), ssim, sam (degrees), rmse, ergas, zero_pixels, trained_steps, seconds, parameters.
+    (dB), ssim, sam (degrees), rmse, ergas, zero_pixels, scored_bands, scored_border
+    (pixels left out on each side), trained_steps, seconds, parameters.
 
     Runs that are not finished are left out; a damaged or foreign folder is left out with a warning that
     names it. Files and hidden folders beside the runs are ignored.
@@ -109,10 +110,15 @@ def column_order(name: str) -> tuple[int, str]:
 
 
 def short_results(table: pd.DataFrame) -> pd.DataFrame:
-    """The columns of `table` to look at: what its rows belong to, the settings that differ, and the scores."""
+    """The columns of `table` to look at: what its rows belong to, the settings that differ, and the scores.
+
+    Where some rows are scored on less than HR, also on how much.
+    """
     varied = [name for name in SETTINGS if name in table and differs(table[name])]
     first = [name for name in ("preset", "dataset", "method", "scale", "seed") if name not in varied]
-    return table[[*first, *varied, "image", "result", *SHORT]]
+    cropped = "scored_border" in table and bool((table["scored_border"] > 0).any())
+    region = ["scored_bands", "scored_border"] if cropped else []
+    return table[[*first, *varied, "image", "result", *region, *SHORT]]
 
 
 def differs(values: Iterable[Any]) -> bool:

@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from hsisr_core.checkpoint import load_latest, save_checkpoint, save_weights
@@ -36,12 +36,12 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.evaluate import PROTOCOL, evaluate, mean_scores, reduced_pairs
 from hsisr_core.files import write_json
 from hsisr_core.history import History
+from hsisr_core.losses import LOSSES
 from hsisr_core.models import SuperResolver, build_model, count_parameters
 from hsisr_core.runs import Run, open_run, peak_bytes, run_lock
 
-__all__ = ["LOSSES", "build_sampler", "learning_rate", "total_steps", "train"]
+__all__ = ["build_sampler", "learning_rate", "total_steps", "train"]
 
-LOSSES = {"l1": nn.L1Loss()}  # Eq. 8, as the mean over voxels
 LOG_EVERY = 10  # steps
 
 
@@ -193,7 +193,7 @@ class Training:
         lr, hr = (side.to(self.accelerator.device) for side in self.sampler.batch(step - 1, share))
         self.model.train()
         with self.accelerator.autocast():
-            loss: Tensor = self.loss(self.model(lr).float(), hr)
+            loss: Tensor = self.loss(self.model(lr).float(), self.plain_model.kept(hr))
         # shares are equal, so the mean of their means is the mean over the batch
         value = float(self.accelerator.reduce(loss.detach(), "mean"))
         if not math.isfinite(value):

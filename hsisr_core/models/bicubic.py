@@ -1,4 +1,4 @@
-"""Bicubic interpolation as a model, so that every method goes through the same evaluation."""
+"""Bicubic interpolation, as a function on batches and as a model that goes through the same evaluation as all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from torch import Tensor
 from hsisr_core.degrade import resize_matrix
 from hsisr_core.models.base import SuperResolver
 
-__all__ = ["Bicubic"]
+__all__ = ["BICUBIC_REACH", "Bicubic", "upsample"]
+
+BICUBIC_REACH = 2  # four taps: two LR pixels on either side
+
+
+def upsample(lr: Tensor, scale: int) -> Tensor:
+    """MATLAB's `imresize(lr, scale, 'bicubic')` of (..., h, w), in double precision; the dtype stays."""
+    rows, columns = (
+        torch.tensor(resize_matrix(side, side * scale, scale), device=lr.device) for side in lr.shape[-2:]
+    )
+    return (rows.T @ lr.double() @ columns).to(lr.dtype)
 
 
 class Bicubic(SuperResolver):
@@ -21,12 +31,7 @@ class Bicubic(SuperResolver):
     """
 
     def __init__(self, scale: int) -> None:
-        super().__init__(scale, halo=2)  # four taps: two LR pixels on either side
+        super().__init__(scale, halo=BICUBIC_REACH)
 
     def restore(self, lr: Tensor) -> Tensor:  # (batch, bands, h, w)
-        height, width = lr.shape[-2:]
-        rows, columns = (
-            torch.tensor(resize_matrix(n, n * self.scale, self.scale), device=lr.device)
-            for n in (height, width)
-        )
-        return (rows.T @ lr.double() @ columns).to(lr.dtype)
+        return upsample(lr, self.scale)

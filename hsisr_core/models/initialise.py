@@ -1,8 +1,8 @@
-"""Starting weights of SSRNet other than PyTorch's own."""
+"""Starting weights other than PyTorch's own."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,22 +12,25 @@ from hsisr_core.degrade import resize_matrix
 if TYPE_CHECKING:
     from hsisr_core.models.ssrnet import SSRNet
 
-__all__ = ["convolutions", "he_init", "interpolation_init", "interpolation_kernels"]
+__all__ = ["convolutions", "he_init", "interpolation_init", "interpolation_kernels", "shuffle_kernels"]
 
 RESIDUAL_SCALE = 0.1  # what the last convolution of each module is scaled by
 
 
-def convolutions(model: nn.Module) -> list[nn.Conv3d | nn.ConvTranspose3d]:
+Convolution = nn.Conv2d | nn.Conv3d | nn.ConvTranspose3d
+
+
+def convolutions(model: nn.Module) -> list[Convolution]:
     """Every convolution of `model`, in order."""
-    return [layer for layer in model.modules() if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d)]
+    return [layer for layer in model.modules() if isinstance(layer, Convolution)]
 
 
-def he_init(model: nn.Module) -> None:
-    """He et al. 2015 (the paper's [44]): normal weights of variance 2 / fan-in, zero biases."""
+def he_init(model: nn.Module, mode: Literal["fan_in", "fan_out"] = "fan_in") -> None:
+    """He et al. 2015 (the paper's [44]): normal weights of variance 2 / fan-in or 2 / fan-out, zero biases."""
     for layer in convolutions(model):
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        assert layer.bias is not None
-        nn.init.zeros_(layer.bias)
+        nn.init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="relu")
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
 
 @torch.no_grad()
@@ -85,3 +88,16 @@ def interpolation_kernels(scale: int, shifts: tuple[int, ...]) -> dict[int, Tens
         for (shift, tap), value in zip(reached, taps / taps.sum(), strict=True):
             kernels[shift][tap] = value
     return {shift: kernel.float() for shift, kernel in kernels.items()}
+
+
+def shuffle_kernels(scale: int) -> Tensor:
+    """3x3 kernels (scale^2, 3, 3) with which a convolution and a pixel shuffle enlarge by `scale`.
+
+    Each phase is the parabola through the nearest pixel and its two neighbours, in each direction: as exact as
+    bicubic interpolation on a parabola, with three taps instead of four, which a 3x3 kernel has not.
+    """
+    offset = (
+        torch.arange(scale, dtype=torch.float64) + 0.5
+    ) / scale - 0.5  # from the nearest pixel, in LR pixels
+    taps = torch.stack([offset * (offset - 1) / 2, 1 - offset**2, offset * (offset + 1) / 2])  # (3, phases)
+    return torch.einsum("yp,xq->pqyx", taps, taps).reshape(scale**2, 3, 3).float()

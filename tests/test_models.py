@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from hsisr_core.degrade import imresize
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import Bicubic, SSRNet, build_model, count_parameters
+from hsisr_core.models.reconstruction import link
 
 COUNTS = json.loads((Path(__file__).parent / "reference" / "fixtures.json").read_text())["parameters_exact"]
 CASES = [(int(r[1]), name, count) for r in ("x2", "x3", "x4") for name, count in COUNTS[r].items()]
@@ -193,3 +194,12 @@ def test_bands_other_than_trained_are_refused() -> None:
     model.set_mean(torch.zeros(31))
     with pytest.raises(HsisrError, match="31 bands and the cube has 7"):
         model(torch.rand(1, 7, 8, 8))
+
+
+def test_a_network_that_has_predicted_first_can_be_trained() -> None:
+    link.cache_clear()
+    model = SSRNet(3, features=4, modules=1, units=1)
+    with torch.inference_mode():
+        model(torch.zeros(1, 3, 4, 4))
+    model(torch.zeros(1, 3, 4, 4)).sum().backward()
+    assert model.upsample.bias.grad is not None

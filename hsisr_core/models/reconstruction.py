@@ -77,6 +77,7 @@ def compose(pairs: Tensor, kinds: tuple[str, str], scale: int) -> Tensor:
 
 
 @cache
+@torch.inference_mode(False)  # kept for training too, whoever asks first
 def link(scale: int, kind: str) -> Tensor:
     """Which pairs of taps (3 of the last, 2 + r of the transposed convolution) an LR tap and a phase are made of.
 

@@ -62,6 +62,7 @@ class RunConfig:
     groups: int = setting(2, at_least=1)  # GDRRN
     blocks: int = setting(16, at_least=1)  # EDSR
     keep_size: bool = False  # 3D-FCNN: zero padding, all bands
+    mirror: int = setting(0, at_least=0)  # LR pixels by which a scene, not a patch, is mirrored at its border
     # the patches (data/patches.py)
     patch: int = setting(32, at_least=4)  # LR pixels a side
     batch: int = setting(16, at_least=1)

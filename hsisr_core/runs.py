@@ -94,6 +94,7 @@ class Run:
                 self.config.method, self.config.scale, len(weights["mean"]), **self.config.model_options()
             )
             model.set_mean(weights["mean"])
+            model.mirror = self.config.mirror
             model.load_state_dict(weights)
         except (SafetensorError, KeyError, RuntimeError) as error:
             raise HsisrError(

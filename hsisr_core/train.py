@@ -114,6 +114,7 @@ class Training:
             torch.manual_seed(config.seed)
             model = build_model(config.method, config.scale, dataset.bands, **config.model_options())
         model.set_mean(torch.from_numpy(dataset.train_mean()))
+        model.mirror = config.mirror
         self.model: SuperResolver = model
         # eps and betas are the paper's and PyTorch's defaults
         self.optimizer: Any = torch.optim.Adam(model.parameters(), lr=config.learning_rate)

@@ -203,3 +203,20 @@ def test_a_network_that_has_predicted_first_can_be_trained() -> None:
         model(torch.zeros(1, 3, 4, 4))
     model(torch.zeros(1, 3, 4, 4)).sum().backward()
     assert model.upsample.bias.grad is not None
+
+
+@pytest.mark.parametrize("method", ["ssrnet", "edsr"])
+def test_mirror_extends_the_scene_and_crops_back(method: str) -> None:
+    torch.manual_seed(0)
+    options = {"features": 8, "init": "pytorch"}
+    model = build_model(method, 2, 3, **options).eval()
+    model.set_mean(torch.tensor([0.1, 0.2, 0.3]))
+    lr = torch.rand(1, 3, 6, 4)
+    extended = F.pad(lr, (3, 3, 5, 5), mode="reflect")  # 7 pixels are wanted, the scene has 3 and 5 to mirror
+    expected = model(extended)[..., 10:-10, 6:-6]
+    plain = model(lr)
+    model.mirror = 7
+    torch.testing.assert_close(model(lr), expected)
+    torch.testing.assert_close(model.folded()(lr), expected)
+    assert (plain - expected).abs().max() > 1e-4
+    torch.testing.assert_close(model.train()(lr), plain)  # patches are never mirrored

@@ -24,9 +24,11 @@ def network(scale: int = 2, **options) -> SSRNet:
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("tile", [1, 5, 8, 30])
-def test_tiles_equal_the_whole(scale: int, tile: int) -> None:
+@pytest.mark.parametrize("mirror", [0, 4])
+def test_tiles_equal_the_whole(scale: int, tile: int, mirror: int) -> None:
     lr = cube(3, 21, 26)
-    model = network(scale)
+    model = network(scale).eval()
+    model.mirror = mirror
     np.testing.assert_allclose(super_resolve(model, lr, tile=tile), super_resolve(model, lr), atol=1e-5)
 
 

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hsisr_core.degrade import check_scale
@@ -33,6 +34,10 @@ class SuperResolver(nn.Module):
     margin : (int, int)
         Bands that SR lacks at either end, and pixels that it lacks on each side: (0, 0) but for a
         network without padding.
+    mirror : int
+        LR pixels by which a scene is mirrored at its border before the network, outside training; SR is cropped
+        back. 0, the paper's way, leaves the border to zero padding, which reads there as "the mean": an edge
+        that the scene does not have.
     mean : Tensor
         (bands, 1, 1), or (1, 1, 1) before `set_mean` was called.
     """
@@ -44,6 +49,7 @@ class SuperResolver(nn.Module):
         self.scale = check_scale(scale)
         self.halo = halo
         self.margin = margin
+        self.mirror = 0
         self.register_buffer("mean", torch.zeros(1, 1, 1))
 
     def set_mean(self, mean: Tensor) -> None:
@@ -86,7 +92,14 @@ class SuperResolver(nn.Module):
                 f"{lr.shape[1]} bands and {height}x{width} pixels. Use more bands, a larger patch, or keep_size=True."
             )
         added = self.mean if len(self.mean) == 1 else self.mean[slice(bands, -bands or None)]
-        return self.restore(lr - self.mean) + added
+        if self.training or not self.mirror:
+            return self.restore(lr - self.mean) + added
+        # a reflection repeats no pixel, so it reaches no further than the scene less one
+        rows, columns = (min(self.mirror, side - 1) for side in lr.shape[-2:])
+        mirrored = F.pad(lr - self.mean, (columns, columns, rows, rows), mode="reflect")
+        sr = self.restore(mirrored)
+        inner = (slice(n * self.scale, -n * self.scale or None) for n in (rows, columns))
+        return sr[..., *inner] + added
 
 
 def check_counts(**counts: int) -> None:

@@ -41,7 +41,18 @@ from hsisr_core.runs import Run, open_run, peak_bytes, run_lock
 
 __all__ = ["LOSSES", "build_sampler", "learning_rate", "total_steps", "train"]
 
-LOSSES = {"l1": nn.L1Loss()}  # Eq. 8, as the mean over voxels
+
+def angle(sr: Tensor, hr: Tensor) -> Tensor:
+    """Mean spectral angle (radians) between batches (batch, bands, h, w)."""
+    cosine = nn.functional.cosine_similarity(sr, hr, dim=1, eps=1e-6)
+    return torch.arccos(cosine.clamp(-1 + 1e-6, 1 - 1e-6)).mean()
+
+
+LOSSES = {  # L1: Eq. 8, as the mean over voxels
+    "l1": nn.functional.l1_loss,
+    "mse": nn.functional.mse_loss,
+    "0.5*mse+0.5*sam": lambda sr, hr: 0.5 * nn.functional.mse_loss(sr, hr) + 0.5 * angle(sr, hr),
+}
 LOG_EVERY = 10  # steps
 
 

@@ -53,8 +53,9 @@ def expand(runs: Any, where: str) -> Iterator[tuple[PlanEntry, dict[str, Any]]]:
         `runs` has another form, the paper has no such table, or an entry sets a name twice.
     """
     for entry in entries(runs, where):
-        for row, values in itertools.product(entry.rows, itertools.product(*entry.product.values())):
-            yield entry, {**entry.fixed, **row, **dict(zip(entry.product, values, strict=True))}
+        for row in entry.rows:
+            for values in itertools.product(*entry.product.values()):
+                yield entry, {**entry.fixed, **row, **dict(zip(entry.product, values, strict=True))}
 
 
 def count_runs(runs: Any, where: str) -> int:

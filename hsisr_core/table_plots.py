@@ -173,20 +173,25 @@ def forest(differences: Mapping[str, pd.DataFrame], groups: Mapping[str, pd.Data
     """
     if not differences:
         raise HsisrError("There are no differences to draw; give at least one table.")
-    lines = [(heading, label) for heading, table in differences.items() for label in table.index]
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.3 * len(lines) + 1.2))
-    for place, (heading, label) in enumerate(lines):
-        row, seeds = differences[heading].loc[label], groups[heading][label].dropna()
-        axes.plot([row["low"], row["high"]], [place, place], color=OURS, linewidth=2)
-        axes.plot(seeds, [place] * len(seeds), "o", color=OURS, alpha=0.35, markersize=3)
-        axes.plot(row["mean"], place, "s", color=OURS, markersize=5, label="ours: mean, 95 % interval, seeds")
-        axes.plot(row["paper"], place, "D", color=PAPER, markersize=5, label="paper, CAVE x2, one run")
-    starts = np.cumsum([len(table) for table in differences.values()])[:-1]
-    for start in starts:
-        axes.axhline(start - 0.5, color="#999999", linewidth=0.6)
-    axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(lines)), [f"{heading}: {label}" for heading, label in lines])
-    axes.set(ylim=(len(lines) - 0.5, -0.5), xlabel="PSNR minus that of the baseline row (dB)")
-    handles = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+    counts = [len(table) for table in differences.values()]
+    figure, grid = plt.subplots(
+        len(counts), 1, figsize=(WIDTH, 0.28 * sum(counts) + 0.6 * len(counts) + 0.5),
+        squeeze=False, height_ratios=[count + 0.5 for count in counts],
+    )  # fmt: skip
+    for panel, (heading, table) in zip(grid[:, 0], differences.items(), strict=True):
+        for place, label in enumerate(table.index):
+            row, seeds = table.loc[label], groups[heading][label].dropna()
+            panel.plot([row["low"], row["high"]], [place, place], color=OURS, linewidth=2)
+            panel.plot(seeds, [place] * len(seeds), "o", color=OURS, alpha=0.35, markersize=4)
+            panel.plot(
+                row["mean"], place, "s", color=OURS, markersize=5, label="ours: mean, 95 % interval, seeds"
+            )
+            panel.plot(row["paper"], place, "D", color=PAPER, markersize=5, label="paper, CAVE x2, one run")
+        panel.axvline(0, color="black", linewidth=0.8)
+        panel.set_yticks(range(len(table)), table.index)
+        panel.set_ylim(len(table) - 0.5, -0.5)
+        panel.set_title(heading, loc="left")
+    grid[-1, 0].set_xlabel("PSNR minus that of the baseline row (dB); each table has its own scale")
+    handles = dict(zip(*grid[0, 0].get_legend_handles_labels()[::-1], strict=True))
     figure.legend(handles.values(), handles, loc="outside upper center", ncols=2)
     return figure

@@ -1,7 +1,7 @@
 """Two workers with one thread each against one with two, on the small runs of the book.
 
-``python -m benchmarks.workers [STEPS]`` trains four runs of the demo plan's smallest kind both ways and prints the
-seconds and their ratio. Run it on a machine that does nothing else.
+Run by hand: ``python benchmarks/workers.py [STEPS]``. It trains four small runs of the demo plan both ways and
+prints the seconds and their ratio. It needs a machine that does nothing else.
 """
 
 from __future__ import annotations

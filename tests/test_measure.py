@@ -11,7 +11,7 @@ from hsisr_core.models import SSRNet, count_parameters
 def test_costs_of_both_blocks() -> None:
     models = {block: SSRNet(2, features=4, modules=1, block=block) for block in ("separable", "standard")}
     counts = {block: count_parameters(model) for block, model in models.items()}
-    costs = measure_costs(models, bands=5, side=4, repeats=1)
+    costs = measure_costs(models, bands=31, side=8, repeats=1)
     assert costs["parameters"].to_dict() == counts
     assert (costs[["training step (ms)", "inference (ms)"]] > 0).all(axis=None)
     # two layers with ReLU keep more for the backward pass than one layer without

@@ -46,11 +46,11 @@ def main() -> None:
     arguments = [text for text in sys.argv[1:] if text != "--cpu"]
     steps = int(arguments[1]) if len(arguments) > 1 else 40
     defaults = RunConfig.from_preset("demo")
-    plan = Plan("variants", defaults, tuple(defaults.changed(**variant) for variant in VARIANTS))
+    plan = Plan("variants", defaults, tuple((None, defaults.changed(**variant)) for variant in VARIANTS))
     if arguments:
         plan = read_plan(arguments[0])
     every = {"steps": steps, "evaluate_every": steps // 2}
-    plan = Plan(plan.name, plan.defaults, tuple(config.changed(**every) for config in plan.configs))
+    plan = Plan(plan.name, plan.defaults, tuple((None, config.changed(**every)) for config in plan.configs))
     with tempfile.TemporaryDirectory() as folder:
         runs = planned_runs(plan, folder)
         print(f"{'':<36}{'seconds':>20}{'ratio':>8}{'MB':>18}{'ratio':>8}  timed with")

@@ -21,7 +21,7 @@ from typing import Any, get_type_hints
 from hsisr_core.config import RunConfig, typed
 from hsisr_core.errors import HsisrError
 from hsisr_core.paths import book_folder
-from hsisr_core.plan import Plan, read_plan
+from hsisr_core.plan import Plan, plan_for_chapters
 
 __all__ = [
     "Chapter",
@@ -64,15 +64,8 @@ class Chapter:
 
     def plan(self) -> Plan:
         """The plan in this chapter's preset; an override holds for all its runs, equal ones are one run."""
-        preset = self.parameters["preset"]
-        defaults = RunConfig.from_preset(preset)
-        # `papermill -f` passes the preset's own defaults too: they must not undo what the plan varies
-        overrides = {
-            name: value
-            for name, value in self.overrides.items()
-            if name != "preset" and value != getattr(defaults, name)
-        }
-        return read_plan(preset, overrides, many=True).distinct()
+        overrides = {name: value for name, value in self.overrides.items() if name != "preset"}
+        return plan_for_chapters(self.parameters["preset"], overrides)
 
 
 def chapter_parameters(notebook: str | os.PathLike[str]) -> dict[str, Parameter]:

@@ -59,7 +59,9 @@ def book(
     preset: Preset = "demo",
     data: Data = None,
     settings: Settings = None,
-    jobs: Annotated[int, typer.Option(help="Chapters executed at once.")] = 2,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Runs trained at once, then chapters executed at once.")
+    ] = 2,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for the executed chapters and the pages; default: _build of the project."),
@@ -67,17 +69,21 @@ def book(
     strict: Annotated[bool, typer.Option("--strict", help="Treat Sphinx warnings as errors.")] = False,
 ) -> None:
     """Train what the book shows, execute every chapter, build the pages."""
+    from dataclasses import fields
+
     from hsisr_core.book import build_book
+    from hsisr_core.book_runs import train_shown
+    from hsisr_core.plan import plan_for_chapters
     from hsisr_core.report import results_table
     from hsisr_core.runs import RunConfig, open_run
-    from hsisr_core.train import train as train_run
 
     values = parse_settings(settings) | ({"data": data} if data else {})
-    config = RunConfig.from_preset(preset, **values)
+    names = {item.name for item in fields(RunConfig)}  # a chapter may have parameters of its own, too
+    plan = plan_for_chapters(preset, {name: value for name, value in values.items() if name in names})
     index = build_book(
-        preset, data, values, jobs=jobs, strict=strict, before=lambda: train_run(config), out=out
+        preset, data, values, jobs=jobs, strict=strict, before=lambda: train_shown(plan, jobs), out=out
     )
-    typer.echo(f"\n{results_table(open_run(config))}\n\nThe book: {index}")
+    typer.echo(f"\n{results_table(open_run(plan.defaults))}\n\nThe book: {index}")
 
 
 @app.command()

@@ -145,15 +145,15 @@ class RunConfig:
             overrides.setdefault("steps", None)
         return replace(self, **overrides)
 
-    def variants(self, runs: Any, where: str) -> Iterator[RunConfig]:
-        """The configurations of a plan with these defaults: one for each run that `expand` finds in `runs`."""
-        for place, settings in expand(runs, where):
+    def variants(self, runs: Any, where: str) -> Iterator[tuple[str | None, RunConfig]]:
+        """Table and configuration of each run that `expand` finds in `runs`, with these defaults."""
+        for entry, settings in expand(runs, where):
             try:
-                yield self.changed(**settings)
+                yield entry.table, self.changed(**settings)
             except HsisrError as error:
                 listed = any(isinstance(value, list) for value in settings.values())
                 hint = " A list of values expands only inside `product`." if listed else ""
-                raise HsisrError(f"{place}: {error}{hint}") from error
+                raise HsisrError(f"{entry.place}: {error}{hint}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for YAML or JSON."""

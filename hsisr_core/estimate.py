@@ -184,7 +184,7 @@ def network(config: RunConfig, bands: int) -> SuperResolver:
 
 def patch_multiply_adds(config: RunConfig, bands: int) -> int:
     """Multiply-adds of one forward pass on one patch."""
-    return _multiply_adds(config.changed(seed=0), bands, config.patch, config.patch)
+    return _multiply_adds(config.changed(seed=0, loss="l1"), bands, config.patch, config.patch)
 
 
 @lru_cache(maxsize=256)
@@ -197,7 +197,7 @@ def _multiply_adds(config: RunConfig, bands: int, height: int, width: int) -> in
 def scoring_multiply_adds(config: RunConfig, dataset: Dataset) -> int:
     """Multiply-adds of one scoring of all test images, without what tiles compute twice at their borders."""
     sizes = lr_sizes(config, dataset)
-    return sum(_multiply_adds(config.changed(seed=0), dataset.bands, *size) for size in sizes)
+    return sum(_multiply_adds(config.changed(seed=0, loss="l1"), dataset.bands, *size) for size in sizes)
 
 
 def lr_sizes(config: RunConfig, dataset: Dataset) -> list[tuple[int, int]]:
@@ -217,12 +217,17 @@ def region_size(dataset: Dataset, region: Region) -> tuple[int, int]:
 
 def train_bytes(config: RunConfig, bands: int, batch: int | None = None) -> int:
     """Most bytes that the tensors of one training step need at once: weights, gradients, moments, activations."""
+    return _train_bytes(config.changed(seed=0), bands, batch or config.batch)
+
+
+@lru_cache(maxsize=256)  # counting takes a second, and the runs of a plan differ mostly in their seed
+def _train_bytes(config: RunConfig, bands: int, batch: int) -> int:
     model = network(config, bands)
     with LiveBytes() as live:
         model = model.to("meta")
         optimizer = torch.optim.Adam(model.parameters(), foreach=False)
         for _ in range(2):  # the moments exist from the second step on
-            lr = torch.zeros(batch or config.batch, bands, config.patch, config.patch, device="meta")
+            lr = torch.zeros(batch, bands, config.patch, config.patch, device="meta")
             sr = model(lr)
             LOSSES[config.loss](sr, torch.zeros_like(sr)).backward()
             optimizer.step()
@@ -232,6 +237,11 @@ def train_bytes(config: RunConfig, bands: int, batch: int | None = None) -> int:
 
 def scoring_bytes(config: RunConfig, bands: int, size: tuple[int, int]) -> int:
     """Most bytes that the network needs at once for an LR cube of `size` (height, width), in its tiles."""
+    return _scoring_bytes(config.changed(seed=0, loss="l1"), bands, size)
+
+
+@lru_cache(maxsize=256)
+def _scoring_bytes(config: RunConfig, bands: int, size: tuple[int, int]) -> int:
     model = network(config, bands)
     height, width = size
     tile = tile_for(model, np.broadcast_to(np.float32(0), (bands, height, width)))

@@ -1,60 +1,95 @@
-"""The `runs` of a plan: a list of settings and products of settings, expanded one by one."""
+"""The `runs` of a plan: a list of settings, tables and products of settings, expanded one by one."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from hsisr_core.errors import HsisrError
+from hsisr_core.paper import TABLES, table_settings
 
-__all__ = ["count_runs", "expand"]
+__all__ = ["PlanEntry", "count_runs", "expand"]
 
-EXAMPLE = "`- {seed: 2}` or `- product: {scale: [2, 3], seed: [1, 2]}`"
+EXAMPLE = "`- {seed: 2}` or `- {table: loss, product: {scale: [2, 3], seed: [1, 2]}}`"
 
 
-def expand(runs: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each run's place in the plan and the settings it adds to the defaults.
+@dataclass(frozen=True)
+class PlanEntry:
+    """One entry of `runs`, checked for its form."""
+
+    place: str  # in the plan, for messages
+    table: str | None  # the table of the paper that it feeds
+    fixed: Mapping[str, Any]
+    product: Mapping[str, list[Any]]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """What each row of the table sets; one row that sets nothing, where the entry names no table."""
+        return table_settings(self.table) if self.table else [{}]
+
+    @property
+    def count(self) -> int:
+        return len(self.rows) * math.prod(map(len, self.product.values()))
+
+
+def expand(runs: Any, where: str) -> Iterator[tuple[PlanEntry, dict[str, Any]]]:
+    """Yield for each run the entry that it is from, and the settings it adds to the defaults.
 
     Parameters
     ----------
     runs : list of mapping
-        Each entry is one run, or as many as its ``product`` has combinations. Values of ``product`` are
-        lists; the last name varies fastest. Settings beside ``product`` hold for all its runs.
+        Each entry is one run, or as many as its ``product`` has combinations, for each row of its
+        ``table`` where it names one. Values of ``product`` are lists; the last name varies fastest, the
+        table slowest. Settings beside them hold for all runs of the entry.
     where : str
         The plan's name, for messages.
 
     Raises
     ------
     HsisrError
-        `runs` has another form, or an entry sets a name both inside and beside its product.
+        `runs` has another form, the paper has no such table, or an entry sets a name twice.
     """
-    for place, fixed, product in entries(runs, where):
-        for values in itertools.product(*product.values()):
-            yield place, fixed | dict(zip(product, values, strict=True))
+    for entry in entries(runs, where):
+        for row in entry.rows:
+            for values in itertools.product(*entry.product.values()):
+                yield entry, {**entry.fixed, **row, **dict(zip(entry.product, values, strict=True))}
 
 
 def count_runs(runs: Any, where: str) -> int:
     """Number of runs that `expand` yields, without expanding them: a product grows quickly."""
-    return sum(math.prod(map(len, product.values())) for _, _, product in entries(runs, where))
+    return sum(entry.count for entry in entries(runs, where))
 
 
-def entries(runs: Any, where: str) -> list[tuple[str, dict[str, Any], dict[str, list[Any]]]]:
-    """Place, fixed settings and product of each entry, checked for their form."""
+def entries(runs: Any, where: str) -> list[PlanEntry]:
+    """The entries of `runs`, checked for their form."""
     if not isinstance(runs, list) or not runs:
         raise HsisrError(f"{where}: `runs` must be a list with at least one entry, such as {EXAMPLE}.")
     checked = []
-    for number, entry in enumerate(runs, start=1):
+    for number, values in enumerate(runs, start=1):
         place = f"{where}, entry {number} of runs"
-        if not isinstance(entry, Mapping) or not all(isinstance(name, str) for name in entry):
-            raise HsisrError(f"{place} is {entry!r}: expected a mapping of settings, such as {EXAMPLE}.")
-        fixed = {name: value for name, value in entry.items() if name != "product"}
-        product = entry.get("product", {})
-        if "product" in entry:
+        if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
+            raise HsisrError(f"{place} is {values!r}: expected a mapping of settings, such as {EXAMPLE}.")
+        fixed = {name: value for name, value in values.items() if name not in ("table", "product")}
+        product = values.get("product", {})
+        if "product" in values:
             check_product(product, fixed, place)
-        checked.append((place, fixed, dict(product)))
+        table = values.get("table")
+        if "table" in values:
+            check_table(table, {*fixed, *product}, place)
+        checked.append(PlanEntry(place, table, fixed, dict(product)))
     return checked
+
+
+def check_table(table: Any, names: set[str], place: str) -> None:
+    """Raise HsisrError unless `table` is one of the paper's, and its rows set none of `names`."""
+    if not isinstance(table, str) or table not in TABLES:
+        raise HsisrError(f"{place}: table={table!r}, expected one of {', '.join(TABLES)}.")
+    for name in table_settings(table)[0]:
+        if name in names:
+            raise HsisrError(f"{place}: {name} is set by the rows of table {table}. Leave it out here.")
 
 
 def check_product(product: Any, fixed: Mapping[str, Any], place: str) -> None:

@@ -15,18 +15,20 @@ from hsisr_core.status import run_state
 
 __all__ = ["follow", "histories"]
 
+SHOWN = 6  # curves; there are no more colours to tell them apart
+
 
 def histories(runs: Sequence[PlannedRun]) -> dict[str, pd.DataFrame]:
-    """The training curve of each run that has begun, by its label (columns: see `Run.history`)."""
+    """The training curves of the six runs that grew last, by their labels (columns: see `Run.history`)."""
     begun = {run.label: run.folder / "history.csv" for run in runs}
-    tables = {
-        label: pd.read_csv(path, on_bad_lines="skip") for label, path in begun.items() if path.is_file()
-    }
+    begun = {label: path for label, path in begun.items() if path.is_file()}
+    last = sorted(begun, key=lambda label: begun[label].stat().st_mtime, reverse=True)[:SHOWN]
+    tables = {label: pd.read_csv(path, on_bad_lines="skip") for label, path in begun.items() if label in last}
     return {label: table for label, table in tables.items() if table.get("loss", pd.Series()).notna().any()}
 
 
 def follow(runs: Sequence[PlannedRun], seconds: float = 0, every: float = 2.0) -> Figure | str | None:
-    """Plot the curves of all `runs` that have begun, again and again while they grow.
+    """Plot the curves of those `runs` that grew last, six at most, again and again while they grow.
 
     Parameters
     ----------

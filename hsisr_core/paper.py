@@ -13,7 +13,7 @@ import pandas as pd
 
 from hsisr_core.errors import HsisrError
 
-__all__ = ["TABLES", "agrees", "paper_table", "paper_value"]
+__all__ = ["TABLES", "agrees", "paper_table", "paper_value", "table_settings"]
 
 TABLES = {
     "loss": ("Table I", "table_1_loss_cave_x2"),
@@ -39,6 +39,27 @@ def _settings(name: str, key: str) -> dict[str, Any]:
     if name == "modules":
         return {"modules": int(key)}
     return {name: key}
+
+
+def table_settings(name: str) -> list[dict[str, Any]]:
+    """What each row of a table sets, by the names of `RunConfig`: one dict a row, in the paper's order.
+
+    The rows of "comparison" are made of methods, scales and data, which a plan chooses itself: one empty dict.
+
+    Raises
+    ------
+    HsisrError
+        The paper has no such table.
+    """
+    if name == "comparison":
+        return [{}]
+    return [_settings(name, label) for label in _printed()[_table(name)[1]]]
+
+
+def _table(name: str) -> tuple[str, str]:
+    if name not in TABLES:
+        raise HsisrError(f"The paper has no table {name!r}; choose one of {', '.join(TABLES)}.")
+    return TABLES[name]
 
 
 def paper_table(name: str) -> pd.DataFrame:
@@ -68,9 +89,7 @@ def paper_table(name: str) -> pd.DataFrame:
     HsisrError
         The paper has no such table.
     """
-    if name not in TABLES:
-        raise HsisrError(f"The paper has no table {name!r}; choose one of {', '.join(TABLES)}.")
-    number, key = TABLES[name]
+    number, key = _table(name)
     printed = _printed()[key]
     if name == "comparison":
         rows = [

@@ -14,9 +14,10 @@ from hsisr_core.data.patches import AUGMENTATIONS
 from hsisr_core.errors import HsisrError
 from hsisr_core.expand import count_runs
 from hsisr_core.models import MODELS
+from hsisr_core.paper import TABLES, table_settings
 from hsisr_core.runs import run_folder
 
-__all__ = ["LIMIT", "Plan", "PlannedRun", "planned_runs", "read_plan", "shard"]
+__all__ = ["LIMIT", "Plan", "PlannedRun", "plan_for_chapters", "planned_runs", "read_plan", "shard"]
 
 LIMIT = 200  # runs; a larger plan is more likely a slip than a wish
 ALWAYS = ("method", "scale", "seed")
@@ -26,16 +27,52 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of a preset, in its order."""
+    """The runs of a preset, in its order, each with the table of the paper that it feeds, if any."""
 
     name: str
     defaults: RunConfig
-    configs: tuple[RunConfig, ...]
+    entries: tuple[tuple[str | None, RunConfig], ...]
+
+    @property
+    def configs(self) -> tuple[RunConfig, ...]:
+        """The different runs: what several tables share is one."""
+        return tuple(dict.fromkeys(config for _, config in self.entries))
+
+    def table(self, name: str) -> list[RunConfig]:
+        """The runs that feed a table of the paper, in the order of the plan.
+
+        A plan without such a table gives the table's rows with its defaults. The rows of "ablation" then
+        start from the weights of He et al. where the defaults say "interpolation", which a network
+        without global residual cannot.
+
+        Parameters
+        ----------
+        name : {"loss", "ablation", "block", "modules", "comparison"}
+
+        Raises
+        ------
+        HsisrError
+            The paper has no such table.
+        """
+        rows = table_settings(name)
+        planned = [config for table, config in self.entries if table == name]
+        if not planned:
+            start = {"init": "he"} if self.defaults.init == "interpolation" else {}
+            shared = start if name == "ablation" else {}
+            planned = [self.defaults.changed(**shared, **row) for row in rows]
+        return list(dict.fromkeys(planned))
+
+    def shown(self) -> Plan:
+        """The plan of all that the chapters show: the defaults, the entries, and the tables that no entry feeds."""
+        fed = {table for table, _ in self.entries}
+        missing = [(name, config) for name in TABLES if name not in fed for config in self.table(name)]
+        first = ("chapters", self.defaults)  # not None: an entry may be the same run
+        return Plan(self.name, self.defaults, (first, *self.distinct().entries, *missing))
 
     @property
     def varied(self) -> list[str]:
-        """Names of the settings in which the runs differ."""
-        names = [item.name for item in fields(RunConfig)]
+        """Names of the settings in which the runs differ, but for those that do not change a result."""
+        names = [item.name for item in fields(RunConfig) if item.name not in EXECUTION_FIELDS]
         return [name for name in names if len({getattr(config, name) for config in self.configs}) > 1]
 
     def label(self, config: RunConfig) -> str:
@@ -54,7 +91,7 @@ class Plan:
 
     def distinct(self) -> Plan:
         """This plan with equal runs joined, as happens when an override fixes what the plan varies."""
-        return Plan(self.name, self.defaults, tuple(dict.fromkeys(self.configs)))
+        return Plan(self.name, self.defaults, tuple(dict.fromkeys(self.entries)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +118,8 @@ def read_plan(preset: str, overrides: Mapping[str, Any] | None = None, *, many: 
     """Read the plan in a preset file; a preset without ``runs`` is a plan of one run.
 
     A plan is a preset (the defaults) with a key ``runs``, a list of settings for one run each, or for
-    several: ``- {features: 8, product: {scale: [2, 3], seed: [1, 2]}}`` is four runs.
+    several: ``- {features: 8, product: {scale: [2, 3], seed: [1, 2]}}`` is four runs. An entry may name a
+    table of the paper: ``- {table: block, product: {seed: [1, 2]}}`` is two runs for each of its rows.
 
     Parameters
     ----------
@@ -100,16 +138,17 @@ def read_plan(preset: str, overrides: Mapping[str, Any] | None = None, *, many: 
     values = preset_values(preset)
     where = f"plan {preset}"
     defaults = RunConfig.from_mapping({name: values[name] for name in values if name != "runs"}, where)
-    configs = [defaults]
+    entries: list[tuple[str | None, RunConfig]] = [(None, defaults)]
     if "runs" in values:
         count = count_runs(values["runs"], where)
         if count > LIMIT and not many:
             raise HsisrError(
                 f"{where} has {count:,} runs, more than {LIMIT}: add --yes if all of them are meant."
             )
-        configs = list(defaults.variants(values["runs"], where))
-    defaults, *configs = (config.changed(**(overrides or {})) for config in [defaults, *configs])
-    plan = Plan(preset_path(preset).stem, defaults, tuple(configs))
+        entries = list(defaults.variants(values["runs"], where))
+    changes = dict(overrides or {})
+    entries = [(table, config.changed(**changes)) for table, config in entries]
+    plan = Plan(preset_path(preset).stem, defaults.changed(**changes), tuple(entries))
     trainable = sorted(set(MODELS) - set(UNTRAINED))
     for config in plan.configs:
         if config.method not in trainable:
@@ -119,17 +158,36 @@ def read_plan(preset: str, overrides: Mapping[str, Any] | None = None, *, many: 
     return plan
 
 
-def planned_runs(plan: Plan, runs: str | os.PathLike[str] | None = None) -> list[PlannedRun]:
-    """Load the datasets of `plan` (preparing what is not prepared) and find the folder of each run.
+def plan_for_chapters(preset: str, overrides: Mapping[str, Any]) -> Plan:
+    """The plan of a preset as chapters read it: `overrides` hold for all runs, and equal runs are one.
+
+    An override with the value that the preset's defaults have changes nothing: ``papermill -f`` passes
+    those defaults too, and they must not undo what the plan varies.
 
     Raises
     ------
     HsisrError
-        A dataset is not there, or two runs are the same: they would share one folder.
+        As `read_plan`, but for the number of runs.
+    """
+    defaults = RunConfig.from_preset(preset)
+    changes = {name: value for name, value in overrides.items() if value != getattr(defaults, name)}
+    return read_plan(preset, changes, many=True).distinct()
+
+
+def planned_runs(plan: Plan, runs: str | os.PathLike[str] | None = None) -> list[PlannedRun]:
+    """Load the datasets of `plan` (preparing what is not prepared) and find the folder of each run.
+
+    A run that several tables share, or a table and an entry without one, is one run.
+
+    Raises
+    ------
+    HsisrError
+        A dataset is not there, or two runs are the same and of the same table, or of none.
     """
     datasets: dict[tuple[str, str | None], Dataset] = {}
     planned: dict[Path, PlannedRun] = {}
-    for number, config in enumerate(plan.configs, start=1):
+    numbers: dict[tuple[Path, str | None], int] = {}
+    for number, (table, config) in enumerate(plan.entries, start=1):
         key = (config.data, config.split)
         if key not in datasets:
             try:
@@ -137,13 +195,14 @@ def planned_runs(plan: Plan, runs: str | os.PathLike[str] | None = None) -> list
             except HsisrError as error:
                 raise HsisrError(f"plan {plan.name}, data {config.data}: {error}") from error
         folder = run_folder(config, datasets[key], runs)
-        if folder in planned:
-            first = list(planned).index(folder) + 1
+        if (folder, table) in numbers:
             raise HsisrError(
-                f"plan {plan.name}: runs {first} and {number} are the same ({plan.label(config)}); "
-                f"{', '.join(EXECUTION_FIELDS)} do not tell runs apart. Leave out one of them."
+                f"plan {plan.name}: runs {numbers[folder, table]} and {number} are the same "
+                f"({plan.label(config)}); {', '.join(EXECUTION_FIELDS)} do not tell runs apart. "
+                "Leave out one of them."
             )
-        planned[folder] = PlannedRun(config, datasets[key], folder, plan.label(config))
+        numbers[folder, table] = number
+        planned.setdefault(folder, PlannedRun(config, datasets[key], folder, plan.label(config)))
     return list(planned.values())
 
 

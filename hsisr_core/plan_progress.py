@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Protocol
 
 from tqdm import tqdm
 
 __all__ = ["Bars", "Display", "Lines", "open_display"]
 
+QUIET = 20  # seconds without a line, after which a brief log says how far a run is
 FIFTHS = 5  # a log gets a line for each fifth of a run
 
 
@@ -26,9 +28,12 @@ class Display(Protocol):
     def close(self) -> None: ...
 
 
-def open_display(total: int, done: int) -> Display:
-    """A display on stderr for `total` runs, `done` of which are finished: bars in a terminal, else lines."""
-    return Bars(total, done) if sys.stderr.isatty() else Lines(total, done)
+def open_display(total: int, done: int, brief: bool = False) -> Display:
+    """A display on stderr for `total` runs, `done` of which are finished: bars in a terminal, else lines.
+
+    `brief`: lines only for what has ended, and now and then for what takes long.
+    """
+    return Bars(total, done) if sys.stderr.isatty() else Lines(total, done, brief)
 
 
 class Bars:
@@ -61,23 +66,29 @@ class Bars:
 
 
 class Lines:
-    """Plain lines for a log: a few for each run."""
+    """Plain lines for a log: a few for each run, or with `brief` one, and a step when nothing else is said."""
 
-    def __init__(self, total: int, done: int) -> None:
-        self.total, self.done = total, done
+    def __init__(self, total: int, done: int, brief: bool = False) -> None:
+        self.total, self.done, self.brief = total, done, brief
+        self.said = time.monotonic()
         self.steps: dict[str, tuple[int, int]] = {}
         if done:
             self.note(f"{done} of {total} runs were done before")
 
     def start(self, label: str, steps: int, step: int) -> None:
         self.steps[label] = (steps, step)
+        if self.brief and not step:
+            return
         self.note(f"{label}: {f'resumed at step {step:,}' if step else 'started'} of {steps:,} steps")
 
     def step(self, label: str, step: int) -> None:
         if label not in self.steps:
             return
         steps, before = self.steps[label]
-        if step * FIFTHS // steps > before * FIFTHS // steps and step < steps:
+        due = step * FIFTHS // steps > before * FIFTHS // steps
+        if self.brief:
+            due = time.monotonic() - self.said > QUIET
+        if due and step < steps:
             self.note(f"{label}: step {step:,} of {steps:,}")
         self.steps[label] = (steps, step)
 
@@ -87,6 +98,7 @@ class Lines:
         self.note(f"{label}: {outcome} [{self.done}/{self.total}]")
 
     def note(self, text: str) -> None:
+        self.said = time.monotonic()
         print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:

@@ -26,7 +26,7 @@ POLL = 0.5  # seconds between looks at the histories
 DEATHS = 2  # a run whose worker dies this often is taken for the cause
 
 
-def carry_out(runs: Sequence[PlannedRun], jobs: int = 1) -> None:
+def carry_out(runs: Sequence[PlannedRun], jobs: int = 1, brief: bool = False) -> None:
     """Work through `runs` with `jobs` worker processes; their folders say afterwards what came of it.
 
     Each worker gets an equal share of the cores, unless OMP_NUM_THREADS is set. A run that was in work
@@ -38,10 +38,12 @@ def carry_out(runs: Sequence[PlannedRun], jobs: int = 1) -> None:
     runs : sequence of PlannedRun
     jobs : int
         Workers at once on this machine.
+    brief : bool
+        Say less in a log; see `open_display`.
     """
     started = time.time()
     open_runs = [run for run in runs if run_state(run).state != "done"]
-    display = open_display(len(runs), len(runs) - len(open_runs))
+    display = open_display(len(runs), len(runs) - len(open_runs), brief)
     deaths: Counter[str] = Counter()
     ended: set[str] = set()
     try:

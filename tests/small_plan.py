@@ -14,11 +14,16 @@ TINY = Path(__file__).parent / "tiny.yaml"
 
 
 def write_plan(folder: Path, runs: str, file: str = "plan.yaml", **settings: Any) -> str:
-    """A plan with the settings of tiny.yaml, other `settings`, and `runs` as YAML on one line; returns its path."""
-    lines = [line for line in TINY.read_text().splitlines() if line.split(":")[0] not in settings]
+    """A plan with the settings of tiny.yaml, other `settings`, and `runs` as YAML on one line; returns its path.
+
+    Without `runs` it is a preset of one run.
+    """
+    defaults = TINY.read_text().partition("\nruns:")[0]
+    lines = [line for line in defaults.splitlines() if line.split(":")[0] not in settings]
     lines += [f"{name}: {json.dumps(value)}" for name, value in settings.items()]
     path = folder / file
-    path.write_text("\n".join([*lines, f"runs: {runs}"]) + "\n")
+    lines += [f"runs: {runs}"] if runs else []
+    path.write_text("\n".join(lines) + "\n")
     return str(path)
 
 

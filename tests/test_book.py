@@ -176,6 +176,11 @@ def test_the_table_of_contents_lists_every_chapter_of_the_project() -> None:
             "03-ssrnet",
             "04-training",
             "05-results",
+            "06-losses",
+            "07-fusion-and-residuals",
+            "08-separable-or-standard",
+            "09-how-many-modules",
+            "12-does-it-mean-anything",
             "running",
             "status",
         )

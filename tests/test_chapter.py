@@ -211,7 +211,8 @@ def test_papermill_alone_with_a_preset_file(project: Path) -> None:
 def test_papermill_alone_with_a_plan(project: Path) -> None:
     """`papermill -f` injects the plan's `runs` and its defaults; neither undoes what the plan varies."""
     preset = project.parent / "presets" / "demo.yaml"
-    preset.write_text(preset.read_text() + "runs: [{product: {scale: [2, 3], seed: [1, 2]}}]\n")
+    defaults = preset.read_text().partition("\nruns:")[0]
+    preset.write_text(defaults + "\nruns: [{product: {scale: [2, 3], seed: [1, 2]}}]\n")
     notebook = nbformat.read(project, 4)
     notebook.cells[-1].source = "print(sorted((c.scale, c.seed, c.steps) for c in chapter.plan().configs))"
     nbformat.write(notebook, project)

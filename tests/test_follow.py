@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,16 @@ def test_curves_are_of_the_runs_that_have_begun(runs: list[PlannedRun]) -> None:
     assert isinstance(picture, Figure)
     assert [line.get_ydata().tolist() for line in picture.axes[1].lines] == [[30, 31]]  # type: ignore[union-attr]
     assert follow(runs[2:]) == "None of the 1 runs has begun yet."
+
+
+def test_of_many_runs_the_last_that_grew_are_shown(tmp_path: Path) -> None:
+    many = small_plan(tmp_path, f"[{{product: {{seed: {list(range(1, 9))}}}}}]")
+    for run in many:
+        run.folder.mkdir(parents=True)
+        path = run.folder / "history.csv"
+        path.write_text(HEADER + "10,0.5,1,1,31,,\n")
+        os.utime(path, (0, 100 - run.config.seed if run.config.seed > 2 else run.config.seed))
+    assert list(histories(many)) == [f"seed={seed}" for seed in range(3, 9)]
 
 
 class Handle:

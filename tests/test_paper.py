@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hsisr_core.config import RunConfig
 from hsisr_core.errors import HsisrError
-from hsisr_core.paper import TABLES, agrees, paper_table, paper_value
+from hsisr_core.paper import TABLES, agrees, paper_table, paper_value, table_settings
 
 
 def test_tables_have_the_papers_rows_and_columns() -> None:
@@ -54,6 +55,19 @@ def test_values_as_printed() -> None:
 def test_unknown_values_are_refused(arguments: tuple[str, int, str], message: str) -> None:
     with pytest.raises(HsisrError, match=message):
         paper_value(*arguments)
+
+
+def test_rows_are_settings_of_a_run_in_the_order_of_the_table() -> None:
+    for name in ("loss", "ablation", "block", "modules"):
+        rows = table_settings(name)
+        printed = paper_table(name)
+        assert printed[list(rows[0])].to_dict("records") == rows
+        assert [RunConfig(**row).to_dict() | row for row in rows] == [
+            RunConfig(**row).to_dict() for row in rows
+        ]
+    assert table_settings("comparison") == [{}]
+    with pytest.raises(HsisrError, match="loss, ablation, block, modules, comparison"):
+        table_settings("results")
 
 
 def test_unknown_table_is_refused() -> None:

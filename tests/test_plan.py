@@ -10,13 +10,14 @@ from small_plan import TINY, small_plan, write_plan
 from hsisr_core.config import RunConfig
 from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.errors import HsisrError
-from hsisr_core.plan import LIMIT, planned_runs, read_plan, shard
+from hsisr_core.paper import TABLES, table_settings
+from hsisr_core.plan import LIMIT, plan_for_chapters, planned_runs, read_plan, shard
 from hsisr_core.runs import open_run
 from hsisr_core.train import build_sampler, total_steps
 
 
-def test_a_preset_without_runs_is_a_plan_of_one() -> None:
-    plan = read_plan(str(TINY))
+def test_a_preset_without_runs_is_a_plan_of_one(tmp_path: Path) -> None:
+    plan = read_plan(write_plan(tmp_path, ""))
     assert plan.configs == (RunConfig.from_preset(str(TINY)),)
     assert plan.label(plan.configs[0]) == "ssrnet x2"
 
@@ -116,6 +117,93 @@ def test_the_same_run_twice_is_refused(tmp_path: Path, runs: str) -> None:
 def test_distinct_joins_what_an_override_made_equal(tmp_path: Path) -> None:
     plan = read_plan(write_plan(tmp_path, "[{product: {scale: [2, 3], seed: [1, 2]}}]"), {"scale": 3})
     assert [config.seed for config in plan.distinct().configs] == [1, 2]
+
+
+def test_a_run_that_tables_share_is_one(tmp_path: Path) -> None:
+    path = write_plan(tmp_path, "[{seed: 1}, {table: block}, {table: loss, device: cpu}, {table: modules}]")
+    plan = read_plan(path)
+    planned = planned_runs(plan, tmp_path / "runs")
+    # 1 alone, 2 blocks, 3 losses, 4 modules; the defaults are a row of block and loss, and the run alone
+    assert len(planned) == 1 + 1 + 2 + 4
+    assert len({run.folder for run in planned}) == len({run.label for run in planned}) == len(planned)
+    assert [(config.block, config.device) for config in plan.table("block")] == [
+        ("standard", "auto"),
+        ("separable", "auto"),
+    ]
+    assert [config.loss for config in plan.table("loss")] == ["mse", "l1", "0.5*mse+0.5*sam"]
+    assert [config.modules for config in plan.table("modules")] == [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("runs", "first", "second"),
+    [
+        ("[{table: block}, {seed: 2}, {table: block, device: cpu}]", 1, 4),
+        ("[{table: block, product: {seed: [1, 1]}}]", 1, 2),
+        ("[{seed: 1}, {table: block}, {seed: 1}]", 1, 4),
+    ],
+)
+def test_the_same_run_twice_in_one_table_is_refused(
+    tmp_path: Path, runs: str, first: int, second: int
+) -> None:
+    with pytest.raises(HsisrError, match=f"runs {first} and {second} are the same"):
+        small_plan(tmp_path, runs)
+
+
+def test_a_plan_without_a_table_gives_its_rows_with_the_defaults(tmp_path: Path) -> None:
+    plan = read_plan(write_plan(tmp_path, "[{table: loss, steps: 3}, {seed: 5}]", seed=5))
+    assert [config.steps for config in plan.table("loss")] == [3, 3, 3]
+    assert [(config.modules, config.steps, config.seed) for config in plan.table("modules")] == [
+        (depth, 20, 5) for depth in (2, 3, 4, 5)
+    ]
+    assert plan.table("comparison") == [plan.defaults]
+    # the defaults start as an interpolator, which a network without global residual cannot
+    assert {config.init for config in plan.table("ablation")} == {"he"}
+    assert {config.init for config in plan.table("block")} == {"interpolation"}
+    with pytest.raises(HsisrError, match="no table 'speed'; choose one of loss, ablation"):
+        plan.table("speed")
+    started = read_plan(write_plan(tmp_path, "", init="pytorch")).table("ablation")
+    assert {config.init for config in started} == {"pytorch"}
+
+
+def test_all_that_chapters_show(tmp_path: Path) -> None:
+    """The defaults (chapters 04 and 05), every entry, and the tables that no entry feeds."""
+    plan = read_plan(write_plan(tmp_path, "[{seed: 1}, {table: loss, seed: 3}, {seed: 7}]"))
+    shown = planned_runs(plan.shown(), tmp_path / "runs")
+    expected = {plan.defaults, *plan.configs}
+    for name in TABLES:
+        expected |= set(plan.table(name))
+    assert {run.config for run in shown} == expected
+    assert shown[0].config == plan.defaults, "the longest run comes first"
+
+
+def test_an_override_holds_for_all_runs_of_the_chapters(tmp_path: Path) -> None:
+    path = write_plan(tmp_path, "[{table: loss, product: {seed: [1, 2]}}, {seed: 2}]")
+    plan = plan_for_chapters(path, {"seed": 2, "steps": 3})
+    assert {(config.seed, config.steps) for config in plan.configs} == {(2, 3)}
+    assert len(plan.table("loss")) == 3
+    # what equals the defaults changes nothing: papermill -f passes them all
+    assert len(plan_for_chapters(path, {"seed": 1}).table("loss")) == 6
+
+
+@pytest.mark.parametrize("preset", ["demo", "paper", str(TINY)])
+def test_the_presets_feed_every_table(preset: str) -> None:
+    plan = read_plan(preset)
+    assert plan.defaults in plan.configs
+    fed = {table for table, _ in plan.entries}
+    for name, count in (("loss", 3), ("ablation", 4), ("block", 2), ("modules", 4)):
+        assert name in fed
+        rows = {tuple(getattr(config, key) for key in table_settings(name)[0]) for config in plan.table(name)}
+        assert len(rows) == count
+        settled = [config for config in plan.table(name) if config.init == "interpolation"]
+        assert all(config.global_residual for config in settled)
+
+
+def test_the_demo_has_three_seeds_of_every_row() -> None:
+    plan = read_plan("demo")
+    for name, count in (("loss", 3), ("ablation", 4), ("block", 2), ("modules", 4)):
+        assert [config.seed for config in plan.table(name)] == [1, 2, 3] * count
+    shared = [plan.table(name) for name in ("loss", "block", "modules")]
+    assert len(set(shared[0]) & set(shared[1]) & set(shared[2])) == 3, "the paper's own row, once a seed"
 
 
 def test_missing_data_is_said_with_the_plan(tmp_path: Path) -> None:

@@ -30,6 +30,26 @@ def test_a_log_gets_a_line_for_each_fifth(capsys: pytest.CaptureFixture[str]) ->
     ]
 
 
+def test_a_brief_log_says_what_ended_and_breaks_a_long_silence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    display = open_display(2, 0, brief=True)
+    display.start("seed=1", 1000, 0)
+    display.start("seed=2", 1000, 500)
+    for step in range(0, 1001, 100):
+        now += 6
+        display.step("seed=1", step)
+    display.end("seed=1", "done", 1000)
+    assert capsys.readouterr().err.splitlines() == [
+        "seed=2: resumed at step 500 of 1,000 steps",
+        "seed=1: step 300 of 1,000",
+        "seed=1: step 700 of 1,000",
+        "seed=1: done [1/2]",
+    ]
+
+
 def test_bars_follow_and_end(capsys: pytest.CaptureFixture[str]) -> None:
     display = Bars(total=2, done=0)
     display.start("seed=1", 100, 20)

@@ -46,7 +46,8 @@ def reconstruct(x: Tensor, upsample: nn.ConvTranspose3d, tail: nn.Conv3d) -> Ten
     scale = upsample.stride[1]
     assert upsample.bias is not None
     assert tail.bias is not None
-    with torch.autocast(x.device.type, enabled=False):  # cheap, and worth the full precision
+    kind = "cpu" if x.is_meta else x.device.type  # "meta" knows no autocast
+    with torch.autocast(kind, enabled=False):  # cheap, and worth the full precision
         last = tail.weight[0]
         # every tap t of the last convolution with every tap k of the transposed one, axis by axis
         pairs = torch.einsum("dtuv,cdkab->ctkuavb", last, upsample.weight)

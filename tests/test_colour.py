@@ -21,7 +21,7 @@ def scene() -> Scene:
 
 
 def one_band(centre: float) -> np.ndarray:
-    return (centre == NM).astype(float).reshape(-1, 1, 1)
+    return np.where(np.isclose(NM, centre), 1.0, 0.0).reshape(-1, 1, 1)
 
 
 def test_the_fit_is_close_to_the_table_of_the_cie() -> None:

@@ -11,11 +11,11 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter
 
+from hsisr_core.colour import false_colour
 from hsisr_core.data import Dataset, Region, Scene
 from hsisr_core.degrade import check_scale, resize_matrix
 from hsisr_core.errors import HsisrError
 from hsisr_core.plot_style import COLOURS, DASHES, WIDTH, panel_grid, show_image, spectral_axis, styled_figure
-from hsisr_core.plots import false_colour
 
 __all__ = ["cube_views", "filter_taps", "metric_maps", "split_map", "wavelength_steps_back"]
 

@@ -10,7 +10,7 @@ from IPython.display import display
 from matplotlib.figure import Figure
 
 from hsisr_core.plan import PlannedRun
-from hsisr_core.plots import curves
+from hsisr_core.result_plots import curves
 from hsisr_core.status import run_state
 
 __all__ = ["follow", "histories"]

@@ -10,8 +10,8 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hsisr_core.colour import false_colour
 from hsisr_core.plot_style import COLOURS, WIDTH, show_image, styled_figure
-from hsisr_core.plots import false_colour
 
 __all__ = ["cost_bars", "patch_pairs", "reach_maps"]
 

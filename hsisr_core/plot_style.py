@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -12,11 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from hsisr_core.errors import HsisrError
+
 __all__ = [
     "COLOURS",
     "DASHES",
     "STYLE",
     "WIDTH",
+    "check_some",
     "panel_grid",
     "show_image",
     "spectral_axis",
@@ -68,6 +71,12 @@ def styled_figure(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
         return figure
 
     return styled
+
+
+def check_some(items: Sized, what: str) -> None:
+    """Raise HsisrError when there are no `items`, named `what` in the message."""
+    if not len(items):
+        raise HsisrError(f"There are no {what} to draw; give at least one.")
 
 
 def panel_grid(panels: int, columns: int, panel_height: float, **options: Any) -> tuple[Figure, list[Axes]]:

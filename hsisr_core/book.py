@@ -37,6 +37,7 @@ def build_book(
     *,
     jobs: int = 2,
     strict: bool = False,
+    force: bool = False,
     before: Callable[[], object] | None = None,
     out: str | os.PathLike[str] | None = None,
 ) -> Path:
@@ -54,6 +55,8 @@ def build_book(
         Chapters executed at once.
     strict : bool
         Sphinx's warnings fail the build.
+    force : bool
+        Execute also what the last build executed and nothing has changed of.
     before : callable, optional
         Called once the parameters are known to be valid and before the first chapter: trains what the
         chapters show, so that no two of them train it at once.
@@ -84,7 +87,7 @@ def build_book(
     assign_parameters(chapters, given)
     if before is not None:
         before()
-    return build_pages(execute_chapters(chapters, given, out, jobs), out, strict=strict)
+    return build_pages(execute_chapters(chapters, given, out, jobs, force=force), out, strict=strict)
 
 
 def from_project(path: Path) -> str:

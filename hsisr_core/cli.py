@@ -65,6 +65,9 @@ def book(
         typer.Option(help="Folder for the executed chapters and the pages; default: _build of the project."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Treat Sphinx warnings as errors.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Execute every chapter, also those that nothing has changed for.")
+    ] = False,
 ) -> None:
     """Train what the book shows, execute every chapter, build the pages."""
     from hsisr_core.book import build_book
@@ -75,7 +78,14 @@ def book(
     values = parse_settings(settings) | ({"data": data} if data else {})
     config = RunConfig.from_preset(preset, **values)
     index = build_book(
-        preset, data, values, jobs=jobs, strict=strict, before=lambda: train_run(config), out=out
+        preset,
+        data,
+        values,
+        jobs=jobs,
+        strict=strict,
+        force=force,
+        before=lambda: train_run(config),
+        out=out,
     )
     typer.echo(f"\n{results_table(open_run(config))}\n\nThe book: {index}")
 

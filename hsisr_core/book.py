@@ -24,6 +24,7 @@ from hsisr_core.execute import (
     work_folder,
 )
 from hsisr_core.paths import book_folder, project_root
+from hsisr_core.publish import page_config
 
 __all__ = ["BookError", "book_pages", "build_book", "build_pages", "execute_chapters"]
 
@@ -148,9 +149,9 @@ def build_pages(executed: Path, out: str | os.PathLike[str] | None = None, *, st
     BookError
         Sphinx failed; the message ends with its last lines. The pages of the last good build stay.
     """
-    config = project_root() / "_config.yml"
     options = ["-W", "-n", "--keep-going"] if strict else []
     with work_folder(out, "pages") as (folder, work):
+        config = page_config(project_root() / "_config.yml", work)
         # Always from nothing: an incremental build reports only the warnings of the pages that changed.
         command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(executed), "--config", str(config)]
         result = subprocess.run(

@@ -2,6 +2,7 @@
 PYTHON ?= python3
 PRESET ?= demo
 DATA ?=
+PORT ?= 8000
 ARGS ?=
 
 VENV := .venv
@@ -11,7 +12,7 @@ STAMP := $(VENV)/.installed
 BEGUN := $(VENV)/.installing
 STRIP_KEYS := metadata.papermill cell.metadata.papermill
 
-.PHONY: help venv snakemake book test lint lab clean
+.PHONY: help venv snakemake book serve test lint lab clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -22,10 +23,15 @@ help:  ## list the targets
 	@echo "  PYTHON=python3.12   the Python that makes .venv, 3.11 or newer (now: $(PYTHON))"
 	@echo "  PRESET=demo         a preset in book/presets, for make book (now: $(PRESET))"
 	@echo "  DATA=path           scenes of your own, for make book"
+	@echo "  PORT=8000           for make serve (now: $(PORT))"
 	@echo "  ARGS='...'          more arguments: of hsisr book (-p scale=3), pytest (-k metrics) or jupyter lab"
 
 book: venv  ## train what the chapters show, execute them, build the pages in _build/html
 	@$(PY) -m hsisr_core book --preset "$(PRESET)" $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+serve:  ## open the built book on this machine only: prints its address; Ctrl-C ends it
+	@if [ ! -f _build/html/index.html ]; then echo "There is no built book in _build/html: make book first." >&2; exit 2; fi
+	@$(PYTHON) -u -m http.server "$(PORT)" --bind 127.0.0.1 --directory _build/html
 
 test: venv  ## run all tests
 	@$(PY) -m pytest $(ARGS)

@@ -24,6 +24,7 @@ from hsisr_core.execute import (
     work_folder,
 )
 from hsisr_core.paths import book_folder, project_root
+from hsisr_core.publish import page_config
 
 __all__ = ["BookError", "book_pages", "build_book", "build_pages", "execute_chapters"]
 
@@ -37,6 +38,7 @@ def build_book(
     *,
     jobs: int = 2,
     strict: bool = False,
+    force: bool = False,
     before: Callable[[], object] | None = None,
     out: str | os.PathLike[str] | None = None,
 ) -> Path:
@@ -54,6 +56,8 @@ def build_book(
         Chapters executed at once.
     strict : bool
         Sphinx's warnings fail the build.
+    force : bool
+        Execute also what the last build executed and nothing has changed of.
     before : callable, optional
         Called once the parameters are known to be valid and before the first chapter: trains what the
         chapters show, so that no two of them train it at once.
@@ -84,7 +88,7 @@ def build_book(
     assign_parameters(chapters, given)
     if before is not None:
         before()
-    return build_pages(execute_chapters(chapters, given, out, jobs), out, strict=strict)
+    return build_pages(execute_chapters(chapters, given, out, jobs, force=force), out, strict=strict)
 
 
 def from_project(path: Path) -> str:
@@ -145,9 +149,9 @@ def build_pages(executed: Path, out: str | os.PathLike[str] | None = None, *, st
     BookError
         Sphinx failed; the message ends with its last lines. The pages of the last good build stay.
     """
-    config = project_root() / "_config.yml"
     options = ["-W", "-n", "--keep-going"] if strict else []
     with work_folder(out, "pages") as (folder, work):
+        config = page_config(project_root() / "_config.yml", work)
         # Always from nothing: an incremental build reports only the warnings of the pages that changed.
         command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(executed), "--config", str(config)]
         result = subprocess.run(

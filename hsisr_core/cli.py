@@ -67,6 +67,9 @@ def book(
         typer.Option(help="Folder for the executed chapters and the pages; default: _build of the project."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Treat Sphinx warnings as errors.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Execute every chapter, also those that nothing has changed for.")
+    ] = False,
 ) -> None:
     """Train what the book shows, execute every chapter, build the pages."""
     from dataclasses import fields
@@ -81,7 +84,14 @@ def book(
     names = {item.name for item in fields(RunConfig)}  # a chapter may have parameters of its own, too
     plan = plan_for_chapters(preset, {name: value for name, value in values.items() if name in names})
     index = build_book(
-        preset, data, values, jobs=jobs, strict=strict, before=lambda: train_shown(plan, jobs), out=out
+        preset,
+        data,
+        values,
+        jobs=jobs,
+        strict=strict,
+        force=force,
+        before=lambda: train_shown(plan, jobs),
+        out=out,
     )
     typer.echo(f"\n{results_table(open_run(plan.defaults))}\n\nThe book: {index}")
 

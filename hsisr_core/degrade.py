@@ -11,13 +11,15 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 
 from hsisr_core.errors import HsisrError
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 __all__ = ["SCALES", "bicubic", "check_scale", "imresize", "make_pair", "resize_matrix"]
 
@@ -75,6 +77,8 @@ def resize_matrix(length: int, out_length: int, scale: float) -> NDArray[np.floa
 @lru_cache(maxsize=64)
 def _resizer(length: int, out_length: int, scale: float) -> sparse.csr_array:
     """`resize_matrix` transposed, as a sparse matrix: a few taps of each row are not zero."""
+    from scipy import sparse  # not above: it takes memory that reading a scene does not need
+
     return sparse.csr_array(resize_matrix(length, out_length, scale).T)
 
 

@@ -1,4 +1,4 @@
-"""Run chapters with papermill, several at once, and swap the result in when all have run."""
+"""Run the chapters that need it with papermill, several at once, and swap the result in when all have run."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,16 @@ from tqdm import tqdm
 
 from hsisr_core.chapter import assign_parameters
 from hsisr_core.errors import HsisrError
+from hsisr_core.executed_cache import (
+    TIMES_VARIABLE,
+    Executed,
+    chapter_state,
+    is_live,
+    read_manifest,
+    reused,
+    still_holds,
+    write_manifest,
+)
 from hsisr_core.paths import book_folder, project_root
 
 __all__ = [
@@ -52,10 +62,17 @@ class Execution:
     log: Path  # what papermill and the kernel print
     process: subprocess.Popen[bytes]
     started: float
+    values: Mapping[str, Any]
+    state: dict[str, str] | None  # when it began, see `chapter_state`
 
     @property
     def name(self) -> str:
         return self.chapter.stem
+
+    def executed(self) -> Executed:
+        """Its entry in the manifest, once it has ended: reusable if nothing changed while it ran."""
+        same = chapter_state(self.chapter, self.values) == self.state
+        return Executed.of(self.output, time.monotonic() - self.started, self.state if same else None)
 
     def failure(self) -> str:
         """Which cell failed, and how."""
@@ -77,8 +94,12 @@ def execute_chapters(
     out: str | os.PathLike[str] | None = None,
     jobs: int = 2,
     progress: bool | None = None,
+    *,
+    force: bool = False,
 ) -> Path:
     """Run chapters with papermill, several at once, each in its own kernel of this Python.
+
+    What the last build executed and still holds is taken from there, see `hsisr_core.executed_cache`.
 
     Parameters
     ----------
@@ -90,6 +111,8 @@ def execute_chapters(
         See `build_book`.
     progress : bool, optional
         A progress bar, or (False) one line a chapter. Default: a bar when stderr is a terminal.
+    force : bool
+        Execute all.
 
     Returns
     -------
@@ -111,52 +134,95 @@ def execute_chapters(
         pages = work / "pages"
         pages.mkdir()
         copy_sources(book, pages)
-        waiting, running = list(chapters), list[Execution]()
-        bar = tqdm(total=len(chapters), desc="chapters", unit="chapter", disable=not _wants_bar(progress))
-        shown = time.monotonic()
-        try:
-            while waiting or running:
-                while waiting and len(running) < jobs:
-                    chapter = waiting.pop(0)
-                    running.append(start(chapter, pages / chapter.relative_to(book), assigned[chapter], work))
-                    bar.set_postfix_str(", ".join(item.name for item in running))
-                for item in [item for item in running if item.process.poll() is not None]:
-                    running.remove(item)
-                    finish(item, folder / "failed")
-                    bar.update()
-                    if bar.disable:
-                        count = f"{len(chapters) - len(waiting) - len(running)}/{len(chapters)}"
-                        line = f"chapter {count}: {item.name}, {time.monotonic() - item.started:.0f} s"
-                        print(line, file=sys.stderr, flush=True)
-                if time.monotonic() - shown > 1:  # so that the clock of a long chapter moves
-                    bar.refresh()
-                    shown = time.monotonic()
-                time.sleep(0.05)
-        finally:
-            bar.close()
-            for item in running:
-                stop(item.process)
+        entries = {} if force else reuse(chapters, assigned, folder / "executed", pages)
+        if entries:
+            count = f"{len(entries)} of {len(chapters)} chapters"
+            print(
+                f"{count} taken from the last build: nothing they show has changed (--force executes them)",
+                file=sys.stderr,
+                flush=True,
+            )
+        fresh = [chapter for chapter in chapters if chapter.stem not in entries]
+        live = [chapter for chapter in fresh if is_live(chapter)]
+        others = [chapter for chapter in fresh if chapter not in live]
+        with tqdm(total=len(fresh), desc="chapters", unit="chapter", disable=not _wants_bar(progress)) as bar:
+            for batch in (others, live):  # a live chapter shows what the others took
+                write_manifest(pages, entries)
+                with closing(run_all(batch, pages, assigned, work, jobs, bar)) as ended:
+                    for item in ended:
+                        finish(item, folder / "failed")
+                        entries[item.name] = item.executed()
+                        bar.update()
+                        if bar.disable:
+                            line = f"chapter {len(entries)}/{len(chapters)}: {item.name}"
+                            seconds = entries[item.name].seconds
+                            print(f"{line}, {seconds:.0f} s", file=sys.stderr, flush=True)
+        write_manifest(pages, entries)
         return replace_folder(pages, folder / "executed")
+
+
+def reuse(
+    chapters: Sequence[Path], assigned: Mapping[Path, Mapping[str, Any]], last: Path, pages: Path
+) -> dict[str, Executed]:
+    """Copy to `pages` what still holds of the executed chapters in `last`; return their entries."""
+    entries, taken = read_manifest(last), dict[str, Executed]()
+    for chapter in chapters:
+        entry, notebook = entries.get(chapter.stem), last / chapter.name
+        if entry is None or is_live(chapter):
+            continue
+        if still_holds(entry, notebook, chapter_state(chapter, assigned[chapter])):
+            shutil.copy2(notebook, pages / chapter.name)
+            taken[chapter.stem] = reused(entry)
+    return taken
+
+
+def run_all(
+    chapters: Sequence[Path],
+    pages: Path,
+    assigned: Mapping[Path, Mapping[str, Any]],
+    work: Path,
+    jobs: int,
+    bar: tqdm,
+) -> Generator[Execution, None, None]:
+    """Run chapters, `jobs` at once, and yield each as it ends; those at work are stopped when the caller stops."""
+    waiting, running = list(chapters), list[Execution]()
+    shown = time.monotonic()
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                chapter = waiting.pop(0)
+                running.append(start(chapter, pages / chapter.name, assigned[chapter], work))
+                bar.set_postfix_str(", ".join(item.name for item in running))
+            for item in [item for item in running if item.process.poll() is not None]:
+                running.remove(item)
+                yield item
+            if time.monotonic() - shown > 1:  # so that the clock of a long chapter moves
+                bar.refresh()
+                shown = time.monotonic()
+            time.sleep(0.05)
+    finally:
+        for item in running:
+            stop(item.process)
 
 
 def start(chapter: Path, output: Path, values: Mapping[str, Any], work: Path) -> Execution:
     """Start papermill on one chapter."""
-    output.parent.mkdir(parents=True, exist_ok=True)
     own = work / chapter.stem
     own.mkdir()
     given, log = own / "parameters.yaml", own / "log"
     given.write_text(yaml.safe_dump(dict(values)), encoding="utf-8")
     command = [sys.executable, "-m", "papermill", str(chapter), str(output), "--kernel", "python3"]
     options = ["--cwd", str(project_root()), "--no-progress-bar", "--no-log-output", "--log-level", "ERROR"]
+    state = chapter_state(chapter, values)
     with log.open("wb") as file:
         process = subprocess.Popen(
             [*command, *options, *(["-f", str(given)] if values else [])],
-            env=child_environment(own),
+            env=child_environment(own) | {TIMES_VARIABLE: str(output.parent)},
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
         )
-    return Execution(chapter, output, log, process, time.monotonic())
+    return Execution(chapter, output, log, process, time.monotonic(), values, state)
 
 
 def child_environment(work: Path) -> dict[str, str]:

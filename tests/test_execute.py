@@ -54,6 +54,7 @@ def test_each_chapter_gets_its_parameters_and_this_python(
         "b.ipynb",
         "index.md",
         "_toc.yml",
+        "executed.json",
     }
     assert "_assets/book.css" in names
     lines = sorted(line.split(":")[1].split(",")[0] for line in capfd.readouterr().err.splitlines())

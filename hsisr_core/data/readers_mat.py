@@ -9,7 +9,6 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import scipy.io
 from numpy.typing import NDArray
 
 from hsisr_core.data.cube_file import Block, CubeFile, array_blocks
@@ -83,8 +82,10 @@ def variable_names(path: Path) -> list[str]:
 
 
 def _variables_v5(path: Path) -> list[_Variable]:
+    from scipy import io  # not above: it takes memory that scenes of other kinds need not
+
     check_whole(path)
-    return [_Variable(*entry) for entry in scipy.io.whosmat(path)]
+    return [_Variable(*entry) for entry in io.whosmat(path)]
 
 
 def _variables_v73(path: Path) -> list[_Variable]:
@@ -125,7 +126,9 @@ def _mask(path: Path, version: str, variables: list[_Variable], cube: _Variable)
     if name is None or labelled.get(name) != cube.shape[:2]:
         return None
     if version == "5":
-        labels = scipy.io.loadmat(path, variable_names=[name])[name]
+        from scipy import io
+
+        labels = io.loadmat(path, variable_names=[name])[name]
     else:
         with h5py.File(path, "r", locking=False) as file:
             labels = file[name][...].T

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from hsisr_core.data.cube_file import CubeFile, array_blocks
@@ -32,6 +31,8 @@ def open_tiff(path: Path) -> CubeFile:
     HsisrError
         It is damaged, no TIFF, not a stack of bands, or compressed in a way that needs another package.
     """
+    import tifffile  # not above: it takes memory that scenes of other kinds need not
+
     try:
         with tifffile.TiffFile(path) as file:
             series = file.series[0]

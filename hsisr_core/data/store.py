@@ -195,34 +195,36 @@ class Store:
 
 
 def _write_scene(group: h5py.Group, scene: Scene) -> None:
-    encoded = _encode(scene.cube, scene.divisor)
-    values = scene.cube if encoded is None else encoded
+    whole = _is_whole(scene.cube, scene.divisor)
     item = group.create_dataset(
         scene.name,
-        values.shape,
-        values.dtype,
+        scene.cube.shape,
+        np.uint16 if whole else np.float32,
         chunks=(scene.bands, min(_CHUNK, scene.height), min(_CHUNK, scene.width)),
         compression="gzip",  # its own checksum tells a damaged chunk when it is read
         compression_opts=_GZIP_LEVEL,
         shuffle=True,
     )
-    _write_chunks(item, values)
+    _write_chunks(item, scene.cube, scene.divisor if whole else None)
     item.attrs["divisor"] = scene.divisor
     item.attrs["wavelengths"] = scene.wavelengths
     item.attrs["source"] = scene.source
 
 
-def _write_chunks(item: h5py.Dataset, values: NDArray[Any]) -> None:
-    """Compress the chunks on all cores, as HDF5's filters would on one, and write them."""
+def _write_chunks(item: h5py.Dataset, cube: NDArray[np.float32], divisor: float | None) -> None:
+    """Compress the chunks on all cores, as HDF5's filters would on one, and write them.
+
+    With a divisor as whole numbers, a chunk at a time: no second copy of the scene.
+    """
     _, rows, cols = item.chunks
-    tops, lefts = range(0, values.shape[1], rows), range(0, values.shape[2], cols)
+    tops, lefts = range(0, cube.shape[1], rows), range(0, cube.shape[2], cols)
 
     def compressed(place: tuple[int, int]) -> bytes:
-        chunk = np.zeros(item.chunks, values.dtype.newbyteorder("<"))  # those at the edge are filled up
-        part = values[:, place[0] : place[0] + rows, place[1] : place[1] + cols]
-        chunk[:, : part.shape[1], : part.shape[2]] = part
+        chunk = np.zeros(item.chunks, item.dtype.newbyteorder("<"))  # those at the edge are filled up
+        part = cube[:, place[0] : place[0] + rows, place[1] : place[1] + cols]
+        chunk[:, : part.shape[1], : part.shape[2]] = part if divisor is None else _counts(part, divisor)
         # HDF5's shuffle: the first bytes of all values, then the second bytes, and so on
-        shuffled = chunk.view(np.uint8).reshape(-1, values.dtype.itemsize).T
+        shuffled = chunk.view(np.uint8).reshape(-1, item.dtype.itemsize).T
         return zlib.compress(np.ascontiguousarray(shuffled).data, _GZIP_LEVEL)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -232,18 +234,22 @@ def _write_chunks(item: h5py.Dataset, values: NDArray[Any]) -> None:
                 item.id.write_direct_chunk((0, *place), data)
 
 
-def _encode(cube: NDArray[np.float32], divisor: float) -> NDArray[np.uint16] | None:
-    """Return the integers that `_decode` turns into `cube` to the last bit, or None if there are none."""
-    encoded = np.empty(cube.shape, np.uint16)
-    for index, band in enumerate(cube):
-        counts = np.rint(np.multiply(band, divisor, dtype=np.float64))
+def _is_whole(cube: NDArray[np.float32], divisor: float) -> bool:
+    """Whether 16-bit whole numbers, divided by `divisor`, give back `cube` to the last bit."""
+    for band in cube:
+        counts = _counts(band, divisor)
         if not (counts.min() >= 0 and counts.max() <= np.iinfo(np.uint16).max):
-            return None
-        encoded[index] = counts
+            return False
         # as integers: a negative zero is not zero
-        if not np.array_equal(_decode(encoded[index], divisor).view(np.uint32), band.view(np.uint32)):
-            return None
-    return encoded
+        if not np.array_equal(
+            _decode(counts.astype(np.uint16), divisor).view(np.uint32), band.view(np.uint32)
+        ):
+            return False
+    return True
+
+
+def _counts(values: NDArray[np.float32], divisor: float) -> NDArray[np.float64]:
+    return np.rint(np.multiply(values, divisor, dtype=np.float64))
 
 
 def _decode(counts: NDArray[np.uint16], divisor: float) -> NDArray[np.float32]:

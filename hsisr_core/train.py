@@ -279,7 +279,7 @@ class Training:
 def build_sampler(config: RunConfig, dataset: Dataset) -> PatchSampler:
     """The batches of `config` on the training images of `dataset`."""
     return PatchSampler(
-        [dataset.scene(name).cube for name in dataset.train],
+        (dataset.scene(name).cube for name in dataset.train),
         config.scale,
         config.patch,
         config.batch,

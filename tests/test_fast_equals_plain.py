@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from benchmarks.plain import PlainSSRNet, plain_imresize, plain_of, plain_score
 from torch import Tensor
 
+from benchmarks.plain import PlainSSRNet, plain_imresize, plain_of, plain_score
 from hsisr_core.degrade import imresize
 from hsisr_core.metrics import score
 from hsisr_core.models import SSRNet, build_model

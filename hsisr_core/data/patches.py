@@ -21,7 +21,7 @@ from hsisr_core.degrade import imresize, resize_matrix
 from hsisr_core.errors import HsisrError
 from hsisr_core.paths import cache_folder
 
-__all__ = ["PatchSampler"]
+__all__ = ["AUGMENTATIONS", "MEMORY_BYTES", "PatchSampler"]
 
 # (quarter turns, left-right flip): the paper's five, and all eight symmetries of the square
 AUGMENTATIONS = {

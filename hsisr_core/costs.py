@@ -78,7 +78,7 @@ def about(results: dict[str, Any]) -> pd.Series:
 
 
 def bars(results: dict[str, Any], groups: Sequence[str]) -> pd.DataFrame:
-    """The rows of these groups as they are printed: result, lowest and highest, what was wanted, met or not."""
+    """The rows of these groups as they are printed: result (lowest to highest), what was wanted."""
     table = []
     for row in results["rows"]:
         if row["group"] not in groups:
@@ -86,16 +86,11 @@ def bars(results: dict[str, Any], groups: Sequence[str]) -> pd.DataFrame:
         wanted = "" if row["at_least"] is None else f"at least {row['at_least']:.3g}"
         if row["at_most"] is not None:
             wanted = f"at most {row['at_most']:.3g}"
-        table.append(
-            {
-                "measured": row["name"],
-                "result": "not reached" if row["value"] is None else f"{row['value']:.3g} {row['unit']}",
-                "spread": "" if row["low"] is None else f"{row['low']:.3g} to {row['high']:.3g}",
-                "wanted": wanted,
-                "": {True: "met", False: "missed", None: ""}[row["met"]],
-            }
-        )
-    return pd.DataFrame(table, columns=["measured", "result", "spread", "wanted", ""]).set_index("measured")
+        verdict = {True: ", met", False: ", missed", None: ""}[row["met"]]
+        spread = "" if row["low"] is None else f" ({row['low']:.3g} to {row['high']:.3g})"
+        result = "not reached" if row["value"] is None else f"{row['value']:.3g} {row['unit']}{spread}"
+        table.append({"measured": row["name"], "result": result, "wanted": wanted + verdict})
+    return pd.DataFrame(table, columns=["measured", "result", "wanted"]).set_index("measured")
 
 
 def stage_table(results: dict[str, Any], scale: int) -> pd.DataFrame:

@@ -177,6 +177,7 @@ def test_the_table_of_contents_lists_every_chapter_of_the_project() -> None:
             "04-training",
             "05-results",
             "running",
+            "what-it-costs",
             "status",
         )
     ]

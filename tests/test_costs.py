@@ -32,8 +32,8 @@ def results() -> dict[str, Any]:
 
 
 def test_bars_are_printed_with_spread_and_verdict(results: dict[str, Any]) -> None:
-    assert list(bars(results, ["score"]).loc["score"]) == ["5.13 x", "4.9 to 6", "at least 5", "met"]
-    assert list(bars(results, ["quality"]).loc["quality"]) == ["not reached", "", "", ""]
+    assert list(bars(results, ["score"]).loc["score"]) == ["5.13 x (4.9 to 6)", "at least 5, met"]
+    assert list(bars(results, ["quality"]).loc["quality"]) == ["not reached", ""]
 
 
 def test_the_machine_is_the_file_s(results: dict[str, Any]) -> None:

@@ -28,9 +28,11 @@ from hsisr_core.models import build_model
 from hsisr_core.paths import book_folder
 from hsisr_core.predict import super_resolve
 
-__all__ = ["about", "bars", "gpu_days", "load_benchmarks", "scene_cost", "stage_table"]
+__all__ = ["WRAP", "about", "bars", "gpu_days", "load_benchmarks", "scene_cost", "stage_table"]
 
 KEYS = ("quick", "machine", "rows")
+WRAP: Any = [{"selector": "td, th", "props": "white-space: normal; text-align: left"}]
+"""For `Styler.set_table_styles`: long cells are wrapped, or the table is wider than the page."""
 PIECE = 32  # LR pixels a side of what `scene_cost` times
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from hsisr_core.errors import HsisrError
@@ -25,6 +27,8 @@ __all__ = ["SCALES", "bicubic", "check_scale", "imresize", "make_pair", "resize_
 
 SCALES = (2, 3, 4)
 """The factors r of the paper."""
+
+_THREADED = 1_000_000  # values in and out of `imresize`, from where threads pay
 
 
 def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -111,7 +115,7 @@ def imresize(
     """Resize the last two axes as MATLAB's ``imresize(cube, scale, 'bicubic')`` does.
 
     Bicubic kernel with a = -0.5, widened against aliasing when shrinking, symmetric border,
-    computed in double precision. Values are not clipped: near edges they overshoot.
+    computed in double precision, on PyTorch's threads. Values are not clipped: near edges they overshoot.
 
     Parameters
     ----------
@@ -152,14 +156,24 @@ def imresize(
     rows = _resizer(values.shape[-2], out_size[0], scales[0])
     columns = _resizer(values.shape[-1], out_size[1], scales[1])
     out = np.empty((*values.shape[:-2], *out_size), np.float32 if values.dtype == np.float32 else np.float64)
+
     # One image at a time: it stays in the cache, and no double-precision copy of the cube is made.
-    for index in np.ndindex(values.shape[:-2]):
+    def resize(index: tuple[int, ...]) -> None:
         image = values[index].astype(np.float64)
         # As MATLAB: the axis that shrinks most (or grows least) first, so the second has less to do.
         if scales[0] <= scales[1]:
             out[index] = (columns @ (rows @ image).T).T
         else:
             out[index] = rows @ (columns @ image.T).T
+
+    images = list(np.ndindex(values.shape[:-2]))
+    threads = min(torch.get_num_threads(), len(images))
+    if threads == 1 or values.size + out.size < _THREADED:
+        for index in images:
+            resize(index)
+    else:  # sparse products release Python's lock; what each image becomes does not depend on the threads
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(resize, images))
     return out
 
 

@@ -23,6 +23,7 @@ from hsisr_core.anatomy import multiply_adds
 from hsisr_core.calibrate import Speed, calibrate
 from hsisr_core.config import EXECUTION_FIELDS, RunConfig
 from hsisr_core.data import Dataset
+from hsisr_core.data.patches import MEMORY_BYTES
 from hsisr_core.data.splits import Region
 from hsisr_core.errors import HsisrError
 from hsisr_core.evaluate import TEST_SIDE, tile_for
@@ -34,9 +35,11 @@ __all__ = [
     "GPUS",
     "PEAK_SHARE",
     "Estimate",
+    "cube_multiply_adds",
     "estimate_runs",
     "gpu_rate",
     "patch_multiply_adds",
+    "scoring_bytes",
     "train_bytes",
 ]
 
@@ -184,11 +187,12 @@ def network(config: RunConfig, bands: int) -> SuperResolver:
 
 def patch_multiply_adds(config: RunConfig, bands: int) -> int:
     """Multiply-adds of one forward pass on one patch."""
-    return _multiply_adds(config.changed(seed=0, loss="l1"), bands, config.patch, config.patch)
+    return cube_multiply_adds(config.changed(seed=0, loss="l1"), bands, config.patch, config.patch)
 
 
 @lru_cache(maxsize=256)
-def _multiply_adds(config: RunConfig, bands: int, height: int, width: int) -> int:
+def cube_multiply_adds(config: RunConfig, bands: int, height: int, width: int) -> int:
+    """Multiply-adds of one forward pass on an LR cube, layer by layer as the paper draws the network."""
     model = network(config, bands).to("meta")
     with torch.device("meta"):
         return sum(multiply_adds(model, bands, height, width).values())
@@ -197,7 +201,7 @@ def _multiply_adds(config: RunConfig, bands: int, height: int, width: int) -> in
 def scoring_multiply_adds(config: RunConfig, dataset: Dataset) -> int:
     """Multiply-adds of one scoring of all test images, without what tiles compute twice at their borders."""
     sizes = lr_sizes(config, dataset)
-    return sum(_multiply_adds(config.changed(seed=0, loss="l1"), dataset.bands, *size) for size in sizes)
+    return sum(cube_multiply_adds(config.changed(seed=0, loss="l1"), dataset.bands, *size) for size in sizes)
 
 
 def lr_sizes(config: RunConfig, dataset: Dataset) -> list[tuple[int, int]]:
@@ -254,9 +258,12 @@ def _scoring_bytes(config: RunConfig, bands: int, size: tuple[int, int]) -> int:
 
 
 def data_bytes(config: RunConfig, dataset: Dataset) -> int:
-    """Bytes of the images that a training keeps in memory: HR at every size, LR where it is cut from, test pairs."""
+    """Bytes of the images that a training keeps in memory: HR at every size, LR where it is cut from, test pairs.
+
+    Training images beyond `MEMORY_BYTES` are mapped files, which the system drops from memory when it needs room.
+    """
     low = 1 / config.scale**2
     sizes = sum(size**2 for size in config.image_sizes) * (1 + (low if config.lr_side == "scene" else 0))
     train = sizes * sum(math.prod(region_size(dataset, region)) for region in dataset.split.train)
     test = sum(height * width for height, width in lr_sizes(config, dataset)) * (1 + config.scale**2)
-    return int(4 * dataset.bands * (train + test))
+    return int(min(4 * dataset.bands * train, MEMORY_BYTES) + 4 * dataset.bands * test)

@@ -1,8 +1,9 @@
 """How close a super-resolved cube is to its reference: PSNR, SSIM, SAM, RMSE and ERGAS.
 
-Cubes are (bands, height, width) with values in [0, 1]; everything is computed in float64. The
-definitions are those of the paper's Section IV-C as the authors' scripts compute them; where the
-literature uses another one under the same name, the docstring says so.
+Cubes are (bands, height, width) with values in [0, 1]. Everything is computed in float64, except SSIM of two
+float32 cubes, which is computed in float32 and right to about 1e-7. The definitions are those of the paper's
+Section IV-C as the authors' scripts compute them; where the literature uses another one under the same name,
+the docstring says so.
 """
 
 from __future__ import annotations
@@ -13,16 +14,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from hsisr_core.errors import HsisrError
+from hsisr_core.metric_kernels import WINDOW, as_tensor, errors_and_angles, similarity
 
 __all__ = ["ergas", "mpsnr", "psnr", "rmse", "sam", "score", "ssim"]
-
-_WINDOW = 11  # pixels, SSIM's Gaussian window
-_SIGMA = 1.5  # pixels
-_C1, _C2 = 0.01**2, 0.03**2  # (K L)^2 with L = 1
-# Steps small enough for the processor's cache: rows per step in `_ssim`, pixels per step in `_angles`.
-_ROWS, _PIXELS = 32, 4096
 
 _Cube = NDArray[np.floating[Any]]
 
@@ -47,7 +44,8 @@ def _checked_pair(sr: ArrayLike, hr: ArrayLike) -> tuple[_Cube, _Cube]:
             "Crop HR to a multiple of the scale first (make_pair does)."
         )
     for name, cube in (("SR", sr_cube), ("HR", hr_cube)):
-        if not np.isfinite(cube).all():
+        # a NaN is handed on by both: no array of flags
+        if not np.isfinite(cube.min()) or not np.isfinite(cube.max()):
             raise HsisrError(f"{name} of shape {cube.shape} holds NaN or inf; there is no score for it.")
     return sr_cube, hr_cube
 
@@ -146,37 +144,6 @@ def _ergas(band_mse: NDArray[np.float64], hr: _Cube, scale: float) -> float:
     return 100 / float(scale) * math.sqrt((band_mse[lit] / means[lit] ** 2).mean())
 
 
-def _gaussian_taps() -> NDArray[np.float64]:
-    """The six different weights of SSIM's window, outermost first and the centre last."""
-    half = np.exp(-(np.arange(-(_WINDOW // 2), 1) ** 2) / (2 * _SIGMA**2))
-    return half / (2 * half.sum() - half[-1])
-
-
-_TAPS = _gaussian_taps()
-
-
-def _gaussian_rows(maps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Filter axis 1 with SSIM's window, valid region: (maps, height, width) -> (maps, height - 10, width).
-
-    Sums of shifted copies, opposite taps together: faster than a library's convolution in double
-    precision, and independent of its threads.
-    """
-    last = _WINDOW - 1
-    height = maps.shape[1] - last
-    out = maps[:, last // 2 : last // 2 + height] * _TAPS[-1]
-    pair = np.empty_like(out)
-    for shift, weight in enumerate(_TAPS[:-1]):
-        np.add(maps[:, shift : shift + height], maps[:, last - shift : last - shift + height], out=pair)
-        pair *= weight
-        out += pair
-    return out
-
-
-def _gaussian_columns(maps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`_gaussian_rows` along axis 2."""
-    return _gaussian_rows(maps.swapaxes(1, 2)).swapaxes(1, 2)
-
-
 def ssim(sr: ArrayLike, hr: ArrayLike) -> float:
     """Structural similarity: mean over the bands and over each band's valid region.
 
@@ -202,53 +169,17 @@ def ssim(sr: ArrayLike, hr: ArrayLike) -> float:
     ----------
     Wang, Bovik, Sheikh and Simoncelli, IEEE Transactions on Image Processing 13(4), 2004.
     """
-    return _ssim(*_checked_pair(sr, hr))
+    return _ssim(*map(as_tensor, _checked_pair(sr, hr)))
 
 
-def _ssim(sr: _Cube, hr: _Cube) -> float:
+def _ssim(sr: Tensor, hr: Tensor) -> float:
     height, width = sr.shape[1:]
-    if min(height, width) < _WINDOW:
+    if min(height, width) < WINDOW:
         raise HsisrError(
-            f"SSIM needs at least {_WINDOW} by {_WINDOW} pixels and the cubes are {height} by {width}; "
+            f"SSIM needs at least {WINDOW} by {WINDOW} pixels and the cubes are {height} by {width}; "
             "score a larger region."
         )
-    margin = _WINDOW - 1
-    total = 0.0
-    for top in range(0, height - margin, _ROWS):
-        strip = slice(top, min(top + _ROWS + margin, height))
-        maps = np.empty((4, strip.stop - strip.start, width))
-        for x, y in zip(sr[:, strip], hr[:, strip], strict=True):
-            maps[0], maps[1] = x, y
-            np.multiply(maps[0], maps[1], out=maps[2])
-            # SSIM needs the two variances only as a sum, so x^2 + y^2 is filtered once.
-            np.einsum("ihw,ihw->hw", maps[:2], maps[:2], out=maps[3])
-            mean_x, mean_y, mean_xy, mean_squares = _gaussian_columns(_gaussian_rows(maps))
-            product = mean_x * mean_y
-            squares = mean_x * mean_x + mean_y * mean_y
-            similarity = (2 * product + _C1) * (2 * (mean_xy - product) + _C2)
-            similarity /= (squares + _C1) * (mean_squares - squares + _C2)
-            total += float(similarity.sum())
-    return total / (len(sr) * (height - margin) * (width - margin))
-
-
-def _angles(sr: _Cube, hr: _Cube) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Angle of each pixel's spectra in radians, and where HR's spectrum is not zero; both (pixels,)."""
-    x_all, y_all = sr.reshape(len(sr), -1), hr.reshape(len(hr), -1)
-    angles = np.empty(x_all.shape[1])
-    lit = np.empty(angles.shape, dtype=bool)
-    for start in range(0, angles.size, _PIXELS):
-        part = slice(start, start + _PIXELS)
-        x, y = x_all[:, part].astype(np.float64), y_all[:, part].astype(np.float64)
-        x_norm, y_norm = (np.sqrt(np.einsum("bp,bp->p", v, v)) for v in (x, y))
-        x_dark, lit[part] = x_norm == 0, y_norm != 0
-        x_norm[x_dark] = y_norm[~lit[part]] = 1
-        x /= x_norm
-        x -= np.divide(y, y_norm, out=y)
-        # The chord between the unit vectors keeps small angles exact where arccos of a number
-        # near 1 loses half the digits.
-        chord = np.sqrt(np.einsum("bp,bp->p", x, x))
-        angles[part] = np.where(x_dark, np.pi / 2, 2 * np.arcsin(np.minimum(chord / 2, 1)))
-    return angles, lit
+    return similarity(sr, hr)
 
 
 def sam(sr: ArrayLike, hr: ArrayLike) -> float:
@@ -285,7 +216,7 @@ def sam(sr: ArrayLike, hr: ArrayLike) -> float:
     >>> round(sam(np.array([1.0, 0.0]).reshape(2, 1, 1), hr), 6)
     45.0
     """
-    angles, lit = _angles(*_checked_pair(sr, hr))
+    _, angles, lit = errors_and_angles(*map(as_tensor, _checked_pair(sr, hr)))
     return math.degrees(angles[lit].mean()) if lit.any() else math.nan
 
 
@@ -318,13 +249,12 @@ def score(sr: ArrayLike, hr: ArrayLike, scale: float = 1) -> dict[str, float]:
         raise HsisrError("HR is zero everywhere; there is nothing to score. Check how it was read.")
     if low < -0.5 or high > 1.5:
         raise HsisrError(f"HR spans {low:g} to {high:g}; expected [0, 1]. Divide it by its full range first.")
-    sr_cube = np.clip(sr_cube, 0, 1)
-    band_mse = _band_mse(sr_cube, hr_cube)
-    angles, lit = _angles(sr_cube, hr_cube)
+    sr_values, hr_values = as_tensor(sr_cube).clamp(0, 1), as_tensor(hr_cube)
+    band_mse, angles, lit = errors_and_angles(sr_values, hr_values)
     return {
         "psnr": float(_decibel(band_mse.mean())),
         "mpsnr": float(_decibel(band_mse).mean()),
-        "ssim": _ssim(sr_cube, hr_cube),
+        "ssim": _ssim(sr_values, hr_values),
         "sam": math.degrees(angles[lit].mean()),
         "rmse": math.sqrt(band_mse.mean()),
         "ergas": _ergas(band_mse, hr_cube, scale),

@@ -35,6 +35,7 @@ from hsisr_core.distributed import agree, is_main, launched_processes, make_acce
 from hsisr_core.errors import HsisrError
 from hsisr_core.evaluate import PROTOCOL, evaluate, mean_scores, reduced_pairs
 from hsisr_core.files import write_json
+from hsisr_core.gpu import allow_tf32, make_adam, to_device
 from hsisr_core.history import History
 from hsisr_core.losses import LOSSES
 from hsisr_core.models import SuperResolver, build_model, count_parameters
@@ -116,8 +117,8 @@ class Training:
         model.set_mean(torch.from_numpy(dataset.train_mean()))
         model.mirror = config.mirror
         self.model: SuperResolver = model
-        # eps and betas are the paper's and PyTorch's defaults
-        self.optimizer: Any = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
+        allow_tf32(self.accelerator.device)
+        self.optimizer: Any = make_adam(model.parameters(), config.learning_rate, self.accelerator.device)
         self.loss = LOSSES[config.loss]
         self.state: dict[str, Any] = {"step": 0, "seconds": 0.0, "loss_sum": 0.0, "loss_count": 0}
 
@@ -191,7 +192,7 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, step - 1, self.steps, self.sampler.steps_per_epoch)
         share = (self.accelerator.process_index, self.accelerator.num_processes)
-        lr, hr = (side.to(self.accelerator.device) for side in self.sampler.batch(step - 1, share))
+        lr, hr = (to_device(side, self.accelerator.device) for side in self.sampler.batch(step - 1, share))
         self.model.train()
         with self.accelerator.autocast():
             loss: Tensor = self.loss(self.model(lr).float(), self.plain_model.kept(hr))
@@ -280,7 +281,7 @@ class Training:
 def build_sampler(config: RunConfig, dataset: Dataset) -> PatchSampler:
     """The batches of `config` on the training images of `dataset`."""
     return PatchSampler(
-        [dataset.scene(name).cube for name in dataset.train],
+        (dataset.scene(name).cube for name in dataset.train),
         config.scale,
         config.patch,
         config.batch,

@@ -182,6 +182,7 @@ def test_the_table_of_contents_lists_every_chapter_of_the_project() -> None:
             "09-how-many-modules",
             "12-does-it-mean-anything",
             "running",
+            "what-it-costs",
             "status",
         )
     ]

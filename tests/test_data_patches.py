@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 
+from hsisr_core.data import patches
 from hsisr_core.data.patches import PatchSampler
 from hsisr_core.degrade import imresize, make_pair
 from hsisr_core.errors import HsisrError
@@ -90,3 +94,24 @@ def test_a_scene_smaller_than_a_patch_is_refused() -> None:
 def test_a_batch_larger_than_an_epoch_is_refused() -> None:
     with pytest.raises(HsisrError, match="epoch of 5 patches"):
         PatchSampler(scenes()[:1], 2, 4, 6, 1, patches_per_image=1, image_sizes=(1.0,))
+
+
+@pytest.mark.parametrize("lr_side", ["patch", "scene"])
+def test_images_beyond_the_memory_are_mapped_and_give_the_same_batches(
+    lr_side: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HSISR_CACHE", str(tmp_path / "cache"))
+
+    def sampler() -> PatchSampler:
+        return PatchSampler(iter(scenes()), 3, 4, 5, seed=1, lr_side=lr_side)
+
+    in_memory = sampler()
+    monkeypatch.setattr(patches, "MEMORY_BYTES", 2 * scenes()[0].nbytes)
+    mapped = sampler()
+    kinds = [type(image) for image in mapped.hr]
+    assert np.memmap in kinds
+    assert np.ndarray in kinds
+    assert list((tmp_path / "cache").iterdir()) == []  # the files have no names
+    for step in range(5):
+        for expected, found in zip(in_memory.batch(step), mapped.batch(step), strict=True):
+            assert torch.equal(expected, found)

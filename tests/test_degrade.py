@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from hsisr_core import degrade
 from hsisr_core.degrade import bicubic, imresize, make_pair, resize_matrix
 from hsisr_core.errors import HsisrError
 
@@ -131,6 +132,14 @@ def test_imresize_types_and_leading_axes() -> None:
     counts = imresize(np.full((4, 4), 65535, dtype=np.uint16), 0.5)
     assert counts.dtype == np.float64
     np.testing.assert_allclose(counts, 65535, rtol=1e-15)
+
+
+def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    cube = np.random.default_rng(2).random((2, 3, 20, 14))
+    alone = [imresize(image, size=(7, 30)) for image in cube.reshape(6, 20, 14)]
+    monkeypatch.setattr(degrade, "_THREADED", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    np.testing.assert_array_equal(imresize(cube, size=(7, 30)), np.reshape(alone, (2, 3, 7, 30)))
 
 
 @pytest.mark.parametrize("arguments", [{}, {"scale": 2, "size": (4, 4)}])

@@ -2,20 +2,26 @@
 
 Every batch is a function of the seed and the step alone, so a resumed training sees the batches it
 would have seen, and no random state has to be stored.
+
+The training images are made once, at every size. Up to `MEMORY_BYTES` of them are held in memory, what is beyond
+in unnamed files that are mapped: a dataset larger than the memory can be trained on, and the system keeps in memory
+what it has room for. (The store itself cannot be mapped, for it is compressed.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hsisr_core.degrade import imresize, make_pair, resize_matrix
+from hsisr_core.degrade import imresize, resize_matrix
 from hsisr_core.errors import HsisrError
+from hsisr_core.paths import cache_folder
 
-__all__ = ["PatchSampler"]
+__all__ = ["AUGMENTATIONS", "MEMORY_BYTES", "PatchSampler"]
 
 # (quarter turns, left-right flip): the paper's five, and all eight symmetries of the square
 AUGMENTATIONS = {
@@ -25,13 +31,16 @@ AUGMENTATIONS = {
 }
 
 
+MEMORY_BYTES = 2 * 10**9  # of training images; more are kept in files
+
+
 class PatchSampler:
     """Draw batches of LR and HR patches from training scenes.
 
     Parameters
     ----------
-    scenes : sequence of ndarray
-        HR cubes (bands, height, width), float32 in [0, 1].
+    scenes : iterable of ndarray
+        HR cubes (bands, height, width), float32 in [0, 1]. Taken one by one, so they can be read on the way.
     scale : int
         Factor r.
     patch : int
@@ -58,7 +67,7 @@ class PatchSampler:
 
     def __init__(
         self,
-        scenes: Sequence[np.ndarray],
+        scenes: Iterable[np.ndarray],
         scale: int,
         patch: int,
         batch: int,
@@ -71,21 +80,31 @@ class PatchSampler:
         self.scale, self.patch, self.batch_size, self.seed = scale, patch, batch, seed
         self.lr_side = lr_side
         self.variants = AUGMENTATIONS[augment]
-        resized = [scene if size == 1 else imresize(scene, size) for scene in scenes for size in image_sizes]
-        pairs = [make_pair(image, scale) for image in resized]
-        self.hr = [hr for _, hr in pairs]
-        self.lr = [lr for lr, _ in pairs] if lr_side == "scene" else []
-        # places where a patch can start; on the LR grid, or any HR pixel when the patch itself is reduced
-        step = scale if lr_side == "scene" else 1
-        self.places = [tuple((side - scale * patch) // step + 1 for side in hr.shape[1:]) for hr in self.hr]
-        if min(min(place) for place in self.places) < 1:
-            index = min(range(len(self.places)), key=lambda i: min(self.places[i]))
-            height, width = resized[index].shape[1:]
+        self.hr: list[np.ndarray] = []
+        self.lr: list[np.ndarray] = []  # only where LR patches are cut from reduced scenes
+        self.memory_left = MEMORY_BYTES
+        sizes: list[tuple[int, int, float]] = []
+        for scene in scenes:
+            for size in image_sizes:
+                image = scene if size == 1 else imresize(scene, size)
+                height, width = image.shape[1:]
+                sizes.append((height, width, size))
+                if min(height, width) < scale * patch:
+                    continue  # refused below, where the smallest of all is known
+                image = image[:, : height // scale * scale, : width // scale * scale]
+                if lr_side == "scene":
+                    self.lr.append(self._kept(imresize(image, 1 / scale)))
+                self.hr.append(self._kept(image))
+        height, width, size = min(sizes, key=lambda item: min(item[:2]))
+        if min(height, width) < scale * patch:
             raise HsisrError(
-                f"A training image of {height}x{width} pixels (size factor {image_sizes[index % len(image_sizes)]:g}) "
+                f"A training image of {height}x{width} pixels (size factor {size:g}) "
                 f"is smaller than an HR patch of {scale * patch}x{scale * patch} pixels: "
                 f"use a smaller `patch` than {patch}, or leave small values out of `image_sizes`."
             )
+        # places where a patch can start; on the LR grid, or any HR pixel when the patch itself is reduced
+        step = scale if lr_side == "scene" else 1
+        self.places = [tuple((side - scale * patch) // step + 1 for side in hr.shape[1:]) for hr in self.hr]
         self.pool: np.ndarray | None = None
         if patches_per_image is not None:
             self.pool = self._draw_pool(patches_per_image)
@@ -93,6 +112,18 @@ class PatchSampler:
                 raise HsisrError(
                     f"batch={batch} is larger than an epoch of {len(self.pool)} patches: use a smaller batch."
                 )
+
+    def _kept(self, image: np.ndarray) -> np.ndarray:
+        """`image` itself, or the same values in a mapped file once the memory for images is used up."""
+        self.memory_left -= image.nbytes
+        if self.memory_left >= 0:
+            return image
+        folder = cache_folder()  # not the system's folder for temporary files: that is often memory
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:  # the map outlives the name
+            mapped = np.memmap(file, image.dtype, "w+", shape=image.shape)
+        mapped[:] = image
+        return mapped
 
     def _draw_pool(self, count: int) -> np.ndarray:
         """All patches of an epoch as rows (image, place y, place x, variant)."""

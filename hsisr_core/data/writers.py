@@ -96,7 +96,9 @@ def output_files(path: Path) -> list[Path]:
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise HsisrError(f"{path} has the suffix {suffix!r}; expected one of {', '.join(SUFFIXES)}. Name another file.")
+        raise HsisrError(
+            f"{path} has the suffix {suffix!r}; expected one of {', '.join(SUFFIXES)}. Name another file."
+        )
     if suffix in _ENVI:
         return [path.with_suffix(".img"), path.with_suffix(".hdr")]
     return [path, path.with_name(path.name + ".json")] if suffix == ".npy" else [path]
@@ -173,7 +175,7 @@ def _writing(path: Path, block: Block, product: Product) -> Iterator[Writer]:
 
 
 def _write_all(descriptor: int, values: np.ndarray, offset: int) -> None:
-    view = memoryview(values).cast("B")
+    view = values.data.cast("B")
     done = 0
     while done < len(view):
         done += os.pwrite(descriptor, view[done:], offset + done)
@@ -203,6 +205,10 @@ def _write_npy_head(path: Path, product: Product) -> Block:
     with open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(
             file,
-            {"descr": np.lib.format.dtype_to_descr(product.dtype), "fortran_order": False, "shape": product.shape},
+            {
+                "descr": np.lib.format.dtype_to_descr(product.dtype),
+                "fortran_order": False,
+                "shape": product.shape,
+            },
         )
         return Block(file.tell())

@@ -15,7 +15,8 @@ from hsisr_core.errors import HsisrError
 __all__ = ["header"]
 
 _TYPES = {
-    "uint8": 1, "int16": 2, "int32": 3, "float32": 4, "float64": 5, "uint16": 12, "uint32": 13, "int64": 14, "uint64": 15,
+    "uint8": 1, "int16": 2, "int32": 3, "float32": 4, "float64": 5, "uint16": 12, "uint32": 13, "int64": 14,
+    "uint64": 15,
 }  # fmt: skip
 
 
@@ -31,7 +32,9 @@ def header(product: Product, path: Path) -> str:
         ENVI has no such type.
     """
     if product.dtype.name not in _TYPES:
-        raise HsisrError(f"{path}: ENVI has no values of type {product.dtype}. Write float32, or another format.")
+        raise HsisrError(
+            f"{path}: ENVI has no values of type {product.dtype}. Write float32, or another format."
+        )
     bands, height, width = product.shape
     entries: dict[str, Any] = {
         "description": "{Made by hsisr upscale; see the entries that begin with hsisr}",

@@ -84,7 +84,9 @@ def _empty(file: h5py.File, name: str, shape: tuple[int, int, int], dtype: np.dt
 def _variable(file: h5py.File, name: str, value: Any) -> None:
     """A variable as MATLAB keeps it: a 1 x n row of characters or of doubles."""
     text = isinstance(value, str)
-    codes = np.frombuffer(value.encode("utf-16-le"), "<u2") if text else np.ravel(np.asarray(value, np.float64))
+    codes = (
+        np.frombuffer(value.encode("utf-16-le"), "<u2") if text else np.ravel(np.asarray(value, np.float64))
+    )
     item = file.create_dataset(name, data=codes[:, None])
     item.attrs["MATLAB_class"] = np.bytes_("char" if text else "double")
     if text:

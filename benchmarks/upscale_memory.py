@@ -1,8 +1,8 @@
 """Peak memory and time of `hsisr upscale` on two scenes, one with sixteen times the pixels of the other.
 
 Run by hand: ``python benchmarks/upscale_memory.py [RUN | bicubic] [SIDE] [TILE]`` (defaults: bicubic, 2048, 128).
-The scenes are made of noise on the fly, 31 bands of float32 (.npy), SIDE / 4 and SIDE pixels a side; each is enlarged by 2 in a
-process of its own, whose peak (VmHWM, all of the process, Python and PyTorch included) is printed.
+The scenes are made of noise on the fly, 31 bands of float32 (.npy), SIDE / 4 and SIDE pixels a side; each is
+enlarged by 2 in a process of its own, whose peak (VmHWM, Python and PyTorch included) is printed.
 """
 
 from __future__ import annotations

@@ -234,6 +234,55 @@ def info(
         typer.echo(scene_table(read_scene(path, key=key, band_axis=band_axis, divisor=divisor)))
 
 
+@app.command()
+def upscale(
+    cube: Annotated[str, typer.Argument(help="A scene of any format, a CAVE folder, or 'indian-pines'.")],
+    scale: Annotated[int, typer.Option(help="Factor: 2, 3 or 4.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of shipped weights, a packed file, a run folder or 'bicubic'; default: shipped."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Output: .h5, .mat, .npy, .tif or .hdr (ENVI).")
+    ] = None,
+    tile: Annotated[
+        int | None, typer.Option(help="LR pixels a side of a tile; less takes less memory.")
+    ] = None,
+    bands: Annotated[
+        str | None, typer.Option(help="'all', a number of bands, or 0-based indices such as 0,2,10:20.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Name of the array in a .mat or HDF5 file.")] = None,
+    divisor: Annotated[float | None, typer.Option(help="The value that stands for 1.")] = None,
+    band_axis: Annotated[
+        int | None, typer.Option(help="Which axis of a .npy or HDF5 array is the bands.")
+    ] = None,
+    nodata: Annotated[
+        float | None, typer.Option(help="The value of pixels without a measurement (nan is possible).")
+    ] = None,
+    keep_type: Annotated[
+        bool, typer.Option("--keep-type", help="Write the type of the input instead of float32.")
+    ] = False,
+    check: Annotated[
+        bool | None,
+        typer.Option(
+            "--check/--no-check", help="Self-test on the reduced cube; default: if it is unlike the training."
+        ),
+    ] = None,
+) -> None:
+    """Super-resolve a cube of your own, from disk to disk."""
+    from hsisr_core.upscale import parse_bands
+    from hsisr_core.upscale import upscale as enlarge
+
+    made = enlarge(
+        cube, scale, model, out, tile=tile, bands=parse_bands(bands), key=key, divisor=divisor, band_axis=band_axis,
+        nodata=nodata, keep_type=keep_type, check=check, say=typer.echo,
+    )  # fmt: skip
+    count, height, width = made.shape
+    typer.echo(f"\n{made.path}: {height} x {width} pixels, {count} bands")
+
+
 def version(show: bool) -> None:
     if show:
         typer.echo(f"hsisr {__version__}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import SuperResolver
 
-__all__ = ["super_resolve"]
+__all__ = ["enlarged_tiles", "super_resolve"]
 
 
 @torch.inference_mode()
@@ -52,8 +52,7 @@ def super_resolve(
         raise HsisrError("The LR cube holds NaN or infinity: replace or crop those pixels first.")
     if tile is not None and (isinstance(tile, bool) or tile < 1):
         raise HsisrError(f"tile={tile!r}: expected at least 1 LR pixel, or None for the whole cube at once.")
-    device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-    cube = torch.as_tensor(np.ascontiguousarray(lr, dtype=np.float32), device=device)
+    cube = torch.as_tensor(np.ascontiguousarray(lr, dtype=np.float32), device=device_of(model))
     network = model.folded()
     if not self_ensemble:
         return enlarge(network, cube, tile).numpy()
@@ -66,25 +65,62 @@ def super_resolve(
     return (total / 8).numpy()
 
 
+def device_of(model: SuperResolver) -> torch.device:
+    """Where the values of `model` are."""
+    return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+
+
 def enlarge(network: SuperResolver, cube: Tensor, tile: int | None) -> Tensor:
     """SR (bands, r*h, r*w) on the CPU of the LR `cube` (bands, h, w), tile by tile."""
     bands, height, width = cube.shape
     if tile is None or (tile >= height and tile >= width):
         return whole(network, cube)
+    result = torch.empty(bands, height * network.scale, width * network.scale)
+    for rows, columns, sr in enlarged_tiles(network, lambda r, c: cube[:, r, c], (height, width), tile):
+        result[:, rows, columns] = sr
+    return result
+
+
+def enlarged_tiles(
+    network: SuperResolver, read: Callable[[slice, slice], Tensor], size: tuple[int, int], tile: int
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Enlarge a scene that need not be in memory, tile by tile.
+
+    Parameters
+    ----------
+    network : SuperResolver
+        Folded already, see `SuperResolver.folded`.
+    read : callable
+        Given rows and columns, the LR pixels there: (bands, height, width), on the network's device.
+    size : (int, int)
+        Height and width of the LR scene.
+    tile : int
+        LR pixels a side. The last tile of a row or column may be smaller.
+
+    Yields
+    ------
+    rows, columns : slice
+        Where the part belongs in SR.
+    sr : Tensor
+        (bands, height, width), float32, on the CPU.
+    """
+    height, width = size
     scale, halo = network.scale, network.halo
-    result = torch.empty(bands, height * scale, width * scale)
     for top, bottom in spans(height, tile):
         for left, right in spans(width, tile):
-            up, before = (
-                min(halo, top),
-                min(halo, left),
-            )  # no halo beyond the scene: its border is zero padding
-            patch = cube[:, top - up : bottom + halo, left - before : right + halo]
-            sr = whole(network, patch)
-            rows = slice(up * scale, (up + bottom - top) * scale)
-            columns = slice(before * scale, (before + right - left) * scale)
-            result[:, top * scale : bottom * scale, left * scale : right * scale] = sr[:, rows, columns]
-    return result
+            # no halo beyond the scene: its border is zero padding
+            up, before = min(halo, top), min(halo, left)
+            rows = slice(top - up, min(bottom + halo, height))
+            columns = slice(left - before, min(right + halo, width))
+            with torch.inference_mode():
+                sr = whole(network, read(rows, columns))
+            inner_rows = slice(up * scale, (up + bottom - top) * scale)
+            inner_columns = slice(before * scale, (before + right - left) * scale)
+            yield (
+                slice(top * scale, bottom * scale),
+                slice(left * scale, right * scale),
+                sr[:, inner_rows, inner_columns],
+            )
 
 
 def whole(network: SuperResolver, cube: Tensor) -> Tensor:

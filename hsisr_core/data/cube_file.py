@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from hsisr_core.data.scene import MINIMUM_SIDE, Georeference
 from hsisr_core.errors import HsisrError
 
-__all__ = ["Block", "CubeFile", "Values", "array_blocks", "divide", "find_band_axis", "read_values"]
+__all__ = [
+    "Block",
+    "CubeFile",
+    "Values",
+    "array_blocks",
+    "array_window",
+    "divide",
+    "find_band_axis",
+    "read_values",
+]
 
 Block = tuple[slice, slice, slice, np.ndarray]
 """Bands, rows and columns of a part of the cube, and its values (bands, height, width)."""
@@ -36,6 +45,9 @@ class CubeFile:
         Whether the values count as integers.
     blocks
         Called, it gives all values once, part by part; each call starts anew.
+    window
+        Called with rows and columns, it reads these of all bands, (bands, height, width), and no more of the
+        file than that; None: the format must be read as a whole.
     key
         Name of the array in the file, if arrays have names there.
     wavelengths
@@ -54,6 +66,7 @@ class CubeFile:
     shape: tuple[int, int, int]
     is_integer: bool
     blocks: Callable[[], Iterator[Block]]
+    window: Callable[[slice, slice], np.ndarray] | None = None
     key: str = ""
     wavelengths: NDArray[np.float64] | None = None
     divisor: float | None = None
@@ -187,11 +200,33 @@ def array_blocks(
                         slice(second, min(second + steps[1], array.shape[1])),
                         slice(0, array.shape[2]),
                     )
-                    values = np.asarray(array[part]).transpose(axes)
+                    values = np.asarray(_mapped_anew(array)[part]).transpose(axes)
                     bands, rows, cols = (part[axis] for axis in axes)
                     yield bands, rows, cols, values
 
     return blocks
+
+
+def array_window(
+    opened: Callable[[], AbstractContextManager[Any]] | np.ndarray, axes: Sequence[int]
+) -> Callable[[slice, slice], np.ndarray]:
+    """Return the `window` of an array; the parameters are those of `array_blocks`."""
+
+    def window(rows: slice, cols: slice) -> np.ndarray:
+        part = [slice(None)] * 3
+        part[axes[1]], part[axes[2]] = rows, cols
+        with nullcontext(_mapped_anew(opened)) if isinstance(opened, np.ndarray) else opened() as array:
+            return np.array(array[tuple(part)]).transpose(axes)
+
+    return window
+
+
+def _mapped_anew(array: Any) -> Any:
+    """Return a memory map as a new one: the pages read through it leave memory when it does."""
+    if not isinstance(array, np.memmap) or array.filename is None:
+        return array
+    order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
+    return np.memmap(array.filename, array.dtype, "r", array.offset, array.shape, order)
 
 
 def _steps(shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int) -> tuple[int, int]:

@@ -26,9 +26,13 @@ from hsisr_core.errors import HsisrError
 __all__ = [
     "INDIAN_PINES",
     "BandChoice",
+    "arrange_bands",
+    "choose_divisor",
     "dataset_name",
     "existing",
     "is_scene_file",
+    "locate_scene",
+    "open_file",
     "read_scene",
     "scene_files",
     "scene_name",
@@ -125,6 +129,22 @@ def read_scene(
     The divisors are those of the group's later evaluation scripts: fixed for CAVE, the maximum of the
     whole image, before any crop, for Harvard and Foster.
     """
+    place = locate_scene(path, key, divisor, band_axis)
+    if place is None:
+        scene = _read_indian_pines(bands, divisor, wavelengths)
+    elif place.is_dir():
+        scene = _read_cave_scene(place, bands, divisor, wavelengths)
+    else:
+        scene = _read_file(place, open_file(place, key, band_axis), bands, divisor, wavelengths)
+    if not scene.cube.any():
+        raise HsisrError(f"{path}: all {scene.bands} chosen bands are zero. Choose other bands.")
+    return scene if name is None else replace(scene, name=name)
+
+
+def locate_scene(
+    path: str | os.PathLike[str], key: str | None, divisor: float | None, band_axis: int | None
+) -> Path | None:
+    """Check what `read_scene` is given, and return the scene's file or folder; None: the embedded cube."""
     if divisor is not None and not (
         isinstance(divisor, int | float | np.number)
         and not isinstance(divisor, bool)
@@ -142,17 +162,7 @@ def read_scene(
             f"band_axis={band_axis!r} is for .npy and HDF5 files; {path} says itself which axis is the bands. "
             "Leave band_axis out."
         )
-    if dataset is not None:
-        scene = _read_indian_pines(bands, divisor, wavelengths)
-    else:
-        path = existing(path)
-        if path.is_dir():
-            scene = _read_cave_scene(path, bands, divisor, wavelengths)
-        else:
-            scene = _read_file(path, _open_file(path, key, band_axis), bands, divisor, wavelengths)
-    if not scene.cube.any():
-        raise HsisrError(f"{path}: all {scene.bands} chosen bands are zero. Choose other bands.")
-    return scene if name is None else replace(scene, name=name)
+    return None if dataset is not None else existing(path)
 
 
 def dataset_name(path: str | os.PathLike[str]) -> str | None:
@@ -208,7 +218,8 @@ def scene_files(path: str | os.PathLike[str]) -> list[Path]:
     return [path] if path.suffix.lower() == ".mat" else [*(envi_files(path) or (path,))]
 
 
-def _open_file(path: Path, key: str | None, band_axis: int | None) -> CubeFile:
+def open_file(path: Path, key: str | None, band_axis: int | None) -> CubeFile:
+    """Open a scene's file by its suffix, without reading its values; raises what `read_scene` does."""
     suffix = path.suffix.lower()
     if suffix == ".mat":
         return open_mat(path, key)
@@ -245,6 +256,29 @@ def _read_cave_scene(path: Path, bands: BandChoice, divisor: float | None, wavel
 def _read_file(
     path: Path, file: CubeFile, bands: BandChoice, divisor: float | None, wavelengths: Wavelengths
 ) -> Scene:
+    chosen, centres, notes = arrange_bands(path, file, bands, wavelengths)
+    values = read_values(file, chosen, str(path))
+    divisor, why = choose_divisor(file, divisor, values.low, values.high)
+    check_range(str(path), values.low, values.high, divisor)
+    cube = divide(file, values, chosen, divisor)
+    source = f"{file.kind}, divided by {divisor:.9g} ({why}){notes}."
+    return Scene(scene_name(path), cube, centres, divisor, source, values.mask, file.georeference)
+
+
+def arrange_bands(
+    path: Path, file: CubeFile, bands: BandChoice, wavelengths: Wavelengths
+) -> tuple[NDArray[np.intp], NDArray[np.float64], str]:
+    """Choose the bands of `file` by the rules of `read_scene`.
+
+    Returns
+    -------
+    order
+        Indices of the chosen bands in the file, by wavelength.
+    centres
+        Their wavelengths in nm, NaN if unknown.
+    notes
+        What was done, for the end of a sentence.
+    """
     count = file.shape[0]
     centres = _known_wavelengths(file.key, count) if file.wavelengths is None else file.wavelengths
     # a stable sort leaves unknown wavelengths (NaN) as they are; given ones must be in order
@@ -258,14 +292,7 @@ def _read_file(
         )
     centres = band_centres(wavelengths, centres, str(path))
     chosen = choose_bands(bands, count, str(path))
-    values = read_values(file, order[chosen], str(path))
-    divisor, why = (
-        (float(divisor), "as asked") if divisor is not None else _divisor(file, values.low, values.high)
-    )
-    check_range(str(path), values.low, values.high, divisor)
-    cube = divide(file, values, order[chosen], divisor)
-    source = f"{file.kind}, divided by {divisor:.9g} ({why}){notes}{share_of(chosen, count)}."
-    return Scene(scene_name(path), cube, centres[chosen], divisor, source, values.mask, file.georeference)
+    return order[chosen], centres[chosen], f"{notes}{share_of(chosen, count)}"
 
 
 def _read_indian_pines(bands: BandChoice, divisor: float | None, wavelengths: Wavelengths) -> Scene:
@@ -299,8 +326,10 @@ def _indian_pines_file() -> Path:
     raise HsisrError("The Indian Pines cube is not installed. Run: pip install 'tensorly>=0.9'.")
 
 
-def _divisor(file: CubeFile, low: float, high: float) -> tuple[float, str]:
+def choose_divisor(file: CubeFile, given: float | None, low: float, high: float) -> tuple[float, str]:
     """Return the divisor for values from `low` to `high`, by the rules of `read_scene`, and the reason."""
+    if given is not None:
+        return float(given), "as asked"
     if file.divisor is not None and 0 < file.divisor < math.inf:
         return file.divisor, "declared in the file"
     scaled = not file.is_integer and low >= LOWEST and high <= HIGHEST

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hsisr_core.data.cube_file import Block, CubeFile, array_blocks, find_band_axis
+from hsisr_core.data.cube_file import CubeFile, array_blocks, array_window, find_band_axis
 from hsisr_core.errors import HsisrError
 
 __all__ = ["axis_order", "is_store", "open_hdf5", "open_npy"]
@@ -42,6 +42,7 @@ def open_npy(path: Path, band_axis: int | None = None) -> CubeFile:
         shape=(array.shape[axes[0]], array.shape[axes[1]], array.shape[axes[2]]),
         is_integer=array.dtype.kind in "iu",
         blocks=array_blocks(array, axes),
+        window=array_window(array, axes),
     )
 
 
@@ -79,12 +80,13 @@ def open_hdf5(path: Path, key: str | None = None, band_axis: int | None = None) 
             )
         item = found[name]
         axis = find_band_axis(item.shape, band_axis, f"{path}: {name}")
-        axes = axis_order(axis)
+        axes, opened = axis_order(axis), _dataset(path, name)
         return CubeFile(
             kind=f"HDF5 file, key {name!r}, {item.dtype.name}, {_described(axes)}",
             shape=(item.shape[axes[0]], item.shape[axes[1]], item.shape[axes[2]]),
             is_integer=item.dtype.kind in "iu",
-            blocks=_hdf5_blocks(path, name, axes),
+            blocks=array_blocks(opened, axes),
+            window=array_window(opened, axes),
             key=name,
             wavelengths=_wavelengths(item, item.shape[axis]),
         )
@@ -109,13 +111,13 @@ def _described(axes: tuple[int, int, int]) -> str:
     return " x ".join(_AXES[axes.index(axis)] for axis in range(3))
 
 
-def _hdf5_blocks(path: Path, name: str, axes: tuple[int, int, int]) -> Callable[[], Iterator[Block]]:
+def _dataset(path: Path, name: str) -> Callable[[], AbstractContextManager[h5py.Dataset]]:
     @contextmanager
     def opened() -> Iterator[h5py.Dataset]:
         with _reading(path), h5py.File(path, "r", locking=False) as file:
             yield file[name]
 
-    return array_blocks(opened, axes)
+    return opened
 
 
 def _is_cube(item: object) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsisr_core.data.cube_file import CubeFile, array_blocks
+from hsisr_core.data.cube_file import CubeFile, array_blocks, array_window
 from hsisr_core.data.scene import MINIMUM_SIDE, Georeference
 from hsisr_core.errors import HsisrError
 
@@ -100,6 +100,7 @@ def open_envi(header: Path, raw: Path) -> CubeFile:
         shape=(count, height, width),
         is_integer=dtype.kind in "iu",
         blocks=array_blocks(array, axes),
+        window=array_window(array, axes),
         wavelengths=_wavelengths(entries, count),
         divisor=_number(entries, "reflectance scale factor", header),
         nodata=_number(entries, "data ignore value", header),

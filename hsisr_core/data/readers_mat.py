@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hsisr_core.data.cube_file import Block, CubeFile, array_blocks
+from hsisr_core.data.cube_file import Block, CubeFile, array_blocks, array_window
 from hsisr_core.data.readers_mat5 import check_whole, v5_bands
 from hsisr_core.data.scene import MINIMUM_SIDE
 from hsisr_core.errors import HsisrError
@@ -57,12 +57,14 @@ def open_mat(path: Path, key: str | None = None) -> CubeFile:
         variable = _choose(path, variables, key)
         mask = _mask(path, version, variables, variable)
     height, width, count = variable.shape
-    blocks = _blocks_v73(path, variable.name) if version == "7.3" else _blocks_v5(path, variable)
+    opened, axes = _dataset_v73(path, variable.name), (0, 2, 1)
+    blocks = array_blocks(opened, axes) if version == "7.3" else _blocks_v5(path, variable)
     return CubeFile(
         kind=f"MATLAB {version} file, key {variable.name!r}, {variable.kind}",
         shape=(count, height, width),
         is_integer=variable.kind in _INTEGERS,
         blocks=_guarded(path, blocks),
+        window=array_window(opened, axes) if version == "7.3" else None,
         key=variable.name,
         mask=mask,
     )
@@ -103,13 +105,13 @@ def _blocks_v5(path: Path, variable: _Variable) -> Callable[[], Iterator[Block]]
     return blocks
 
 
-def _blocks_v73(path: Path, name: str) -> Callable[[], Iterator[Block]]:
+def _dataset_v73(path: Path, name: str) -> Callable[[], AbstractContextManager[h5py.Dataset]]:
     @contextmanager
     def opened() -> Iterator[h5py.Dataset]:
-        with h5py.File(path, "r", locking=False) as file:
+        with _reading(path), h5py.File(path, "r", locking=False) as file:
             yield file[name]
 
-    return array_blocks(opened, (0, 2, 1))
+    return opened
 
 
 def _guarded(path: Path, blocks: Callable[[], Iterator[Block]]) -> Callable[[], Iterator[Block]]:

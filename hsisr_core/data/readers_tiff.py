@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsisr_core.data.cube_file import CubeFile, array_blocks
+from hsisr_core.data.cube_file import CubeFile, array_blocks, array_window
 from hsisr_core.data.scene import MINIMUM_SIDE, Georeference
 from hsisr_core.errors import HsisrError
 
@@ -67,6 +67,7 @@ def open_tiff(path: Path) -> CubeFile:
         shape=(count, height, width),
         is_integer=array.dtype.kind in "iu",
         blocks=array_blocks(array, order),
+        window=array_window(array, order) if isinstance(array, np.memmap) else None,
         wavelengths=_wavelengths(str(tags.get("GDAL_METADATA", "")), count),
         nodata=nodata,
         georeference=_georeference(keys),

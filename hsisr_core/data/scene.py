@@ -42,6 +42,11 @@ class Georeference:
         origin = (t[0] + left * t[1] + top * t[2], t[3] + left * t[4] + top * t[5])
         return replace(self, transform=(origin[0], t[1], t[2], origin[1], t[4], t[5]))
 
+    def enlarged(self, scale: int) -> Georeference:
+        """Return the georeference of the scene with `scale` times the pixels a side: the corner stays."""
+        x, dx, turn_x, y, turn_y, dy = self.transform
+        return replace(self, transform=(x, dx / scale, turn_x / scale, y, turn_y / scale, dy / scale))
+
 
 @dataclass(frozen=True, eq=False)
 class Scene:

@@ -207,7 +207,7 @@ function paint(canvas, data, name, mode, state) {
   const full = mode === "error";
   canvas.width = full ? data.width : cube.width;
   canvas.height = full ? data.height : cube.height;
-  const context = canvas.getContext("2d");
+  const context = canvas.getContext("2d", { willReadFrequently: true }); // small, and the magnifier reads it
   const image = context.createImageData(canvas.width, canvas.height);
   const bytes = image.data.fill(255);
   if (mode === "error") {

@@ -176,6 +176,7 @@ def test_the_table_of_contents_lists_every_chapter_of_the_project() -> None:
             "03-ssrnet",
             "04-training",
             "05-results",
+            "explore",
             "running",
             "status",
         )

@@ -229,7 +229,9 @@ def test_a_name_cannot_break_out_of_the_page() -> None:
 
 def test_saved_state_of_the_widget_is_small() -> None:
     explorer = SpectralExplorer.from_cubes({"x": np.zeros((10, 100, 100))}, budget=10**6)
-    state = {name: value for name, value in explorer.get_state().items() if isinstance(value, str | list | dict)}
+    state = {
+        name: value for name, value in explorer.get_state().items() if isinstance(value, str | list | dict)
+    }
     assert len(json.dumps(state)) < 150_000, "the counts travel as a message, not in the state"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from small_book import ROOT, write_notebook, write_project
+from small_explorer import HEIGHT, NM, WIDTH, scene, small_explorer
 from test_pages_browser import CHROMIUM, FLAGS, LUMINANCE, QuietHandler
 
 from hsisr_core.book import build_pages
@@ -32,23 +32,10 @@ from hsisr_core.metrics import rmse, sam
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.slow
 
-NM = np.linspace(430, 670, 7)
-HEIGHT, WIDTH = 24, 32
-TEXTS = "button:enabled, select, output, th, td, .hsx-note, .hsx-unit, .hsx-striptext, .hsx-status, .hsx-values"
-
-
-def scene() -> dict[str, NDArray[np.float32]]:
-    """Smooth cubes that no two of which, and no two bands of which, look alike."""
-    rows, columns = np.mgrid[:HEIGHT, :WIDTH] / 40
-    hr = np.stack([0.2 + rows * np.sin(band + columns * 3) ** 2 + band / 40 for band in range(7)]).clip(0, 1)
-    noise = np.random.default_rng(1).normal(0, 0.02, hr.shape)
-    lr = hr.reshape(7, HEIGHT // 2, 2, WIDTH // 2, 2).mean(axis=(2, 4))
-    cubes = {"LR": lr, "A": hr + 2 * noise, "B": hr - noise, "HR": hr}
-    return {name: cube.clip(0, 1).astype(np.float32) for name, cube in cubes.items()}
-
-
-def explorer(**state: Any) -> SpectralExplorer:
-    return SpectralExplorer.from_cubes(scene(), NM, reference="HR", **state)
+TEST_PATH = os.pathsep.join([str(ROOT), str(ROOT / "tests")])  # for kernels
+TEXTS = (
+    "button:enabled, select, output, th, td, .hsx-note, .hsx-unit, .hsx-striptext, .hsx-status, .hsx-values"
+)
 
 
 class Page:
@@ -149,7 +136,7 @@ def grey(cube: NDArray[Any], band: int, stretch: str = "percentile", gamma: floa
 
 @functools.cache
 def explorer_counts() -> dict[str, NDArray[np.uint16]]:
-    return {name: cube.counts for name, cube in explorer().cubes.cubes.items()}
+    return {name: cube.counts for name, cube in small_explorer().cubes.cubes.items()}
 
 
 @contextmanager
@@ -177,7 +164,7 @@ def browser() -> Iterator[Any]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pages")
     head = '<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><title>An explorer</title>'
-    page = explorer(band=0, pixels=[[3, 4]]).html()
+    page = small_explorer(band=0, pixels=[[3, 4]]).html()
     (folder / "one.html").write_text(head + page, encoding="utf-8")
     single = SpectralExplorer.from_cubes({"HR": scene()["HR"]}, NM).html()
     (folder / "two.html").write_text(head + page + single, encoding="utf-8")
@@ -207,9 +194,9 @@ def test_slider_shows_the_right_band_and_a_click_the_right_spectrum(
         assert page.state("pixels") == [[3, 4], [17, 9]]
         for panel, (row, column) in enumerate([(3, 4), (17, 9)]):
             for name, value in page.values(panel).items():
-                cube = scene()[name]
-                ratio = HEIGHT // cube.shape[1]
-                assert value == pytest.approx(cube[6, row // ratio, column // ratio], abs=6e-5)
+                values = scene()[name]
+                ratio = HEIGHT // values.shape[1]
+                assert value == pytest.approx(values[6, row // ratio, column // ratio], abs=6e-5)
         assert page.wrong == []
         assert [asked for asked in page.asked if not asked.startswith("data:")] == [url]
         page.close()
@@ -242,7 +229,7 @@ def test_false_colour_error_stretch_and_gamma(opened: Page) -> None:
     assert opened.pixels(0).shape == (HEIGHT, WIDTH, 3), "the error of LR is seen at full resolution"
     assert (opened.pixels(3) == grey(counts["HR"], 4, "linear", 2)).mean() > 0.99, "the reference has none"
     bar = opened.page.locator("[data-bar=error]").inner_text().split()
-    shown = limit * explorer().cubes.step
+    shown = limit * small_explorer().cubes.step
     assert float(bar[2]) == pytest.approx(shown, rel=0.01), "in real units"
 
 
@@ -298,7 +285,7 @@ def test_hover_reads_values_and_legend_toggles_curves(opened: Page) -> None:
 
 def test_psnr_strip_says_and_sets_the_band(opened: Page) -> None:
     strip = opened.page.locator(".hsx-strip svg")
-    scores = explorer().cubes.cubes["B"].psnr
+    scores = small_explorer().cubes.cubes["B"].psnr
     assert scores is not None
     assert f"B {scores[0]:.2f} dB" in opened.page.locator(".hsx-striptext").inner_text()
     box = strip.bounding_box()
@@ -459,15 +446,11 @@ def test_nothing_is_cut_off_and_all_is_readable(browser: Any, folder: Path, widt
 def test_in_a_built_book_it_works_without_a_kernel(browser: Any, tmp_path: Path) -> None:
     book = write_project(tmp_path, "index", "explore")
     (book / "index.md").write_text("# A small book\n")
-    cells = (
-        "#!preset = 'demo'",
-        "import sys\nsys.path.insert(0, %r)\nfrom test_widgets_browser import explorer" % str(ROOT / "tests"),
-        "explorer(band=2)",
-    )
+    cells = ("#!preset = 'demo'", "from small_explorer import small_explorer", "small_explorer(band=2)")
     chapter = write_notebook(book / "explore.ipynb", "# Explore", *cells)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
-        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("PYTHONPATH", TEST_PATH)
         html = build_pages(execute_chapters([chapter], {}), strict=True).parent
     for scheme, theme in (("http", "light"), ("file", "dark")):
         with served(html) as address:
@@ -502,12 +485,15 @@ def jupyterlab(folder: Path) -> Iterator[str]:
         "LabApp.expose_app_in_browser": True,
         "LabApp.news_url": "",
     }
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
-        **{name: str(folder / "jupyter") for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTERLAB_SETTINGS_DIR")},
-        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "jupyter"),
-    }
-    command = [sys.executable, "-m", "jupyterlab", "--allow-root", *(f"--{k}={v}" for k, v in options.items())]
+    own = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
+    environment = os.environ | {name: str(folder / "jupyter") for name in own} | {"PYTHONPATH": TEST_PATH}
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--allow-root",
+        *(f"--{k}={v}" for k, v in options.items()),
+    ]
     with (folder / "lab.log").open("wb") as log:
         lab = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
     try:
@@ -529,8 +515,8 @@ def wait(until: Callable[[], Any], what: str, seconds: float = 60) -> Any:
 LAB_CELLS = (
     """from pathlib import Path
 import ipywidgets
-from test_widgets_browser import explorer
-shown = explorer(band=1)
+from small_explorer import small_explorer
+shown = small_explorer(band=1)
 seen = Path("seen.txt")
 shown.observe(lambda change: seen.write_text(f"{shown.band} {shown.pixels}"), ["band", "pixels"])
 slider = ipywidgets.IntSlider(description="linked", max=6)
@@ -548,7 +534,8 @@ def test_in_jupyterlab_kernel_and_view_follow_each_other(browser: Any, tmp_path:
         page = context.new_page()
         page.goto(address % "live.ipynb")
         page.locator(".jp-Notebook .jp-CodeCell").nth(1).wait_for(timeout=60_000)
-        wait(lambda: page.evaluate("window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"), "a kernel")
+        kernel = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
+        wait(lambda: page.evaluate(kernel) == "idle", "a kernel")
         run = "command => window.jupyterapp.commands.execute('notebook:' + command)"
         page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 0; }")
         page.evaluate(run, "run-cell")

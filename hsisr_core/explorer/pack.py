@@ -16,7 +16,9 @@ from hsisr_core.metrics import psnr
 __all__ = ["DATA_BUDGET", "PAGE_BUDGET", "UNIT", "CubeSet", "PackedCube", "pack_cubes"]
 
 PAGE_BUDGET = 5_000_000  # bytes of a page: more is slow to open on a phone
-DATA_BUDGET = 4_000_000  # of these for the data as base64; the rest for script, styles, picture and the page's text
+DATA_BUDGET = (
+    4_000_000  # of these for the data as base64; the rest for script, styles, picture and the page's text
+)
 LEVELS = 65535  # steps of a 16-bit integer
 UNIT = "value (full scale = 1)"
 PRESETS = {"natural": (640, 550, 460), "CIR": (860, 650, 550)}  # nm of red, green and blue; as `false_colour`
@@ -123,7 +125,7 @@ class CubeSet:
 
     def values(self, name: str) -> NDArray[np.float64]:
         """The cube `name` as it is shown, (bands, height, width), in real units."""
-        return self.offset + self.step * self.cubes[name].counts
+        return self.offset + self.step * self.cubes[name].counts.astype(np.float64)
 
     def describe(self) -> dict[str, Any]:
         """Everything but the counts, for JSON."""
@@ -206,7 +208,9 @@ def pack_cubes(
     }
     top, left, rows, columns = _part((height, width), list(ratios.values()), bands, corner, budget)
     parts = {
-        name: arrays[name][:, top // r : (top + rows) // r, left // r : (left + columns) // r].astype(np.float64)
+        name: arrays[name][:, top // r : (top + rows) // r, left // r : (left + columns) // r].astype(
+            np.float64
+        )
         for name, r in ratios.items()
     }
     low = min(float(part.min()) for part in parts.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from itertools import cycle
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -37,11 +38,14 @@ def draw_still(cubes: CubeSet, band: int, pixels: list[list[int]]) -> Figure:
     )
     place = f"{x[band]:.0f} nm" if label != "band" else f"band {band + 1}"
     for i, name in enumerate(shown):
-        show_image(axes[f"image {i}"], values[name][band], f"{name}, {place}", cmap="gray", vmin=low, vmax=high)
+        show_image(
+            axes[f"image {i}"], values[name][band], f"{name}, {place}", cmap="gray", vmin=low, vmax=high
+        )
     panel = axes["spectra"]
     panel.set(xlabel=label, ylabel=cubes.unit)
     colours, dashes = cycle(COLOURS), cycle(DASHES)
     for name in names if pixels else ():
+        style: tuple[str, Any]
         if name == cubes.reference:
             style = ("black", "-")
         elif cubes.cubes[name].ratio > 1:

@@ -54,13 +54,13 @@ def check_state(name: str, value: Any, cubes: CubeSet) -> Any:
 
 def _whole(value: Any, stop: int) -> int:
     """A whole number from 0 to `stop` - 1, also one of NumPy's."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= value < stop:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= int(value) < stop:
         raise ValueError
     return int(value)
 
 
 def _number(value: Any, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, Real) or not low <= float(value) <= high:
         raise ValueError  # NaN too
     return float(value)
 
@@ -153,15 +153,21 @@ _EXPECTED: dict[str, Callable[[CubeSet], str]] = {
     "gamma": lambda _: "a number from 0.2 to 4",
     "hidden": lambda cubes: f"a list of cubes among {', '.join(cubes.cubes)}",
     "magnifier": lambda _: "True or False",
-    "mode": lambda cubes: " or ".join(MODES if cubes.reference else MODES[:2])
-    + ("" if cubes.reference else " (error needs a reference)"),
-    "pixels": lambda cubes: f"at most {MOST_PIXELS} of [row, column] and [top, left, bottom, right] inside "
-    + _region_text(cubes),
+    "mode": lambda cubes: (
+        " or ".join(MODES if cubes.reference else MODES[:2])
+        + ("" if cubes.reference else " (error needs a reference)")
+    ),
+    "pixels": lambda cubes: (
+        f"at most {MOST_PIXELS} of [row, column] and [top, left, bottom, right] inside " + _region_text(cubes)
+    ),
     "split": lambda _: "a number from 0 to 1",
     "stretch": lambda _: " or ".join(STRETCHES),
-    "view": lambda cubes: f"[row, column, zoom]: a centre inside {_region_text(cubes)} and a zoom from 1 to "
-    f"{MOST_ZOOM}",
-    "views": lambda cubes: f"a list of cubes among {', '.join(cubes.cubes)}, each with or without a mode behind a "
-    f"colon, such as '{next(iter(cubes.cubes))}:colour'",
+    "view": lambda cubes: (
+        f"[row, column, zoom]: a centre inside {_region_text(cubes)} and a zoom from 1 to {MOST_ZOOM}"
+    ),
+    "views": lambda cubes: (
+        f"a list of cubes among {', '.join(cubes.cubes)}, each with or without a mode behind a "
+        f"colon, such as '{next(iter(cubes.cubes))}:colour'"
+    ),
 }
 STATE = tuple(_CHECKS)  # the names of the synced traits

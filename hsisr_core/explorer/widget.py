@@ -122,9 +122,7 @@ class SpectralExplorer(anywidget.AnyWidget):
         >>> explorer.views
         ['HR', 'HR:colour']
         """
-        packed = pack_cubes(
-            cubes, wavelengths, reference=reference, unit=unit, corner=corner, budget=budget
-        )
+        packed = pack_cubes(cubes, wavelengths, reference=reference, unit=unit, corner=corner, budget=budget)
         return cls(packed, **state)
 
     @classmethod

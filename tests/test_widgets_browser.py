@@ -555,7 +555,7 @@ def test_in_jupyterlab_kernel_and_view_follow_each_other(browser: Any, tmp_path:
         page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1; }")
         page.evaluate(run, "run-cell")
         page.locator(".hsx-panel[data-place='[2,3]']").wait_for()
-        assert page.locator(".hsx-bandtext").inner_text().startswith("Band 6 of 7")
-        assert page.locator(".hsx-image[data-mode=error]").count() == 3
+        wait(lambda: page.locator(".hsx-bandtext").inner_text().startswith("Band 6 of 7"), "the band")
+        wait(lambda: page.locator(".hsx-image[data-mode=error]").count() == 3, "the mode")
         assert page.locator(".hsx-panel").count() == 2
         context.close()

@@ -398,6 +398,15 @@ def test_views_are_added_changed_and_removed(opened: Page) -> None:
     assert opened.page.get_by_role("button", name="Remove view 1").count() == 0
 
 
+def test_numbers_of_places_stay_inside_the_view(opened: Page) -> None:
+    corners = [[row, column] for row in (0, HEIGHT - 1) for column in (0, WIDTH - 1)]
+    opened.set(pixels=corners)
+    outside = """[...document.querySelectorAll('.hsx-marker span')].filter(span => {
+        const [own, all] = [span.getBoundingClientRect(), span.closest('.hsx-stage').getBoundingClientRect()];
+        return own.left < all.left || own.right > all.right || own.top < all.top || own.bottom > all.bottom; }).length"""
+    assert opened.page.evaluate(outside) == 0
+
+
 def test_two_explorers_on_one_page_are_apart(browser: Any, folder: Path) -> None:
     page = Page(browser, (folder / "two.html").as_uri())
     assert page.page.locator(".hsx").count() == 2
@@ -458,6 +467,8 @@ def test_in_a_built_book_it_works_without_a_kernel(browser: Any, tmp_path: Path)
             page = Page(browser, url, color_scheme=theme)
             assert page.page.locator(".hsx").count() == 1
             assert page.page.locator(".hsx").get_attribute("data-scheme") == theme
+            grounds = page.page.evaluate(LUMINANCE, ".text_html:has(> .hsisr-explorer)")
+            assert (grounds[0][1] < 0.1) == (theme == "dark"), "no frame of the other theme"
             page.slide("Band", 4)
             assert (page.pixels(3) == grey(explorer_counts()["HR"], 4)).all()
             page.click(17, 9, index=1)

@@ -396,6 +396,9 @@ class Views {
     const { x, y, zoom } = this.window();
     const [width, height] = [this.data.width / zoom, this.data.height / zoom];
     const mark = element("div", { class: `hsx-marker${label ? "" : " hsx-drawing"}` }, element("span", {}, label));
+    // the number stands above and to the right, but inside the view
+    mark.classList.toggle("hsx-low", top - y < -0.4 * height);
+    mark.classList.toggle("hsx-before", right - x > 0.35 * width);
     mark.style.left = `${(100 * (left - x)) / width + 50}%`;
     mark.style.top = `${(100 * (top - y)) / height + 50}%`;
     mark.style.width = `${(100 * (right - left)) / width}%`;

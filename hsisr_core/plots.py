@@ -20,7 +20,16 @@ from numpy.typing import ArrayLike, NDArray
 from hsisr_core.data.scene import Scene
 from hsisr_core.degrade import make_pair
 from hsisr_core.errors import HsisrError
-from hsisr_core.plot_style import COLOURS, DASHES, WIDTH, panel_grid, show_image, spectral_axis, styled_figure
+from hsisr_core.plot_style import (
+    COLOURS,
+    DASHES,
+    FALSE_COLOUR_NM,
+    WIDTH,
+    panel_grid,
+    show_image,
+    spectral_axis,
+    styled_figure,
+)
 
 __all__ = [
     "band_psnr",
@@ -98,7 +107,7 @@ def false_colour(
             "expected (bands, height, width) and one wavelength per band."
         )
     infrared = bool(centres.max() > 750)
-    targets = (860, 650, 550) if infrared else (640, 550, 460)
+    targets = FALSE_COLOUR_NM["CIR" if infrared else "natural"]
     bands = [int(np.abs(centres - target).argmin()) for target in targets]
     if not np.isfinite(centres).all() or len(set(bands)) < 3:
         bands = [round((len(cube) - 1) * share) for share in (0.75, 0.5, 0.25)]

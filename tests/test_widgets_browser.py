@@ -1,129 +1,32 @@
-"""The explorer in a real browser: on a page without a kernel, and live in JupyterLab."""
+"""The explorer in a real browser, on a page without a kernel; test_widgets_jupyterlab.py has the live one."""
 
 from __future__ import annotations
 
 import functools
-import json
-import os
-import socket
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+from chromium import served
+from explorer_page import Page
 from numpy.typing import NDArray
-from small_book import ROOT, write_notebook, write_project
+from small_book import TEST_PATH, write_notebook, write_project
 from small_explorer import HEIGHT, NM, WIDTH, scene, small_explorer
-from test_pages_browser import CHROMIUM, FLAGS, LUMINANCE, QuietHandler
+from test_pages_browser import LUMINANCE
 
 from hsisr_core.book import build_pages
 from hsisr_core.execute import execute_chapters
 from hsisr_core.explorer import SpectralExplorer
 from hsisr_core.metrics import rmse, sam
 
-sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.slow
 
-TEST_PATH = os.pathsep.join([str(ROOT), str(ROOT / "tests")])  # for kernels
 TEXTS = (
     "button:enabled, select, output, th, td, .hsx-note, .hsx-unit, .hsx-striptext, .hsx-status, .hsx-values"
 )
-
-
-class Page:
-    """An open page with an explorer, and everything that went wrong on it."""
-
-    def __init__(self, browser: Any, url: str, **options: Any) -> None:
-        self.context = browser.new_context(**({"viewport": {"width": 900, "height": 1300}} | options))
-        self.page = self.context.new_page()
-        self.wrong: list[str] = []
-        self.page.on("requestfailed", lambda failed: self.wrong.append(f"failed {failed.url[:200]}"))
-        self.page.on("pageerror", lambda error: self.wrong.append(f"error {error}"))
-        self.page.on("console", lambda said: self.note(said.type, said.text))
-        self.asked: list[str] = []
-        self.page.on("request", lambda asked: self.asked.append(asked.url))
-        self.page.goto(url)
-        self.page.locator(".hsx").first.wait_for()
-        self.settle()
-
-    def note(self, kind: str, text: str) -> None:
-        if kind in ("error", "warning"):
-            self.wrong.append(f"console {text}")
-
-    def settle(self) -> None:
-        """Wait until what has changed is drawn."""
-        self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-    def state(self, name: str) -> Any:
-        return self.page.evaluate(
-            f"document.querySelector('.hsisr-explorer').explorer.model.get({json.dumps(name)})"
-        )
-
-    def set(self, **state: Any) -> None:
-        self.page.evaluate(
-            "state => document.querySelector('.hsisr-explorer').explorer.set(state)",
-            {name: json.loads(json.dumps(value)) for name, value in state.items()},
-        )
-        self.settle()
-
-    def slide(self, label: str, value: float) -> None:
-        self.page.get_by_label(label, exact=True).fill(str(value))
-        self.settle()
-
-    def press(self, name: str) -> None:
-        self.page.get_by_role("button", name=name, exact=True).click()
-        self.settle()
-
-    def key(self, *keys: str) -> None:
-        for key in keys:
-            self.page.keyboard.press(key)
-        self.settle()
-
-    def stage(self, index: int = 0) -> Any:
-        return self.page.locator(".hsx-stage").nth(index)
-
-    def spot(self, row: float, column: float, index: int = 0) -> tuple[float, float]:
-        """Where the middle of a pixel of the unzoomed view stands on the screen."""
-        box = self.stage(index).bounding_box()
-        x, y = (column + 0.5) * box["width"] / WIDTH, (row + 0.5) * box["height"] / HEIGHT
-        return box["x"] + x, box["y"] + y
-
-    def click(self, row: int, column: int, index: int = 0) -> None:
-        self.page.mouse.click(*self.spot(row, column, index))
-        self.settle()
-
-    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
-        self.page.mouse.move(*start)
-        self.page.mouse.down()
-        self.page.mouse.move(*end, steps=4)
-        self.page.mouse.up()
-        self.settle()
-
-    def pixels(self, index: int = 0) -> NDArray[np.uint8]:
-        """The bytes (height, width, 3) of one view's canvas."""
-        got = self.page.evaluate(
-            """index => { const c = document.querySelectorAll('.hsx-image')[index];
-                const image = c.getContext('2d').getImageData(0, 0, c.width, c.height);
-                return [c.height, c.width, [...image.data]]; }""",
-            index,
-        )
-        return np.array(got[2], np.uint8).reshape(got[0], got[1], 4)[..., :3]
-
-    def values(self, panel: int = 0) -> dict[str, float]:
-        """What stands below a panel's curves, by cube."""
-        spans = self.page.locator(".hsx-panel").nth(panel).locator(".hsx-values span").all_inner_texts()
-        return {text.split()[0]: float(text.split()[1]) for text in spans}
-
-    def close(self) -> None:
-        self.context.close()
 
 
 def grey(cube: NDArray[Any], band: int, stretch: str = "percentile", gamma: float = 1) -> NDArray[np.uint8]:
@@ -137,27 +40,6 @@ def grey(cube: NDArray[Any], band: int, stretch: str = "percentile", gamma: floa
 @functools.cache
 def explorer_counts() -> dict[str, NDArray[np.uint16]]:
     return {name: cube.counts for name, cube in small_explorer().cubes.cubes.items()}
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    handler = functools.partial(QuietHandler, directory=str(folder))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        message = "chromium is not installed (Debian and Ubuntu: apt install chromium), nor named by CHROMIUM"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -403,7 +285,8 @@ def test_numbers_of_places_stay_inside_the_view(opened: Page) -> None:
     opened.set(pixels=corners)
     outside = """[...document.querySelectorAll('.hsx-marker span')].filter(span => {
         const [own, all] = [span.getBoundingClientRect(), span.closest('.hsx-stage').getBoundingClientRect()];
-        return own.left < all.left || own.right > all.right || own.top < all.top || own.bottom > all.bottom; }).length"""
+        return own.left < all.left || own.right > all.right || own.top < all.top || own.bottom > all.bottom;
+        }).length"""
     assert opened.page.evaluate(outside) == 0
 
 
@@ -480,93 +363,3 @@ def test_in_a_built_book_it_works_without_a_kernel(browser: Any, tmp_path: Path)
     plain.goto((html / "explore.html").as_uri())
     assert plain.locator(".hsisr-explorer img").bounding_box()["width"] > 300, "without scripts, a picture"
     plain.context.close()
-
-
-@contextmanager
-def jupyterlab(folder: Path) -> Iterator[str]:
-    """A JupyterLab of its own in `folder`; gives the address of a notebook there, to be completed by its name."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = {
-        "ServerApp.port": port,
-        "ServerApp.open_browser": False,
-        "ServerApp.root_dir": folder,
-        "IdentityProvider.token": "secret",
-        "LabApp.expose_app_in_browser": True,
-        "LabApp.news_url": "",
-    }
-    own = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
-    environment = os.environ | {name: str(folder / "jupyter") for name in own} | {"PYTHONPATH": TEST_PATH}
-    command = [
-        sys.executable,
-        "-m",
-        "jupyterlab",
-        "--allow-root",
-        *(f"--{k}={v}" for k, v in options.items()),
-    ]
-    with (folder / "lab.log").open("wb") as log:
-        lab = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        wait(lambda: f"127.0.0.1:{port}/lab?token" in (folder / "lab.log").read_text(), "JupyterLab to start")
-        yield f"http://127.0.0.1:{port}/lab/tree/%s?token=secret"
-    finally:
-        lab.terminate()
-        lab.wait(20)
-
-
-def wait(until: Callable[[], Any], what: str, seconds: float = 60) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := until()):
-        assert time.monotonic() < end, f"waited {seconds} s for {what}"
-        time.sleep(0.1)
-    return found
-
-
-LAB_CELLS = (
-    """from pathlib import Path
-import ipywidgets
-from small_explorer import small_explorer
-shown = small_explorer(band=1)
-seen = Path("seen.txt")
-shown.observe(lambda change: seen.write_text(f"{shown.band} {shown.pixels}"), ["band", "pixels"])
-slider = ipywidgets.IntSlider(description="linked", max=6)
-link = ipywidgets.jslink((slider, "value"), (shown, "band"))
-display(slider, shown)""",
-    "shown.band, shown.pixels, shown.mode = 5, [[2, 3], [4, 4, 8, 8]], 'error'",
-)
-
-
-def test_in_jupyterlab_kernel_and_view_follow_each_other(browser: Any, tmp_path: Path) -> None:
-    write_notebook(tmp_path / "live.ipynb", *LAB_CELLS)
-    seen = tmp_path / "seen.txt"
-    with jupyterlab(tmp_path) as address:
-        context = browser.new_context(viewport={"width": 1280, "height": 1400})
-        page = context.new_page()
-        page.goto(address % "live.ipynb")
-        page.locator(".jp-Notebook .jp-CodeCell").nth(1).wait_for(timeout=60_000)
-        kernel = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
-        wait(lambda: page.evaluate(kernel) == "idle", "a kernel")
-        run = "command => window.jupyterapp.commands.execute('notebook:' + command)"
-        page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 0; }")
-        page.evaluate(run, "run-cell")
-        page.locator(".hsx").wait_for(timeout=30_000)
-        assert page.locator(".hsx").count() == 1
-
-        page.locator(".hsx").get_by_label("Band", exact=True).fill("3")
-        wait(lambda: seen.is_file() and seen.read_text() == "3 [[12, 16]]", "the kernel to see the band")
-        wait(lambda: page.locator(".widget-readout").inner_text() == "3", "the linked slider to follow")
-        stage = page.locator(".hsx-stage").nth(1)
-        box = stage.bounding_box()
-        stage.click(position={"x": 7.5 * box["width"] / WIDTH, "y": 20.5 * box["height"] / HEIGHT})
-        wait(lambda: seen.read_text() == "3 [[12, 16], [20, 7]]", "the kernel to see the pixel")
-        page.keyboard.press("ArrowDown")
-        wait(lambda: seen.read_text() == "3 [[12, 16], [21, 7]]", "an arrow key to reach the explorer")
-
-        page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1; }")
-        page.evaluate(run, "run-cell")
-        page.locator(".hsx-panel[data-place='[2,3]']").wait_for()
-        wait(lambda: page.locator(".hsx-bandtext").inner_text().startswith("Band 6 of 7"), "the band")
-        wait(lambda: page.locator(".hsx-image[data-mode=error]").count() == 3, "the mode")
-        assert page.locator(".hsx-panel").count() == 2
-        context.close()

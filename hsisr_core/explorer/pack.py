@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.metrics import psnr
+from hsisr_core.plot_style import FALSE_COLOUR_NM
 
 __all__ = ["DATA_BUDGET", "PAGE_BUDGET", "UNIT", "CubeSet", "PackedCube", "pack_cubes"]
 
@@ -21,7 +22,6 @@ DATA_BUDGET = (
 )
 LEVELS = 65535  # steps of a 16-bit integer
 UNIT = "value (full scale = 1)"
-PRESETS = {"natural": (640, 550, 460), "CIR": (860, 650, 550)}  # nm of red, green and blue; as `false_colour`
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ class CubeSet:
         low, high = self.wavelengths[0] - width, self.wavelengths[-1] + width
         found = {
             name: [int(np.abs(self.wavelengths - target).argmin()) for target in targets]
-            for name, targets in PRESETS.items()
+            for name, targets in FALSE_COLOUR_NM.items()
             if low <= min(targets) and max(targets) <= high
         }
         return {name: bands for name, bands in found.items() if len(set(bands)) == 3}

@@ -44,7 +44,7 @@ def test_integers_keep_the_values_to_half_a_step() -> None:
         assert packed.cubes[name].counts.dtype == np.uint16
         error = np.abs(packed.values(name) - cube.astype(np.float64)).max()
         assert error <= packed.step / 2 * (1 + 1e-9)
-    assert f"{packed.step / 2:.1g}" in packed.note
+    assert f"about {packed.step / 2:.2g}." in packed.note
     everything = np.concatenate([packed.cubes[name].counts.ravel() for name in given])
     assert (everything.min(), everything.max()) == (0, 65535)
 

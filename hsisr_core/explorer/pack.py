@@ -120,7 +120,7 @@ class CubeSet:
         scored = " The PSNR of a band is that of the whole image." if self.reference else ""
         return (
             f"Shown: {part}. Stored as 16-bit integers, value = {self.offset:.6g} + {self.step:.4g} × integer: "
-            f"no value is off by more than {self.step / 2:.1g}.{scored}"
+            f"no value is off by more than half such a step, about {self.step / 2:.2g}.{scored}"
         )
 
     def values(self, name: str) -> NDArray[np.float64]:

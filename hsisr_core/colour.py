@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hsisr_core.data.scene import Scene
 from hsisr_core.errors import HsisrError
+from hsisr_core.plot_style import FALSE_COLOUR_NM
 
 __all__ = ["colour_matching", "covers_visible", "false_colour", "to_srgb", "to_xyz", "true_colour"]
 
@@ -200,7 +201,7 @@ def false_colour(
     """
     cube, centres = _cube_and_wavelengths(scene_or_cube, wavelengths)
     infrared = bool(centres.max() > 750)
-    targets = (860, 650, 550) if infrared else (640, 550, 460)
+    targets = FALSE_COLOUR_NM["CIR" if infrared else "natural"]
     bands = [int(np.abs(centres - target).argmin()) for target in targets]
     if not np.isfinite(centres).all() or len(set(bands)) < 3:
         bands = [round((len(cube) - 1) * share) for share in (0.75, 0.5, 0.25)]

@@ -17,6 +17,7 @@ from hsisr_core.errors import HsisrError
 __all__ = [
     "COLOURS",
     "DASHES",
+    "FALSE_COLOUR_NM",
     "STYLE",
     "WIDTH",
     "check_some",
@@ -31,6 +32,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe-Ito colours for methods, in order; black is kept for HR and yellow is too light for lines."""
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 """A line style for each of `COLOURS`, so that lines can be told apart in grey."""
+FALSE_COLOUR_NM = {"natural": (640, 550, 460), "CIR": (860, 650, 550)}
+"""Wavelengths of red, green and blue in false-colour pictures; CIR is colour infrared."""
 STYLE: dict[str, Any] = {
     "figure.dpi": 150,
     "figure.facecolor": "white",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
+TEST_PATH = os.pathsep.join([str(ROOT), str(ROOT / "tests")])  # for kernels that import from the tests
 
 
 def write_notebook(path: Path, *sources: str, tag: str = "parameters") -> Path:

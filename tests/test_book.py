@@ -181,6 +181,7 @@ def test_the_table_of_contents_lists_every_chapter_of_the_project() -> None:
             "08-separable-or-standard",
             "09-how-many-modules",
             "12-does-it-mean-anything",
+            "explore",
             "your-own-cube",
             "running",
             "what-it-costs",

@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
-import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from chromium import served
 from small_book import ROOT, write_notebook, write_project
 
 from hsisr_core.book import book_pages, build_pages
 from hsisr_core.execute import execute_chapters
 
-sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.slow
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # what asks another host fails, and so is seen
-]
 WIDE, NARROW = 1280, 400
 MATHEMATICS = r"""# Mathematics and tables
 
@@ -113,34 +98,14 @@ def project_pages(folder: Path) -> Path:
     return folder / "out" / "html"
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        message = "chromium is not installed (Debian and Ubuntu: apt install chromium), nor named by CHROMIUM"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture(scope="module", params=[small_pages, project_pages], ids=["small", "project"])
 def book(
     browser: Any, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Book]:
     folder = request.param(tmp_path_factory.mktemp("book"))
-    handler = functools.partial(QuietHandler, directory=str(folder))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     made = [path.name for path in folder.glob("*.html") if path.stem not in ("genindex", "search")]
-    yield Book(folder, f"http://127.0.0.1:{server.server_port}", browser, sorted(made))
-    server.shutdown()
-    server.server_close()
+    with served(folder) as address:
+        yield Book(folder, address, browser, sorted(made))
 
 
 def visit(book: Book, url: str, width: int = WIDE, theme: str = "light") -> tuple[Any, list[str]]:

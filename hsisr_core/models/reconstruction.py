@@ -66,7 +66,7 @@ def reconstruct(x: Tensor, upsample: nn.ConvTranspose3d, tail: nn.Conv3d) -> Ten
     return sr + (constant + tail.bias)
 
 
-def compose(pairs: Tensor, kinds: tuple[str, str], scale: int) -> Tensor:
+def compose(pairs: Tensor, kinds: tuple[str, ...], scale: int) -> Tensor:
     """The kernel of one kind of contribution, (features, bands, height, width, phases, phases).
 
     Along the bands it holds 7 taps: the 5 of the whole, and what to subtract in the first and the last band.

@@ -63,7 +63,7 @@ class Unit(nn.Module):
 class Fusion(Convolution):
     """Local feature fusion, Eq. 7: a 1x1x1 convolution over the units' outputs, summed without concatenation."""
 
-    def forward(self, units: Iterable[Tensor]) -> Tensor:  # type: ignore[override]
+    def forward(self, units: Iterable[Tensor]) -> Tensor:
         weights = self.weight.flatten(1).split(self.out_channels, dim=1)
         fused = None
         for unit, weight in zip(units, weights, strict=True):

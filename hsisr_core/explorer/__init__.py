@@ -1,0 +1,5 @@
+"""The band and spectrum explorer: cubes side by side, with a kernel and without."""
+
+from hsisr_core.explorer.widget import SpectralExplorer
+
+__all__ = ["SpectralExplorer"]

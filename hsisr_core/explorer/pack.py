@@ -1,0 +1,277 @@
+"""The cubes of an explorer as a page carries them: 16-bit integers, cropped to what a page may weigh."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hsisr_core.errors import HsisrError
+from hsisr_core.metrics import psnr
+from hsisr_core.plot_style import FALSE_COLOUR_NM
+
+__all__ = ["DATA_BUDGET", "PAGE_BUDGET", "UNIT", "CubeSet", "PackedCube", "pack_cubes"]
+
+PAGE_BUDGET = 5_000_000  # bytes of a page: more is slow to open on a phone
+DATA_BUDGET = (
+    4_000_000  # of these for the data as base64; the rest for script, styles, picture and the page's text
+)
+LEVELS = 65535  # steps of a 16-bit integer
+UNIT = "value (full scale = 1)"
+
+
+@dataclass(frozen=True, eq=False)
+class PackedCube:
+    """One cube of an explorer.
+
+    Attributes
+    ----------
+    name
+        What the reader sees.
+    ratio
+        Pixels of the finest cube along a side of one pixel of this one: 1, or the scale for LR.
+    counts
+        uint16, (bands, height, width), the part that is shown; `CubeSet.values` turns them back.
+    psnr
+        PSNR of each band in dB against the reference, over the *whole* image clipped to [0, 1], None where
+        a band is identical; None for LR, for the reference, and without a reference.
+    """
+
+    name: str
+    ratio: int
+    counts: NDArray[np.uint16]
+    psnr: list[float | None] | None
+
+
+@dataclass(frozen=True, eq=False)
+class CubeSet:
+    """All cubes of an explorer on one grid of pixels, and how integers become values.
+
+    Attributes
+    ----------
+    cubes
+        By name, in the order given.
+    wavelengths
+        Band centres in nm, (bands,); all NaN if unknown.
+    reference
+        The cube that errors are measured against; empty: none.
+    unit
+        What a value is, for axes and colour bars.
+    offset, step
+        value = offset + step * integer. No value is further than step / 2 from the original.
+    origin
+        Row and column of the image at which the part that is shown begins.
+    full
+        Height and width of the whole image in pixels.
+    """
+
+    cubes: dict[str, PackedCube]
+    wavelengths: NDArray[np.float64]
+    reference: str
+    unit: str
+    offset: float
+    step: float
+    origin: tuple[int, int]
+    full: tuple[int, int]
+
+    @property
+    def bands(self) -> int:
+        return self.wavelengths.size
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the part that is shown, in pixels of the finest cube."""
+        first = next(cube for cube in self.cubes.values() if cube.ratio == 1)
+        return first.counts.shape[1], first.counts.shape[2]
+
+    @property
+    def fine(self) -> list[str]:
+        """Names of the cubes at full resolution."""
+        return [name for name, cube in self.cubes.items() if cube.ratio == 1]
+
+    @property
+    def presets(self) -> dict[str, list[int]]:
+        """Bands (red, green, blue) of the false-colour presets that this sensor can show."""
+        if not np.isfinite(self.wavelengths).all():
+            return {}
+        width = float(np.diff(self.wavelengths).max()) if self.bands > 1 else 0.0
+        low, high = self.wavelengths[0] - width, self.wavelengths[-1] + width
+        found = {
+            name: [int(np.abs(self.wavelengths - target).argmin()) for target in targets]
+            for name, targets in FALSE_COLOUR_NM.items()
+            if low <= min(targets) and max(targets) <= high
+        }
+        return {name: bands for name, bands in found.items() if len(set(bands)) == 3}
+
+    @property
+    def note(self) -> str:
+        """What a reader must know of the numbers: their precision, and what was cut off."""
+        (top, left), (height, width) = self.origin, self.size
+        part = (
+            f"the whole image of {height} × {width} pixels"
+            if (height, width) == self.full
+            else f"rows {top} to {top + height - 1} and columns {left} to {left + width - 1} of an image of "
+            f"{self.full[0]} × {self.full[1]} pixels, so that the page stays below {PAGE_BUDGET / 1e6:g} MB"
+        )
+        scored = " The PSNR of a band is that of the whole image." if self.reference else ""
+        return (
+            f"Shown: {part}. Stored as 16-bit integers, value = {self.offset:.6g} + {self.step:.4g} × integer: "
+            f"no value is off by more than half such a step, about {self.step / 2:.2g}.{scored}"
+        )
+
+    def values(self, name: str) -> NDArray[np.float64]:
+        """The cube `name` as it is shown, (bands, height, width), in real units."""
+        return self.offset + self.step * self.cubes[name].counts.astype(np.float64)
+
+    def describe(self) -> dict[str, Any]:
+        """Everything but the counts, for JSON."""
+        known = np.isfinite(self.wavelengths).all()
+        return {
+            "bands": self.bands,
+            "size": list(self.size),
+            "origin": list(self.origin),
+            "wavelengths": self.wavelengths.tolist() if known else None,
+            "reference": self.reference,
+            "unit": self.unit,
+            "offset": self.offset,
+            "step": self.step,
+            "presets": self.presets,
+            "note": self.note,
+            "cubes": [
+                {"name": cube.name, "ratio": cube.ratio, "psnr": cube.psnr} for cube in self.cubes.values()
+            ],
+        }
+
+    def buffers(self) -> list[bytes]:
+        """The counts of each cube, little-endian, [band][row][column]."""
+        return [cube.counts.astype("<u2").tobytes() for cube in self.cubes.values()]
+
+
+def pack_cubes(
+    cubes: Mapping[str, ArrayLike],
+    wavelengths: ArrayLike | None = None,
+    *,
+    reference: str | None = None,
+    unit: str = UNIT,
+    corner: tuple[int, int] | None = None,
+    budget: int = DATA_BUDGET,
+) -> CubeSet:
+    """Check cubes, cut the same part out of each and turn it into 16-bit integers.
+
+    Parameters
+    ----------
+    cubes : mapping of name to array of shape (bands, height, width)
+        The finest decides the grid; a coarser one (LR) must be smaller by the same whole factor on both sides.
+    wavelengths : array, shape (bands,), optional
+        Band centres in nm, increasing.
+    reference : str, optional
+        Name of the cube that the others are measured against; its values lie in [0, 1].
+    unit : str
+        What a value is.
+    corner : (row, column), optional
+        Where the part that is shown begins, if not all fits in `budget` (default: the part in the middle).
+        It is moved to the grid of the coarsest cube.
+    budget : int
+        Bytes of all data as base64.
+
+    Returns
+    -------
+    CubeSet
+
+    Raises
+    ------
+    HsisrError
+        No cube; a cube that is not 3-D, not finite, or does not fit the others; not one wavelength per band;
+        an unknown reference; a budget in which no pixel fits.
+    """
+    arrays = {str(name): np.asarray(cube) for name, cube in cubes.items()}
+    for name, array in arrays.items():
+        _check_array(name, array)
+    if not arrays:
+        raise HsisrError("There are no cubes to explore; give at least one, as {name: array}.")
+    bands, height, width = max((array.shape for array in arrays.values()), key=lambda shape: shape[1])
+    ratios = {name: _ratio(name, array.shape, (bands, height, width)) for name, array in arrays.items()}
+    centres = np.full(bands, np.nan) if wavelengths is None else np.asarray(wavelengths, dtype=np.float64)
+    if centres.shape != (bands,):
+        raise HsisrError(f"There are {centres.size} wavelengths for {bands} bands; give one in nm per band.")
+    if reference is not None and ratios.get(reference) != 1:
+        fine = ", ".join(name for name, ratio in ratios.items() if ratio == 1)
+        raise HsisrError(f"reference={reference!r}: expected a cube at full resolution, one of {fine}.")
+    scored = {
+        name: _band_psnr(array, arrays[reference])
+        for name, array in arrays.items()
+        if reference is not None and ratios[name] == 1 and name != reference
+    }
+    top, left, rows, columns = _part((height, width), list(ratios.values()), bands, corner, budget)
+    parts = {
+        name: arrays[name][:, top // r : (top + rows) // r, left // r : (left + columns) // r].astype(
+            np.float64
+        )
+        for name, r in ratios.items()
+    }
+    low = min(float(part.min()) for part in parts.values())
+    high = max(float(part.max()) for part in parts.values())
+    step = (high - low) / LEVELS or 1.0
+    packed = {
+        name: PackedCube(name, ratios[name], np.rint((part - low) / step).astype(np.uint16), scored.get(name))
+        for name, part in parts.items()
+    }
+    return CubeSet(packed, centres, reference or "", unit, low, step, (top, left), (height, width))
+
+
+def _check_array(name: str, array: NDArray[Any]) -> None:
+    if array.ndim != 3 or 0 in array.shape or array.dtype.kind not in "fiu":
+        raise HsisrError(
+            f"Cube {name!r} has shape {array.shape} and type {array.dtype}; expected numbers of shape "
+            "(bands, height, width)."
+        )
+    if not np.isfinite(array).all():
+        raise HsisrError(f"Cube {name!r} holds NaN or infinity: replace or crop those pixels first.")
+    if ":" in name or not name.strip():
+        raise HsisrError(f"Cube {name!r}: a name is a text without a colon, which `views` uses for the mode.")
+
+
+def _ratio(name: str, shape: tuple[int, ...], finest: tuple[int, ...]) -> int:
+    ratio = finest[1] // shape[1]
+    if shape != (finest[0], finest[1] // ratio, finest[2] // ratio) or any(
+        side % ratio for side in finest[1:]
+    ):
+        raise HsisrError(
+            f"Cube {name!r} has shape {shape} and the finest {finest}; expected the same bands, and a height and "
+            "width smaller by one whole factor."
+        )
+    return int(ratio)
+
+
+def _band_psnr(cube: NDArray[Any], hr: NDArray[Any]) -> list[float | None]:
+    """PSNR of each band in dB, rounded to 0.001; None where it is infinite."""
+    values = [psnr(np.clip(a, 0, 1)[None], b[None]) for a, b in zip(cube, hr, strict=True)]
+    return [round(value, 3) if math.isfinite(value) else None for value in values]
+
+
+def _part(
+    full: tuple[int, int], ratios: list[int], bands: int, corner: tuple[int, int] | None, budget: int
+) -> tuple[int, int, int, int]:
+    """Top, left, height and width of the largest part, nearly square, whose data fit in `budget`."""
+    grid = math.lcm(*ratios)
+    pixels = int(budget * 3 / 4 / (2 * bands * sum(1 / ratio**2 for ratio in ratios)))
+    if full[0] * full[1] <= pixels:
+        return 0, 0, *full
+    rows = min(full[0], max(math.isqrt(pixels), pixels // full[1])) // grid * grid
+    columns = min(full[1], pixels // max(rows, 1)) // grid * grid
+    if rows < 1 or columns < 1:
+        raise HsisrError(
+            f"budget={budget}: not one pixel of {bands} bands in {len(ratios)} cubes fits; give fewer bands or cubes."
+        )
+    start = corner or tuple((side - part) // 2 for side, part in zip(full, (rows, columns), strict=True))
+    top, left = (place // grid * grid for place in start)
+    if not (0 <= top <= full[0] - rows and 0 <= left <= full[1] - columns):
+        raise HsisrError(
+            f"corner={corner}: {rows} × {columns} pixels are shown; expected a row up to {full[0] - rows} and a "
+            f"column up to {full[1] - columns}."
+        )
+    return top, left, rows, columns

@@ -1,0 +1,48 @@
+"""An explorer without a kernel: one piece of HTML that holds the script, the styles, the data and a picture."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["SCRIPT", "STYLES", "static_page"]
+
+HERE = Path(__file__).parent
+SCRIPT = (HERE / "explorer.js").read_text(encoding="utf-8")
+STYLES = (HERE / "explorer.css").read_text(encoding="utf-8")
+
+
+def static_page(state: Mapping[str, Any], buffers: list[bytes], picture: bytes, caption: str) -> str:
+    """The explorer as HTML that asks nobody for anything.
+
+    Parameters
+    ----------
+    state : mapping
+        Values of the synced traits, by name.
+    buffers : list of bytes
+        Counts of each cube.
+    picture : bytes
+        PNG for a reader whose browser runs no scripts.
+    caption : str
+        The picture in words.
+
+    Returns
+    -------
+    str
+        A ``div`` with its own styles, and a module that draws into it.
+    """
+    place = f"hsisr-explorer-{uuid.uuid4().hex[:12]}"
+    content = {"state": dict(state), "data": [base64.b64encode(buffer).decode() for buffer in buffers]}
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+    source = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+    return (
+        f'<div class="hsisr-explorer" id="{place}"><style>{STYLES}</style>'
+        f'<script type="application/json">{text}</script>'
+        f'<noscript><img alt="{html.escape(caption)}" src="{source}"></noscript></div>'
+        f'<script type="module">{SCRIPT}\nmountPage(document.getElementById("{place}"));</script>'
+    )

@@ -1,0 +1,68 @@
+"""The picture of an explorer for viewers that run no scripts."""
+
+from __future__ import annotations
+
+import io
+from itertools import cycle
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from hsisr_core.explorer.pack import CubeSet
+from hsisr_core.plot_style import COLOURS, DASHES, WIDTH, show_image, spectral_axis, styled_figure
+
+__all__ = ["still_picture"]
+
+
+def still_picture(cubes: CubeSet, band: int, pixels: list[list[int]]) -> bytes:
+    """PNG of one band of each cube (at most four), and below the spectra of the first place in `pixels`."""
+    file = io.BytesIO()
+    draw_still(cubes, band, pixels).savefig(file, format="png", dpi=100)
+    return file.getvalue()
+
+
+@styled_figure
+def draw_still(cubes: CubeSet, band: int, pixels: list[list[int]]) -> Figure:
+    x, label = spectral_axis(cubes.wavelengths)
+    names = list(cubes.cubes)
+    shown = names[:3] + names[3:][-1:]  # the reference often comes last
+    values = {name: cubes.values(name) for name in names}
+    anchor = values[cubes.reference or cubes.fine[0]][band]
+    low, high = np.percentile(anchor, (2, 98))
+    figure, axes = plt.subplot_mosaic(
+        [[f"image {i}" for i in range(len(shown))], ["spectra"] * len(shown)],
+        figsize=(WIDTH, WIDTH / max(len(shown), 2) * anchor.shape[0] / anchor.shape[1] + 2.4),
+        height_ratios=(WIDTH / max(len(shown), 2) * anchor.shape[0] / anchor.shape[1] + 0.3, 2.1),
+    )
+    place = f"{x[band]:.0f} nm" if label != "band" else f"band {band + 1}"
+    for i, name in enumerate(shown):
+        show_image(
+            axes[f"image {i}"], values[name][band], f"{name}, {place}", cmap="gray", vmin=low, vmax=high
+        )
+    panel = axes["spectra"]
+    panel.set(xlabel=label, ylabel=cubes.unit)
+    colours, dashes = cycle(COLOURS), cycle(DASHES)
+    for name in names if pixels else ():
+        style: tuple[str, Any]
+        if name == cubes.reference:
+            style = ("black", "-")
+        elif cubes.cubes[name].ratio > 1:
+            style = ("0.5", ":")
+        else:
+            style = (next(colours), next(dashes))
+        top, left, *ends = ((at - start) // cubes.cubes[name].ratio for at, start in _ends(pixels[0], cubes))
+        bottom, right = ends or (top + 1, left + 1)
+        region = values[name][:, top : max(bottom, top + 1), left : max(right, left + 1)]
+        panel.plot(x, region.mean(axis=(1, 2)), color=style[0], linestyle=style[1], label=name)
+    if pixels:
+        panel.set_title(f"row {pixels[0][0]}, column {pixels[0][1]}")
+        panel.legend(ncols=2)
+    panel.axvline(x[band], color="0.6", linewidth=0.8, zorder=0)
+    return figure
+
+
+def _ends(place: list[int], cubes: CubeSet) -> list[tuple[int, int]]:
+    """Each number of a pixel or box with the origin that it is counted from."""
+    return list(zip(place, (*cubes.origin, *cubes.origin), strict=False))

@@ -1,0 +1,173 @@
+"""What a reader can change in an explorer, and the check of each value that Python sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any
+
+from hsisr_core.errors import HsisrError
+from hsisr_core.explorer.pack import CubeSet
+
+__all__ = ["MOST_PIXELS", "MOST_ZOOM", "STATE", "check_state", "first_state"]
+
+MODES = ("band", "colour", "error")
+STRETCHES = ("linear", "percentile")
+MOST_PIXELS = 6
+MOST_ZOOM = 32
+
+
+def first_state(cubes: CubeSet) -> dict[str, Any]:
+    """Every trait's value before anyone changes it."""
+    (top, left), (height, width) = cubes.origin, cubes.size
+    names = list(cubes.cubes)
+    last = cubes.bands - 1
+    return {
+        "band": last // 2,
+        "channels": next(iter(cubes.presets.values()), [round(last * part) for part in (0.75, 0.5, 0.25)]),
+        "curtain": False,
+        "gamma": 1.0,
+        "hidden": [],
+        "magnifier": False,
+        "mode": "band",
+        "pixels": [[top + height // 2, left + width // 2]],
+        "split": 0.5,
+        "stretch": "percentile",
+        "view": [top + height / 2, left + width / 2, 1.0],
+        "views": names if len(names) > 1 else [names[0], f"{names[0]}:colour"],
+    }
+
+
+def check_state(name: str, value: Any, cubes: CubeSet) -> Any:
+    """`value` of the trait `name` as plain numbers, texts and lists.
+
+    Raises
+    ------
+    HsisrError
+        The value has another type or leaves its limits; the message says what is expected.
+    """
+    try:
+        return _CHECKS[name](value, cubes)
+    except (TypeError, ValueError, KeyError) as error:
+        raise HsisrError(f"{name}={value!r}: expected {_EXPECTED[name](cubes)}.") from error
+
+
+def _whole(value: Any, stop: int) -> int:
+    """A whole number from 0 to `stop` - 1, also one of NumPy's."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= int(value) < stop:
+        raise ValueError
+    return int(value)
+
+
+def _number(value: Any, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not low <= float(value) <= high:
+        raise ValueError  # NaN too
+    return float(value)
+
+
+def _one_of(value: Any, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise ValueError
+    return str(value)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _channels(value: Any, cubes: CubeSet) -> list[int]:
+    red, green, blue = value
+    return [_whole(band, cubes.bands) for band in (red, green, blue)]
+
+
+def _hidden(value: Any, cubes: CubeSet) -> list[str]:
+    if isinstance(value, str):
+        raise TypeError
+    return [cubes.cubes[name].name for name in value]
+
+
+def _mode(value: Any, cubes: CubeSet) -> str:
+    return _one_of(value, MODES if cubes.reference else MODES[:2])
+
+
+def _pixels(value: Any, cubes: CubeSet) -> list[list[int]]:
+    """Pixels [row, column] and boxes [top, left, bottom, right], the last two not in the box."""
+    places = [list(place) for place in value]
+    if len(places) > MOST_PIXELS or not {len(place) for place in places} <= {2, 4}:
+        raise ValueError
+    return [_place(place, cubes) for place in places]
+
+
+def _place(place: list[Any], cubes: CubeSet) -> list[int]:
+    def inside(numbers: list[Any], beyond: int) -> list[int]:
+        limits = zip(numbers, cubes.origin, cubes.size, strict=True)
+        return [start + beyond + _whole(number - start - beyond, size) for number, start, size in limits]
+
+    first = inside(place[:2], 0)
+    last = inside(place[2:], 1) if len(place) == 4 else []
+    if any(end <= start for start, end in zip(first, last, strict=False)):
+        raise ValueError
+    return first + last
+
+
+def _view(value: Any, cubes: CubeSet) -> list[float]:
+    row, column, zoom = value
+    (top, left), (height, width) = cubes.origin, cubes.size
+    return [_number(row, top, top + height), _number(column, left, left + width), _number(zoom, 1, MOST_ZOOM)]
+
+
+def _views(value: Any, cubes: CubeSet) -> list[str]:
+    if isinstance(value, str) or not len(value):
+        raise ValueError
+    for view in value:
+        name, _, mode = view.partition(":")
+        _ = cubes.cubes[name], mode and _mode(mode, cubes)
+    return [str(view) for view in value]
+
+
+def _region_text(cubes: CubeSet) -> str:
+    (top, left), (height, width) = cubes.origin, cubes.size
+    return f"rows {top} to {top + height - 1} and columns {left} to {left + width - 1}"
+
+
+_CHECKS: dict[str, Callable[[Any, CubeSet], Any]] = {
+    "band": lambda value, cubes: _whole(value, cubes.bands),
+    "channels": _channels,
+    "curtain": lambda value, _: _flag(value),
+    "gamma": lambda value, _: _number(value, 0.2, 4),
+    "hidden": _hidden,
+    "magnifier": lambda value, _: _flag(value),
+    "mode": _mode,
+    "pixels": _pixels,
+    "split": lambda value, _: _number(value, 0, 1),
+    "stretch": lambda value, _: _one_of(value, STRETCHES),
+    "view": _view,
+    "views": _views,
+}
+_EXPECTED: dict[str, Callable[[CubeSet], str]] = {
+    "band": lambda cubes: f"a whole number from 0 to {cubes.bands - 1}",
+    "channels": lambda cubes: f"three bands (red, green, blue) from 0 to {cubes.bands - 1}",
+    "curtain": lambda _: "True or False",
+    "gamma": lambda _: "a number from 0.2 to 4",
+    "hidden": lambda cubes: f"a list of cubes among {', '.join(cubes.cubes)}",
+    "magnifier": lambda _: "True or False",
+    "mode": lambda cubes: (
+        " or ".join(MODES if cubes.reference else MODES[:2])
+        + ("" if cubes.reference else " (error needs a reference)")
+    ),
+    "pixels": lambda cubes: (
+        f"at most {MOST_PIXELS} of [row, column] and [top, left, bottom, right] inside " + _region_text(cubes)
+    ),
+    "split": lambda _: "a number from 0 to 1",
+    "stretch": lambda _: " or ".join(STRETCHES),
+    "view": lambda cubes: (
+        f"[row, column, zoom]: a centre inside {_region_text(cubes)} and a zoom from 1 to {MOST_ZOOM}"
+    ),
+    "views": lambda cubes: (
+        f"a list of cubes among {', '.join(cubes.cubes)}, each with or without a mode behind a "
+        f"colon, such as '{next(iter(cubes.cubes))}:colour'"
+    ),
+}
+STATE = tuple(_CHECKS)  # the names of the synced traits

@@ -1,0 +1,205 @@
+"""`SpectralExplorer`: views of cubes and their spectra, live in JupyterLab and without a kernel on a page."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import anywidget
+import matplotlib as mpl
+import traitlets
+from numpy.typing import ArrayLike
+
+from hsisr_core.data import load_dataset
+from hsisr_core.errors import HsisrError
+from hsisr_core.evaluate import reduced_pairs, restore
+from hsisr_core.explorer.pack import DATA_BUDGET, UNIT, CubeSet, pack_cubes
+from hsisr_core.explorer.page import SCRIPT, STYLES, static_page
+from hsisr_core.explorer.picture import still_picture
+from hsisr_core.explorer.state import MOST_PIXELS, MOST_ZOOM, STATE, check_state, first_state
+from hsisr_core.models import Bicubic
+from hsisr_core.plot_style import COLOURS
+from hsisr_core.runs import Run
+
+__all__ = ["SpectralExplorer"]
+
+LABELS = {"ssrnet": "SSRNet", "gdrrn": "GDRRN", "fcnn3d": "3D-FCNN", "edsr": "EDSR"}
+
+
+class Checked(traitlets.TraitType[Any, Any]):
+    """A trait whose every value, None too, goes through `check_state`."""
+
+    default_value = None
+
+
+class SpectralExplorer(anywidget.AnyWidget):
+    """Cubes side by side: bands, false colour, errors, and the spectra of pixels and boxes.
+
+    Make one with `from_run` or `from_cubes`. The traits below follow the reader, can be set and observed in
+    Python, and can be linked to other widgets with ``ipywidgets.jslink``. Bands, rows and columns are counted
+    from 0, in the whole image even if only a part of it is shown.
+
+    Attributes
+    ----------
+    band : int
+        Of the views that show one band.
+    mode : {"band", "colour", "error"}
+        What a view shows unless `views` says otherwise; errors are absolute, against the reference.
+    views : list of str
+        Names of the cubes side by side, such as ``["SSRNet", "HR", "HR:colour"]``; what follows a colon is a
+        mode of that view alone.
+    view : [row, column, zoom]
+        The pixel in the middle of every view, and the magnification from 1 to 32.
+    pixels : list
+        At most six of [row, column] and [top, left, bottom, right] (bottom and right outside the box), whose
+        spectra are drawn.
+    channels : [red, green, blue]
+        Bands of the false colour.
+    stretch : {"percentile", "linear"}
+        From black to white: 2nd to 98th percentile of the band, or its lowest to highest value, in the reference.
+    gamma : float
+        Brightness is the stretched value to the power 1 / gamma; 0.2 to 4.
+    hidden : list of str
+        Cubes whose curves are not drawn.
+    curtain, split : bool, float
+        The first two views on one another, the left one up to this share of the width.
+    magnifier : bool
+        Whether the surroundings of the pointer are enlarged in a corner of each view.
+
+    Raises
+    ------
+    HsisrError
+        A value that is set is not as above.
+    """
+
+    _esm = SCRIPT
+    _css = STYLES
+    _meta = traitlets.Dict().tag(sync=True)
+    band = Checked().tag(sync=True)
+    channels = Checked().tag(sync=True)
+    curtain = Checked().tag(sync=True)
+    gamma = Checked().tag(sync=True)
+    hidden = Checked().tag(sync=True)
+    magnifier = Checked().tag(sync=True)
+    mode = Checked().tag(sync=True)
+    pixels = Checked().tag(sync=True)
+    split = Checked().tag(sync=True)
+    stretch = Checked().tag(sync=True)
+    view = Checked().tag(sync=True)
+    views = Checked().tag(sync=True)
+
+    def __init__(self, cubes: CubeSet, **state: Any) -> None:
+        unknown = sorted(set(state) - set(STATE))
+        if unknown:
+            raise HsisrError(f"An explorer has no {unknown[0]!r}; expected one of {', '.join(STATE)}.")
+        self.cubes = cubes
+        palette = {"colours": list(COLOURS), "cividis": base64.b64encode(cividis()).decode()}
+        limits = {"pixels": MOST_PIXELS, "zoom": MOST_ZOOM}
+        meta = cubes.describe() | {"palette": palette, "limits": limits}
+        super().__init__(_meta=meta, **(first_state(cubes) | state))
+        self.on_msg(self._answer)
+
+    @classmethod
+    def from_cubes(
+        cls,
+        cubes: Mapping[str, ArrayLike],
+        wavelengths: ArrayLike | None = None,
+        *,
+        reference: str | None = None,
+        unit: str = UNIT,
+        corner: tuple[int, int] | None = None,
+        budget: int = DATA_BUDGET,
+        **state: Any,
+    ) -> SpectralExplorer:
+        """An explorer of `cubes`; the parameters are those of `pack_cubes`, `state` sets traits.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> hr = np.random.default_rng(0).random((5, 8, 8))
+        >>> explorer = SpectralExplorer.from_cubes({"HR": hr}, [450, 500, 550, 600, 650], band=2)
+        >>> explorer.views
+        ['HR', 'HR:colour']
+        """
+        packed = pack_cubes(cubes, wavelengths, reference=reference, unit=unit, corner=corner, budget=budget)
+        return cls(packed, **state)
+
+    @classmethod
+    def from_run(
+        cls,
+        *runs: Run,
+        image: str | None = None,
+        corner: tuple[int, int] | None = None,
+        budget: int = DATA_BUDGET,
+        **state: Any,
+    ) -> SpectralExplorer:
+        """An explorer of a test image: LR, bicubic, what each run makes of LR, and HR as the reference.
+
+        Parameters
+        ----------
+        *runs : Run
+            Trained, all on the same data and with the same scale.
+        image : str, optional
+            A test image of the data (default: the first).
+        corner, budget
+            See `pack_cubes`.
+        **state
+            Traits to set.
+
+        Raises
+        ------
+        HsisrError
+            No run, or runs that do not belong together; no such image; a run without weights.
+        """
+        if not runs or len({(run.fingerprint, run.config.scale) for run in runs}) > 1:
+            raise HsisrError("from_run takes one or more runs with the same data, split and scale.")
+        config = runs[0].config
+        dataset = load_dataset(config.data, config.split)
+        if image is not None and image not in dataset.test:
+            raise HsisrError(f"image={image!r} is no test image; expected one of {', '.join(dataset.test)}.")
+        lr, hr = reduced_pairs(dataset, config.scale)[image or dataset.test[0]]
+        cubes = {"LR": lr, "bicubic": restore(Bicubic(config.scale), lr)}
+        for run in runs:
+            label = LABELS.get(run.config.method, run.config.method)
+            name = label if label not in cubes else f"{label} {run.folder.name.rsplit('-', 1)[-1]}"
+            cubes[name] = restore(run.model(), lr)
+        cubes["HR"] = hr
+        return cls.from_cubes(
+            cubes, dataset.wavelengths, reference="HR", corner=corner, budget=budget, **state
+        )
+
+    @traitlets.validate(*STATE)
+    def _checked(self, proposal: Any) -> Any:
+        return check_state(proposal.trait.name, proposal.value, self.cubes)
+
+    def _answer(self, widget: Any, content: Any, buffers: Any) -> None:
+        """Send the counts to a view that asks: as traits they would stand in a saved notebook a second time."""
+        if content == {"type": "data"}:
+            self.send({"type": "data"}, self.cubes.buffers())
+
+    def picture(self) -> bytes:
+        """PNG of the band and the first pixel, for viewers that run no scripts."""
+        return still_picture(self.cubes, self.band, self.pixels)
+
+    def html(self) -> str:
+        """The explorer as it is now, for a page without a kernel."""
+        return self._page(self.picture())
+
+    def _page(self, picture: bytes) -> str:
+        state = {name: getattr(self, name) for name in ("_meta", *STATE)}
+        caption = f"{', '.join(self.cubes.cubes)}: band {self.band + 1} of {self.cubes.bands} and spectra"
+        return static_page(state, self.cubes.buffers(), picture, caption)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        data, metadata = super()._repr_mimebundle_(**kwargs)
+        picture = self.picture()
+        data["text/plain"] = f"SpectralExplorer of {', '.join(self.cubes.cubes)}"
+        data["text/html"] = self._page(picture)
+        data["image/png"] = base64.b64encode(picture).decode()
+        return data, metadata
+
+
+def cividis() -> bytes:
+    """The colours of matplotlib's cividis, 256 times red, green and blue."""
+    return mpl.colormaps["cividis"](range(256), bytes=True)[:, :3].tobytes()

@@ -51,7 +51,7 @@ def margin_panels(margins: pd.DataFrame, rivals: pd.DataFrame) -> Figure:
         panel.axvline(0, color="black", linewidth=0.8)
         panel.grid(visible=False, axis="y")
         low, high = min(values.min(), 0), max(values.max(), 0)
-        room = 0.5 * (high - low)  # for the names
+        room = 0.6 * (high - low)  # for the names
         panel.set_xlim(low - room * bool(low), high + room * bool(high))
         panel.set_xlabel(name)
     axes[0].set_yticks(places, cell_names(margins.index))

@@ -13,8 +13,8 @@ __all__ = ["train_shown"]
 def train_shown(plan: Plan, jobs: int = 2) -> None:
     """Carry out every run that the chapters show (`Plan.shown`); finished ones are reused.
 
-    The networks of a small preset are so small that two workers with one thread each do more than one
-    with two; ``benchmarks/workers.py`` measures it.
+    The networks of a small preset are so small that two workers with one thread each may do more than one
+    with two; ``benchmarks/workers.py`` measures whether they do on a machine.
 
     Parameters
     ----------

@@ -82,13 +82,9 @@ def mean_scores(rows: list[dict[str, Any]], result: str) -> dict[str, float]:
     return {metric: float(np.mean([row[metric] for row in chosen])) for metric in METRICS}
 
 
-def tile_for(model: SuperResolver, lr: np.ndarray, gigabytes: float = 1.0) -> int | None:
-    """Largest tile whose HR feature tensor stays below `gigabytes`; None when the whole cube fits."""
-    bands = len(lr)
-    # channels of the widest layer; a 3-D convolution has them for every band
-    widths = [len(p) * (bands if p.ndim == 5 else 1) for p in model.parameters() if p.ndim in (4, 5)]
-    pixel_bytes = 4 * max([bands, *widths]) * model.scale**2
-    side = int((gigabytes * 1e9 / pixel_bytes) ** 0.5)
+def tile_for(model: SuperResolver, lr: np.ndarray, gigabytes: float = 3.0) -> int | None:
+    """Largest tile for which inference needs at most `gigabytes`; None when the whole cube fits."""
+    side = int((gigabytes * 1e9 / model.pixel_bytes(len(lr))) ** 0.5)
     if side >= max(lr.shape[1:]):
         return None
     return max(16, side - 2 * model.halo)

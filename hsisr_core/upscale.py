@@ -29,7 +29,7 @@ from hsisr_core.selftest import central, far_from, for_scene, self_test
 
 __all__ = ["Upscaled", "parse_bands", "upscale"]
 
-_GIGABYTES = 0.5  # of the largest tensor of a tile
+_GIGABYTES = 1.5  # that the network may hold for a tile
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from hsisr_core.data import Scene, load_dataset
+from hsisr_core.estimate import LiveBytes
 from hsisr_core.evaluate import evaluate, mean_scores, reduced_pairs, restore, tile_for
 from hsisr_core.metrics import psnr
 from hsisr_core.models import SSRNet, build_model
@@ -53,11 +54,19 @@ def test_bicubic_stands_beside_the_method_and_means_are_over_images() -> None:
 
 
 def test_tiles_only_where_memory_asks_for_them() -> None:
-    small, large = np.zeros((31, 36, 36), np.float32), np.zeros((31, 256, 256), np.float32)
+    small, large = np.zeros((31, 36, 36), np.float32), np.broadcast_to(np.float32(0), (31, 512, 512))
     model = SSRNet(2)
     assert tile_for(model, small) is None
     tile = tile_for(model, large)
     assert tile is not None
     side = tile + 2 * model.halo
-    assert 4 * 64 * 31 * (2 * side) ** 2 <= 1e9
+    assert model.pixel_bytes(31) * side**2 <= 3e9 < model.pixel_bytes(31) * (side + 1) ** 2
     assert tile_for(build_model("bicubic", 2, 31), large) is None
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_inference_holds_what_pixel_bytes_says(scale: int) -> None:
+    model = SSRNet(scale, features=24, modules=2).folded()
+    with LiveBytes() as live, torch.inference_mode():
+        model(torch.zeros(1, 11, 40, 40))
+    assert live.peak == pytest.approx(model.pixel_bytes(11) * 40 * 40, rel=0.15)

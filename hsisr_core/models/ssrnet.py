@@ -198,6 +198,11 @@ class SSRNet(SuperResolver):
             return self.tail(x).squeeze(1)  # (batch, bands, r*h, r*w)
         return reconstruct(x, self.upsample, self.tail)
 
+    def pixel_bytes(self, bands: int) -> int:
+        """Five tensors of all features in a module; at the end one, the 7 r^2 values of each voxel, and SR thrice."""
+        features = self.head.out_channels
+        return 4 * bands * max(5 * features, features + 10 * self.scale**2)
+
     @torch.no_grad()
     def folded(self) -> SSRNet:
         """The same network without weight normalisation: equal output to rounding, fewer parameters, faster.

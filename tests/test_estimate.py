@@ -89,8 +89,8 @@ def test_the_estimate_adds_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_memory_grows_with_the_batch() -> None:
-    config = RunConfig(features=4, modules=1, units=1, patch=8)
-    one, two, four = (train_bytes(config, 31, batch) for batch in (1, 2, 4))
+    config = RunConfig(features=4, modules=1, units=1, patch=16)
+    one, two, four = (train_bytes(config, 31, batch) for batch in (2, 4, 8))
     assert four - two == pytest.approx(2 * (two - one), rel=0.01)
 
 

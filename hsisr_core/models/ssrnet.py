@@ -10,7 +10,7 @@ convolution before the spectral one.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import accumulate, islice
+from itertools import accumulate, chain, islice
 from typing import Any
 
 import torch
@@ -57,7 +57,10 @@ class Unit(nn.Module):
         self.blocks = nn.Sequential(make_block(features, kind, order), make_block(features, kind, order))
 
     def forward(self, x: Tensor) -> Tensor:
-        return added(self.blocks(x), x)
+        new = x
+        for layer in chain(*self.blocks):  # one by one: a Sequential in a Sequential holds on to its input
+            new = layer(new)
+        return added(new, x)
 
 
 class Fusion(Convolution):

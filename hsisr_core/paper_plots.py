@@ -53,7 +53,7 @@ def margin_panels(margins: pd.DataFrame, rivals: pd.DataFrame) -> Figure:
         low, high = min(values.min(), 0), max(values.max(), 0)
         room = 0.6 * (high - low)  # for the names
         panel.set_xlim(low - room * bool(low), high + room * bool(high))
-        panel.set_xlabel(name)
+        panel.set_xlabel(str(name))
     axes[0].set_yticks(places, cell_names(margins.index))
     axes[0].invert_yaxis()
     return figure

@@ -104,7 +104,7 @@ def test_a_preset_file_is_found_from_anywhere(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"preset": "big"}, "preset 'big' is unknown: choose one of demo"),
+        ({"preset": "big"}, "preset 'big' is unknown: choose one of cpu, demo"),
         ({"preset": "no.yaml"}, "Preset file no.yaml does not exist"),
         ({"parameters": {"scael": 3}}, "No chapter has a parameter 'scael'"),
         ({"parameters": {"scale": 2.5}}, "a: scale=2.5, expected int"),

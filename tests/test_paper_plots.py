@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.patches import Rectangle
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.paper_plots import margin_panels, rank_maps
@@ -18,7 +19,7 @@ def test_margin_panels_draw_each_margin_with_its_rival() -> None:
     figure = margin_panels(margins, rivals)
     for panel, (name, values) in zip(figure.axes, margins.items(), strict=True):
         assert panel.get_xlabel() == name
-        assert [bar.get_width() for bar in panel.patches] == list(values)
+        assert [bar.get_width() for bar in panel.patches if isinstance(bar, Rectangle)] == list(values)
         assert [text.get_text() for text in panel.texts] == list(rivals[name])
     ahead, behind = (bar.get_facecolor() for bar in figure.axes[0].patches)
     assert ahead != behind

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pandas.io.formats.style import Styler
+from pandas.io.formats.style_render import CSSDict
 
 from hsisr_core.config import RunConfig
 from hsisr_core.data import Dataset, load_dataset
@@ -108,7 +109,7 @@ def run_scores(run: Run, rows: Sequence[Mapping[str, Any]] | None = None) -> lis
 
 
 def ensemble_scores(run: Run) -> list[dict[str, Any]]:
-    """As `run_scores`, of the mean over the eight symmetries (the field's "+") alone; computed anew, eight times the work."""
+    """As `run_scores`, of the mean over the eight symmetries (the field's "+") alone; eight times the work."""
     pairs = reduced_pairs(load_dataset(run.config.data, run.config.split), run.config.scale)
     rows = evaluate(run.model(), pairs, run.config.method, self_ensemble=True)
     return [record for record in run_scores(run, rows) if record["method"].endswith("+")]
@@ -137,14 +138,13 @@ def learning_curves(runs: Sequence[Run]) -> dict[str, dict[str, list[pd.DataFram
     for run in sorted(runs, key=lambda run: (run.config.scale, _method_place(run))):
         metrics, history = run.metrics, run.history()
         title = f"x{run.config.scale}" + f", {metrics['dataset']}" * several
-        measured = history["psnr"] if "psnr" in history else np.nan
-        gain = history.assign(over_bicubic=measured - metrics["mean"]["bicubic"]["psnr"])
+        gain = history.assign(over_bicubic=history["psnr"] - metrics["mean"]["bicubic"]["psnr"])
         panels.setdefault(title, {}).setdefault(method_label(run.config), []).append(gain)
     return panels
 
 
 def compare_methods(runs: Sequence[Run], more: Sequence[Mapping[str, Any]] = ()) -> pd.DataFrame:
-    """Every row of Table V, ours beside the paper's where the data is the same; data that the paper has not stands first.
+    """Every row of Table V, ours beside the paper's where the data is the same; other data stands first.
 
     Parameters
     ----------
@@ -172,8 +172,8 @@ def compare_methods(runs: Sequence[Run], more: Sequence[Mapping[str, Any]] = ())
     printed = paper_table("comparison").rename(columns={"dataset": "data"})
     printed["method"] = printed["method"].map(METHOD_NAMES)
     printed = printed.set_index(KEYS)[list(SHOWN)]
-    bicubic = printed["psnr"].xs(METHOD_NAMES["bicubic"], level="method")
-    printed["over_bicubic"] = printed["psnr"] - bicubic.reindex(printed.index.droplevel("method")).to_numpy()
+    bicubic = printed["psnr"].where(printed.index.get_level_values("method") == METHOD_NAMES["bicubic"])
+    printed["over_bicubic"] = printed["psnr"] - bicubic.groupby(level=KEYS[:2]).transform("max")
     table = printed.add_prefix("paper_").join(ours.groupby(KEYS).mean(), how="outer")
     table = table.loc[sorted(table.index, key=_place)]
     groups: dict[str, list[Run]] = {}
@@ -193,10 +193,12 @@ def _place(row: tuple[str, int, str]) -> tuple[Any, ...]:
 
 
 def data_needed(dataset: Dataset, preset: str) -> dict[str, str]:
-    """The command for each dataset of the paper but `dataset`: what gets it, or, where it is prepared, what trains on it."""
+    """Commands for each dataset of the paper but `dataset`: that get it or, where it is prepared, that train on it."""
     missing = stores_at_hand(dataset)[1]
     return {
-        PAPER_DATA[name]: "; ".join(commands(name)) if name in missing else f"hsisr runs {preset} --data {name}"
+        PAPER_DATA[name]: "; ".join(commands(name))
+        if name in missing
+        else f"hsisr runs {preset} --data {name}"
         for name in DATASETS
         if name != dataset.name
     }
@@ -220,7 +222,10 @@ def show_comparison(table: pd.DataFrame, needed: Mapping[str, str]) -> Styler:
         layout |= {f"{prefix}{metric}": (side, UNITS[metric]) for metric in SHOWN}
         layout[f"{prefix}over_bicubic"] = (side, "over bicubic (dB)")
     layout |= {name: ("ours", name.replace("_", " ")) for name in ("scored_on", "parameters", "steps")}
-    where = [_scored_on(data, row, needed) for (data, _, _), row in table.iterrows()]
+    have = set(table.index.get_level_values("data")[table["psnr"].notna()])
+    headings = {data: _heading(data, {} if data in have else needed) for data in table.index.unique("data")}
+    places = zip(table.index.get_level_values("data"), table.to_dict("records"), strict=True)
+    where = [_scored_on(data, row, needed) for data, row in places]
     bold = _bold(table).reindex(columns=list(layout), fill_value="")
     columns = pd.MultiIndex.from_tuples(list(layout.values()))
     shown = table.assign(scored_on=where)[list(layout)].set_axis(columns, axis=1)
@@ -228,31 +233,35 @@ def show_comparison(table: pd.DataFrame, needed: Mapping[str, str]) -> Styler:
         column: FORMATS.get(name.removeprefix("paper_"), "{:,.0f}") for name, column in layout.items()
     }
     formats |= {layout["paper_ssim"]: "{:.3f}", layout["scored_on"]: None}
-    heading = {"selector": "th.row_heading", "props": "vertical-align: top; text-align: left"}
-    wrapped = {"selector": "th.row_heading.level0", "props": "white-space: normal; width: 11rem"}
+    styles: list[CSSDict] = [
+        {"selector": "th.row_heading", "props": "vertical-align: top; text-align: left"},
+        {
+            "selector": "th.row_heading.level0",
+            "props": "white-space: normal; min-width: 9rem; max-width: 11rem",
+        },
+    ]
     return (
         shown.style.format(formats, na_rep="–")
-        .format_index(lambda data: _heading(data, table, needed), level="data")
+        .format_index(lambda data: headings[str(data)], level="data")
         .format_index("x{}", level="scale")
         .apply(lambda _: bold.set_axis(columns, axis=1), axis=None)
-        .set_table_styles([heading, wrapped])
+        .set_table_styles(styles)
         .set_caption(
-            f"Table V. Ours: {table.attrs['ours']}. Bold: the best at each scale, as in the paper; of ours, the best of those "
-            'scored on all bands and pixels, and in "over bicubic" of all.'
+            f"Table V. Ours: {table.attrs['ours']}. Bold: the best at each scale, as in the paper; of ours, the best "
+            'of those scored on all bands and pixels, and in "over bicubic" of all.'
         )
     )
 
 
-def _heading(data: str, table: pd.DataFrame, needed: Mapping[str, str]) -> str:
-    """The name of a dataset; and the command that it needs, where we have no number on it."""
-    name = html.escape(data)
-    if table.loc[data, "psnr"].notna().any() or data not in needed:
-        return name
+def _heading(data: str, needed: Mapping[str, str]) -> str:
+    """The name of a dataset as HTML, and the commands that it needs, if any."""
+    if data not in needed:
+        return html.escape(data)
     lines = "<br>".join(f"<code>{html.escape(line)}</code>" for line in needed[data].split("; "))
-    return f"{name}<br>needs {name}: {lines}"
+    return f"{data}<br>needs {data}:<br>{lines}"
 
 
-def _scored_on(data: str, row: pd.Series, needed: Mapping[str, str]) -> str:
+def _scored_on(data: str, row: Mapping[Any, Any], needed: Mapping[str, str]) -> str:
     if np.isfinite(row["psnr"]):
         border = f", without {row['border']:.0f} pixels at the border" if row["border"] else ""
         return f"{row['bands']:.0f} bands{border}"
@@ -267,8 +276,8 @@ def _bold(table: pd.DataFrame) -> pd.DataFrame:
     values |= {name: table[name].where(whole) for name in SHOWN} | {"over_bicubic": table["over_bicubic"]}
     css = {}
     for name, column in values.items():
-        rule = "max" if name.removeprefix("paper_") in HIGH else "min"
-        best = column == column.groupby(level=levels).transform(rule)
+        groups = column.groupby(level=levels)
+        best = column == groups.transform("max" if name.removeprefix("paper_") in HIGH else "min")
         css[name] = np.where(best, "font-weight: bold", "")
     return pd.DataFrame(css, index=table.index)
 

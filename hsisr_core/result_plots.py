@@ -32,7 +32,7 @@ __all__ = ["band_near", "band_psnr", "curves", "error_maps", "spectral_curves", 
 
 
 def band_near(wavelengths: ArrayLike, nm: float = 660) -> int:
-    """Index of the band nearest to `nm`; 0 where wavelengths are unknown. The paper's 27th band of CAVE is at 660 nm."""
+    """Index of the band nearest to `nm`, 0 if wavelengths are unknown; the paper's 27th band of CAVE is at 660 nm."""
     return int(np.abs(np.nan_to_num(np.asarray(wavelengths, dtype=np.float64)) - nm).argmin())
 
 

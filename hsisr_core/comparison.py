@@ -88,7 +88,8 @@ def run_scores(run: Run, rows: Sequence[Mapping[str, Any]] | None = None) -> lis
     found = [dict(row) for row in rows or metrics["images"]]
     base = mean_scores(found, "bicubic")["psnr"]
     records = []
-    for result, first in {row["result"]: row for row in reversed(found)}.items():
+    for result in dict.fromkeys(row["result"] for row in found):
+        first = next(row for row in found if row["result"] == result)
         means = mean_scores(found, result)
         trained = result != "bicubic"
         label = method_label(config) + "+" * result.endswith("+") if trained else METHOD_NAMES["bicubic"]
@@ -235,10 +236,10 @@ def show_comparison(table: pd.DataFrame, needed: Mapping[str, str]) -> Styler:
     formats |= {layout["paper_ssim"]: "{:.3f}", layout["scored_on"]: None}
     styles: list[CSSDict] = [
         {"selector": "th.row_heading", "props": "vertical-align: top; text-align: left"},
-        {
-            "selector": "th.row_heading.level0",
-            "props": "white-space: normal; min-width: 9rem; max-width: 11rem",
-        },
+        {"selector": "th.index_name", "props": "text-align: left"},
+        {"selector": "th.row_heading.level0", "props": "white-space: normal; min-width: 11rem"},
+        {"selector": "th.row_heading code", "props": "font-weight: normal"},
+        {"selector": "th.row_heading code span", "props": "white-space: nowrap"},
     ]
     return (
         shown.style.format(formats, na_rep="–")
@@ -257,8 +258,9 @@ def _heading(data: str, needed: Mapping[str, str]) -> str:
     """The name of a dataset as HTML, and the commands that it needs, if any."""
     if data not in needed:
         return html.escape(data)
-    lines = "<br>".join(f"<code>{html.escape(line)}</code>" for line in needed[data].split("; "))
-    return f"{data}<br>needs {data}:<br>{lines}"
+    parts = [html.escape(line).split() for line in needed[data].split("; ")]
+    lines = [" ".join(f"<span>{word}</span>" for word in words) for words in parts]
+    return f"{data}<br>needs {data}:<br>" + "<br>".join(f"<code>{line}</code>" for line in lines)
 
 
 def _scored_on(data: str, row: Mapping[Any, Any], needed: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -163,10 +164,10 @@ def gain_panels(table: pd.DataFrame) -> Figure:
     methods = [name for name in table.index.unique("method") if name != "bicubic"]
     figure, axes = panel_grid(len(panels), 4, 2.6)
     for panel, (title, gains) in zip(axes, panels, strict=True):
-        for method, colour, dash in zip(methods, cycle(COLOURS), cycle(DASHES), strict=False):
+        for method, style in method_styles(methods).items():
             if method in gains.index.unique("method"):
                 values = gains.xs(method, level="method").droplevel("data")
-                panel.plot(values.index, values, color=colour, linestyle=dash, marker="o", label=method)
+                panel.plot(values.index, values, **style, markersize=4, label=method)
         panel.axhline(0, color="black", linewidth=0.8)
         panel.set(title=title, xlim=(1.8, 4.2), xticks=(2, 3, 4), xticklabels=("x2", "x3", "x4"))
     axes[0].set_ylabel("PSNR over bicubic (dB)")
@@ -188,21 +189,38 @@ def method_curves(histories: Mapping[str, Mapping[str, Sequence[pd.DataFrame]]])
         No run has a PSNR measured while it trained.
     """
     methods = list(dict.fromkeys(method for panel in histories.values() for method in panel))
-    styles = dict(zip(methods, zip(cycle(COLOURS), cycle(DASHES), strict=False), strict=False))
+    styles = method_styles(methods)
     figure, axes = panel_grid(max(1, len(histories)), 3, 2.6)
     for panel, (title, lines) in zip(axes, histories.items(), strict=False):
         for method, runs in lines.items():
             measured = [run.dropna(subset="over_bicubic").set_index("step")["over_bicubic"] for run in runs]
             mean = pd.concat(measured, axis=1).mean(axis=1)
-            colour, dash = styles[method]
             if len(mean):
-                panel.plot(mean.index, mean, color=colour, linestyle=dash, marker=".", label=method)
+                panel.plot(mean.index, mean, **styles[method], label=method)
         panel.axhline(0, color="black", linewidth=0.8)
         panel.set(title=title, xlabel="step")
     if not any(panel.get_legend_handles_labels()[0] for panel in axes):
         raise HsisrError("No run has a PSNR measured while it trained: set evaluate_every in the preset.")
     axes[0].set_ylabel("PSNR over bicubic (dB)")
     return with_legend(figure)
+
+
+def method_styles(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Colour, line and mark of each method: the colours that figures with bicubic in first place give them.
+
+    A variant ("SSRNet+", "3D-FCNN, padded") has the colour of its method, and another mark.
+    """
+    bases = {method: method.partition(",")[0].removesuffix("+") for method in methods}
+    places = {base: place for place, base in enumerate(dict.fromkeys(bases.values()), start=1)}
+    return {
+        method: {
+            "color": COLOURS[places[base] % len(COLOURS)],
+            "linestyle": DASHES[places[base] % len(DASHES)] if method == base else (0, (1, 3)),
+            "marker": "o" if method == base else "s",
+            "markerfacecolor": None if method == base else "white",
+        }
+        for method, base in bases.items()
+    }
 
 
 def with_legend(figure: Figure) -> Figure:

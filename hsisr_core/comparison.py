@@ -217,14 +217,14 @@ def show_comparison(table: pd.DataFrame, needed: Mapping[str, str]) -> Styler:
     needed : mapping
         From `data_needed`.
     """
-    sides = {"paper_": "paper", "": "ours"}
-    layout: dict[str, tuple[str, str]] = {}
-    for prefix, side in sides.items():
-        layout |= {f"{prefix}{metric}": (side, UNITS[metric]) for metric in SHOWN}
-        layout[f"{prefix}over_bicubic"] = (side, "over bicubic (dB)")
-    layout |= {name: ("ours", name.replace("_", " ")) for name in ("scored_on", "parameters", "steps")}
-    have = set(table.index.get_level_values("data")[table["psnr"].notna()])
-    headings = {data: _heading(data, {} if data in have else needed) for data in table.index.unique("data")}
+    layout = {
+        **{f"paper_{metric}": ("paper", UNITS[metric]) for metric in SHOWN},
+        **{metric: ("ours", UNITS[metric]) for metric in SHOWN},
+        "over_bicubic": ("ours", "over bicubic (dB)"),
+        "parameters": ("ours", "parameters"),
+        "steps": ("ours", "steps"),
+        "scored_on": ("ours", "scored on"),
+    }
     places = zip(table.index.get_level_values("data"), table.to_dict("records"), strict=True)
     where = [_scored_on(data, row, needed) for data, row in places]
     bold = _bold(table).reindex(columns=list(layout), fill_value="")
@@ -235,46 +235,47 @@ def show_comparison(table: pd.DataFrame, needed: Mapping[str, str]) -> Styler:
     }
     formats |= {layout["paper_ssim"]: "{:.3f}", layout["scored_on"]: None}
     styles: list[CSSDict] = [
-        {"selector": "th.row_heading", "props": "vertical-align: top; text-align: left"},
+        {"selector": "th, td", "props": "padding: 0.25rem 0.45rem"},
+        {"selector": "thead th", "props": "min-width: 0"},
         {"selector": "th.index_name", "props": "text-align: left"},
-        {"selector": "th.row_heading.level0", "props": "white-space: normal; min-width: 11rem"},
-        {"selector": "th.row_heading code", "props": "font-weight: normal"},
-        {"selector": "th.row_heading code span", "props": "white-space: nowrap"},
+        {"selector": "th.row_heading", "props": "vertical-align: top; text-align: left"},
+        # the method stays in sight when a narrow page scrolls the table
+        {
+            "selector": "th.row_heading.level2",
+            "props": "position: sticky; left: 0; background: var(--pst-color-background, white)",
+        },
+        {"selector": f"td.col{len(layout) - 1}", "props": "text-align: left"},
     ]
     return (
         shown.style.format(formats, na_rep="–")
-        .format_index(lambda data: headings[str(data)], level="data")
         .format_index("x{}", level="scale")
         .apply(lambda _: bold.set_axis(columns, axis=1), axis=None)
         .set_table_styles(styles)
         .set_caption(
             f"Table V. Ours: {table.attrs['ours']}. Bold: the best at each scale, as in the paper; of ours, the best "
-            'of those scored on all bands and pixels, and in "over bicubic" of all.'
+            'of those scored on all bands and pixels, and in "over bicubic" of all. Where there is no number of ours, '
+            "the last column says what it needs."
         )
     )
 
 
-def _heading(data: str, needed: Mapping[str, str]) -> str:
-    """The name of a dataset as HTML, and the commands that it needs, if any."""
-    if data not in needed:
-        return html.escape(data)
-    parts = [html.escape(line).split() for line in needed[data].split("; ")]
-    lines = [" ".join(f"<span>{word}</span>" for word in words) for words in parts]
-    return f"{data}<br>needs {data}:<br>" + "<br>".join(f"<code>{line}</code>" for line in lines)
-
-
 def _scored_on(data: str, row: Mapping[Any, Any], needed: Mapping[str, str]) -> str:
+    """On what a row is scored; or, as HTML, the commands that it needs to have a number."""
     if np.isfinite(row["psnr"]):
         border = f", without {row['border']:.0f} pixels at the border" if row["border"] else ""
         return f"{row['bands']:.0f} bands{border}"
-    return f"needs {data}" if data in needed else "not trained"
+    if data not in needed:
+        return "not trained"
+    return f"needs {data}: " + "; ".join(
+        f"<code>{html.escape(line)}</code>" for line in needed[data].split("; ")
+    )
 
 
 def _bold(table: pd.DataFrame) -> pd.DataFrame:
     """CSS of each value: bold for the best of each dataset and scale; ties are all bold."""
     levels = ["data", "scale"]
     whole = (table["border"] == 0) & (table["bands"] == table.groupby(levels)["bands"].transform("max"))
-    values = {f"paper_{name}": table[f"paper_{name}"] for name in (*SHOWN, "over_bicubic")}
+    values = {f"paper_{name}": table[f"paper_{name}"] for name in SHOWN}
     values |= {name: table[name].where(whole) for name in SHOWN} | {"over_bicubic": table["over_bicubic"]}
     css = {}
     for name, column in values.items():

@@ -167,9 +167,9 @@ def test_mistakes_are_named_and_leave_no_figure(draw: Callable[[], Any], message
 
 
 def test_the_band_of_the_paper_s_maps() -> None:
-    assert band_near(np.linspace(400, 700, 31)) == 26, "the 27th band of CAVE"
-    assert band_near([400.0, 668.0, 655.0]) == 2
-    assert band_near([np.nan, np.nan]) == 0
+    assert result_plots.band_near(np.linspace(400, 700, 31)) == 26, "the 27th band of CAVE"
+    assert result_plots.band_near([400.0, 668.0, 655.0]) == 2
+    assert result_plots.band_near([np.nan, np.nan]) == 0
 
 
 def test_telling_pixels_are_those_that_every_method_has() -> None:
@@ -177,6 +177,6 @@ def test_telling_pixels_are_those_that_every_method_has() -> None:
     first = np.sqrt(np.arange(100.0)).reshape(1, 10, 10).repeat(2, axis=0)
     second = np.full_like(hr, np.nan)
     second[1, :8] = 0  # one band of the upper 80 pixels
-    assert telling_pixels({"first": first, "second": second}, hr) == [(7, 9), (4, 0), (0, 4)]
+    assert result_plots.telling_pixels({"first": first, "second": second}, hr) == [(7, 9), (4, 0), (0, 4)]
     with pytest.raises(HsisrError, match="No pixel has a value from every method"):
-        telling_pixels({"first": first, "second": np.full_like(hr, np.nan)}, hr)
+        result_plots.telling_pixels({"first": first, "second": np.full_like(hr, np.nan)}, hr)

@@ -235,9 +235,9 @@ def show_comparison(table: pd.DataFrame, needed: Mapping[str, str]) -> Styler:
     }
     formats |= {layout["paper_ssim"]: "{:.3f}", layout["scored_on"]: None}
     styles: list[CSSDict] = [
-        {"selector": "th, td", "props": "padding: 0.25rem 0.45rem"},
+        {"selector": "th, td", "props": "padding: 0.25rem 0.4rem"},
         {"selector": "thead th", "props": "min-width: 0"},
-        {"selector": "th.index_name", "props": "text-align: left"},
+        {"selector": "th.index_name, th.col_heading.level0", "props": "text-align: left"},
         {"selector": "th.row_heading", "props": "vertical-align: top; text-align: left"},
         # the method stays in sight when a narrow page scrolls the table
         {
@@ -249,6 +249,7 @@ def show_comparison(table: pd.DataFrame, needed: Mapping[str, str]) -> Styler:
     return (
         shown.style.format(formats, na_rep="–")
         .format_index("x{}", level="scale")
+        .format_index(lambda method: str(method).replace(", ", ",<br>"), level="method")
         .apply(lambda _: bold.set_axis(columns, axis=1), axis=None)
         .set_table_styles(styles)
         .set_caption(

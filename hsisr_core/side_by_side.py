@@ -19,6 +19,8 @@ __all__ = [
     "baseline",
     "belongs_to",
     "compare_rows",
+    "not_converged",
+    "origin",
     "paired",
     "row_label",
     "rows_of",
@@ -165,13 +167,21 @@ def average(values: Sequence[float]) -> float:
 def belongs_to(runs: Sequence[Run]) -> str:
     """What the numbers of `runs` belong to: preset, data, split, scale, seeds, steps, and bicubic's PSNR there."""
     config, metrics = runs[0].config, runs[0].metrics
-    seeds = sorted({run.config.seed for run in runs})
     steps = sorted({run.metrics["steps"] for run in runs})
+    return (
+        f"x{config.scale}, {origin(runs)}, {' or '.join(f'{count:,}' for count in steps)} steps; "
+        f"bicubic {metrics['mean']['bicubic']['psnr']:.2f} dB"
+    )
+
+
+def origin(runs: Sequence[Run]) -> str:
+    """Preset, data, split and seeds of `runs`, which are all of one dataset."""
+    metrics = runs[0].metrics
+    seeds = sorted({run.config.seed for run in runs})
     split = metrics["split"]
     return (
-        f"x{config.scale}, preset {config.preset}, {metrics['dataset']} (split {split['name']}, test: "
-        f"{', '.join(split['test'])}), seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}, "
-        f"{' or '.join(f'{count:,}' for count in steps)} steps; bicubic {metrics['mean']['bicubic']['psnr']:.2f} dB"
+        f"preset {runs[0].config.preset}, {metrics['dataset']} (split {split['name']}, test: "
+        f"{', '.join(split['test'])}), seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
     )
 
 
@@ -201,18 +211,22 @@ def show_rows(table: pd.DataFrame) -> Styler:
 
 
 def still_learning(name: str, runs: Sequence[Run]) -> str:
-    """One sentence of Markdown: which rows have not converged, by two plain signs.
+    """One sentence of Markdown: which rows of a table have not converged; see `not_converged`."""
+    return not_converged(rows_of(name, runs))
 
-    A row has not when its mean PSNR is below bicubic interpolation, or when it gained more than 0.05 dB in
-    the second half of its training. The opposite is no proof: a learning rate that falls to zero ends
-    every curve flat.
+
+def not_converged(groups: Mapping[str, Sequence[Run]]) -> str:
+    """One sentence of Markdown: which groups of runs have not converged, by two plain signs.
+
+    A group has not when its mean PSNR is below bicubic interpolation on the same pixels, or when it gained more
+    than 0.05 dB in the second half of its training. The opposite is no proof: a learning rate that falls to
+    zero ends every curve flat.
     """
-    margins = compare_rows(name, runs)["over_bicubic"].to_dict()
     found = []
-    for label, group in rows_of(name, runs).items():
+    for label, group in groups.items():
         if not group:
             continue
-        over = float(margins[label])
+        over = average([over_bicubic(run) for run in group])
         gain = average([late_gain(run) for run in group])
         if over < 0:
             found.append(f"{label} ({-over:.2f} dB below bicubic)")
@@ -223,6 +237,12 @@ def still_learning(name: str, runs: Sequence[Run]) -> str:
             f"**No row is below bicubic or gained more than {LATE} dB in the second half of its training.**"
         )
     return f"**Not converged:** {'; '.join(found)}. The differences of such rows say how fast they learn, not how far."
+
+
+def over_bicubic(run: Run) -> float:
+    """Mean PSNR (dB) of a run minus that of bicubic interpolation on the same bands and pixels."""
+    mean = run.metrics["mean"]
+    return float(mean[run.config.method]["psnr"] - mean["bicubic"]["psnr"])
 
 
 def late_gain(run: Run) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,7 +15,15 @@ from matplotlib.figure import Figure
 from hsisr_core.errors import HsisrError
 from hsisr_core.plot_style import COLOURS, DASHES, WIDTH, panel_grid, styled_figure
 
-__all__ = ["convergence", "cost_panels", "forest", "rows_beside", "size_and_quality"]
+__all__ = [
+    "convergence",
+    "cost_panels",
+    "forest",
+    "gain_panels",
+    "method_curves",
+    "rows_beside",
+    "size_and_quality",
+]
 
 PAPER, OURS = COLOURS[1], COLOURS[0]
 
@@ -134,6 +143,95 @@ def size_and_quality(paper: Mapping[str, tuple[float, float]], table: pd.DataFra
 def name_points(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
     for label, place in points.items():
         axes.annotate(label, place, xytext=(5, 5), textcoords="offset points", fontsize=8)
+
+
+@styled_figure
+def gain_panels(table: pd.DataFrame) -> Figure:
+    """PSNR over bicubic of each method against the scale, a panel per dataset: ours, and the paper's.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `compare_methods`.
+    """
+    sides = {"ours": table["over_bicubic"], "paper": table["paper_over_bicubic"]}
+    panels = [
+        (f"{side}, {data}", gains.loc[[data]].dropna())
+        for side, gains in sides.items()
+        for data in table.index.unique("data")
+        if gains.loc[data].notna().any()
+    ]
+    methods = [name for name in table.index.unique("method") if name != "bicubic"]
+    figure, axes = panel_grid(len(panels), 4, 2.6)
+    for panel, (title, gains) in zip(axes, panels, strict=True):
+        for method, style in method_styles(methods).items():
+            if method in gains.index.unique("method"):
+                values = gains.xs(method, level="method").droplevel("data")
+                panel.plot(values.index, values, **style, markersize=4, label=method)
+        panel.axhline(0, color="black", linewidth=0.8)
+        panel.set(title=title, xlim=(1.8, 4.2), xticks=(2, 3, 4), xticklabels=("x2", "x3", "x4"))
+    axes[0].set_ylabel("PSNR over bicubic (dB)")
+    return with_legend(figure)
+
+
+@styled_figure
+def method_curves(histories: Mapping[str, Mapping[str, Sequence[pd.DataFrame]]]) -> Figure:
+    """PSNR over bicubic against the step, a panel per scale and a line per method: the mean over its runs.
+
+    Parameters
+    ----------
+    histories : mapping of panel title to mapping of method to sequence of DataFrame
+        ``step`` and ``over_bicubic`` (dB), NaN where it was not measured.
+
+    Raises
+    ------
+    HsisrError
+        No run has a PSNR measured while it trained.
+    """
+    methods = list(dict.fromkeys(method for panel in histories.values() for method in panel))
+    styles = method_styles(methods)
+    figure, axes = panel_grid(max(1, len(histories)), 3, 2.6)
+    for panel, (title, lines) in zip(axes, histories.items(), strict=False):
+        for method, runs in lines.items():
+            measured = [run.dropna(subset="over_bicubic").set_index("step")["over_bicubic"] for run in runs]
+            mean = pd.concat(measured, axis=1).mean(axis=1)
+            if len(mean):
+                panel.plot(mean.index, mean, **styles[method], label=method)
+        panel.axhline(0, color="black", linewidth=0.8)
+        panel.set(title=title, xlabel="step")
+    if not any(panel.get_legend_handles_labels()[0] for panel in axes):
+        raise HsisrError("No run has a PSNR measured while it trained: set evaluate_every in the preset.")
+    axes[0].set_ylabel("PSNR over bicubic (dB)")
+    return with_legend(figure)
+
+
+def method_styles(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Colour, line and mark of each method: the colours that figures with bicubic in first place give them.
+
+    A variant ("SSRNet+", "3D-FCNN, padded") has the colour of its method, and another mark.
+    """
+    bases = {method: method.partition(",")[0].removesuffix("+") for method in methods}
+    places = {base: place for place, base in enumerate(dict.fromkeys(bases.values()), start=1)}
+    return {
+        method: {
+            "color": COLOURS[places[base] % len(COLOURS)],
+            "linestyle": DASHES[places[base] % len(DASHES)] if method == base else (0, (1, 3)),
+            "marker": "o" if method == base else "s",
+            "markerfacecolor": None if method == base else "white",
+        }
+        for method, base in bases.items()
+    }
+
+
+def with_legend(figure: Figure) -> Figure:
+    """One legend above all panels, each label once."""
+    handles = {
+        label: handle
+        for panel in figure.axes
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles, loc="outside upper center", ncols=min(len(handles), 6))
+    return figure
 
 
 @styled_figure

@@ -180,6 +180,7 @@ def test_the_table_of_contents_lists_every_chapter_of_the_project() -> None:
             "07-fusion-and-residuals",
             "08-separable-or-standard",
             "09-how-many-modules",
+            "10-comparison",
             "11-paper-against-itself",
             "12-does-it-mean-anything",
             "explore",

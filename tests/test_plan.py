@@ -198,6 +198,28 @@ def test_the_presets_feed_every_table(preset: str) -> None:
         assert all(config.global_residual for config in settled)
 
 
+@pytest.mark.parametrize(("preset", "scales"), [("demo", {2, 3, 4}), ("paper", {2, 3, 4}), (str(TINY), {2})])
+def test_the_presets_compare_every_method_at_every_scale(preset: str, scales: set[int]) -> None:
+    plan = read_plan(preset)
+    rows = {(config.method, config.scale) for config in plan.table("comparison")}
+    methods = {"gdrrn", "3d-fcnn", "edsr", "ssrnet"}
+    assert rows == {(method, scale) for method in methods for scale in scales}
+    assert plan.defaults in plan.table("comparison"), "SSRNet x2 is the run of chapters 04 and 05"
+
+
+def test_the_paper_s_plan_has_the_settings_of_each_method_s_paper() -> None:
+    plan = read_plan("paper").table("comparison")
+    own = {
+        config.method: (config.features, config.loss, config.learning_rate, config.init) for config in plan
+    }
+    assert own == {
+        "gdrrn": (128, "mse+0.1*sam", 1e-4, "he"),
+        "3d-fcnn": (64, "mse", 5e-5, "he"),
+        "edsr": (64, "l1", 1e-4, "pytorch"),
+        "ssrnet": (64, "l1", 1e-4, "he"),
+    }
+
+
 def test_the_demo_has_three_seeds_of_every_row() -> None:
     plan = read_plan("demo")
     for name, count in (("loss", 3), ("ablation", 4), ("block", 2), ("modules", 4)):

@@ -164,3 +164,19 @@ def test_mistakes_are_named_and_leave_no_figure(draw: Callable[[], Any], message
     with pytest.raises(HsisrError, match=message):
         draw()
     assert plt.get_fignums() == before
+
+
+def test_the_band_of_the_paper_s_maps() -> None:
+    assert result_plots.band_near(np.linspace(400, 700, 31)) == 26, "the 27th band of CAVE"
+    assert result_plots.band_near([400.0, 668.0, 655.0]) == 2
+    assert result_plots.band_near([np.nan, np.nan]) == 0
+
+
+def test_telling_pixels_are_those_that_every_method_has() -> None:
+    hr = np.zeros((2, 10, 10))
+    first = np.sqrt(np.arange(100.0)).reshape(1, 10, 10).repeat(2, axis=0)
+    second = np.full_like(hr, np.nan)
+    second[1, :8] = 0  # one band of the upper 80 pixels
+    assert result_plots.telling_pixels({"first": first, "second": second}, hr) == [(7, 9), (4, 0), (0, 4)]
+    with pytest.raises(HsisrError, match="No pixel has a value from every method"):
+        result_plots.telling_pixels({"first": first, "second": np.full_like(hr, np.nan)}, hr)

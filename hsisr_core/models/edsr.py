@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from hsisr_core.degrade import check_scale
-from hsisr_core.errors import HsisrError
 from hsisr_core.models.base import SuperResolver, check_counts, check_init
 from hsisr_core.models.initialise import he_init, shuffle_kernels
 
@@ -54,12 +53,13 @@ class EDSR(SuperResolver):
     init : {"pytorch", "he", "interpolation"}
         Starting weights. "pytorch" is what its authors' code does; "he" makes the signal grow with
         every block. "interpolation", ours: one feature carries each band, the blocks' sum starts at
-        zero and the pixel shuffle interpolates with parabolas. It needs ``features >= bands``.
+        zero and the pixel shuffle interpolates with parabolas. With fewer features than bands, neighbouring
+        bands share one and start as their mean.
 
     Raises
     ------
     HsisrError
-        A number is below 1, `init` is not listed here, or "interpolation" has fewer features than bands.
+        A number is below 1, or `init` is not listed here.
     """
 
     def __init__(
@@ -68,11 +68,6 @@ class EDSR(SuperResolver):
         scale = check_scale(scale)
         check_counts(features=features, blocks=blocks)
         check_init(init)
-        if init == "interpolation" and features < bands:
-            raise HsisrError(
-                f"init='interpolation' needs a feature for each of the {bands} bands, and EDSR has "
-                f"features={features}: use more features, or init='pytorch'."
-            )
         # LR pixels: 3x3 convolutions before the shuffle, and one more for what comes after it
         super().__init__(scale, halo=1 + 2 * blocks + 1 + 1 + 1)
         self.head = conv2d(bands, features)
@@ -96,9 +91,12 @@ class EDSR(SuperResolver):
 
 @torch.no_grad()
 def interpolate(model: EDSR) -> None:
-    """Let feature b carry band b from the head to the tail, enlarged by the shuffles alone."""
-    bands = model.tail.out_channels
-    carried = torch.eye(bands)
+    """Let features carry the bands, one each if there are enough, from head to tail, enlarged by the shuffles alone."""
+    bands, features = model.tail.out_channels, model.tail.in_channels
+    carriers = min(features, bands)
+    carried = torch.eye(carriers)[
+        torch.arange(bands) * carriers // bands
+    ]  # (bands, carriers): 1 where it carries
     for layer in (model.head, model.body_end, model.tail, *model.enlarge):
         assert isinstance(layer, nn.Conv2d)
         assert layer.bias is not None
@@ -107,11 +105,11 @@ def interpolate(model: EDSR) -> None:
             layer is not model.head
         ):  # other features start with random weights there, and are read by nobody yet
             layer.weight.zero_()
-    model.head.weight[:bands] = 0
-    model.head.weight[:bands, :, 1, 1] = carried
-    model.tail.weight[:, :bands, 1, 1] = carried
+    model.head.weight[:carriers] = 0
+    model.head.weight[:carriers, :, 1, 1] = carried.T / carried.sum(dim=0)[:, None]
+    model.tail.weight[:, :carriers, 1, 1] = carried
     for conv, factor in zip(model.enlarge, model.factors, strict=True):
         assert isinstance(conv, nn.Conv2d)
         kernels = shuffle_kernels(factor)  # (r*r, 3, 3)
-        for band in range(bands):
-            conv.weight[band * factor**2 : (band + 1) * factor**2, band] = kernels
+        for carrier in range(carriers):
+            conv.weight[carrier * factor**2 : (carrier + 1) * factor**2, carrier] = kernels

@@ -55,7 +55,7 @@ def reconstruct(x: Tensor, upsample: nn.ConvTranspose3d, tail: nn.Conv3d) -> Ten
         constant = bias_map(
             torch.einsum("dtuv,d->tuv", last, upsample.bias), (bands, height * scale, width * scale)
         )
-        kernels = {kinds: compose(pairs, kinds, scale) for kinds in product((WHOLE, FIRST, LAST), repeat=2)}
+        kernels = compose(pairs, scale)
     out = convolve(x, kernels.pop((WHOLE, WHOLE)))  # (batch, bands, h, w, r, r)
     for kinds, kernel in kernels.items():
         rows, columns = (AT[kind] for kind in kinds)
@@ -66,20 +66,27 @@ def reconstruct(x: Tensor, upsample: nn.ConvTranspose3d, tail: nn.Conv3d) -> Ten
     return sr + (constant + tail.bias)
 
 
-def compose(pairs: Tensor, kinds: tuple[str, ...], scale: int) -> Tensor:
-    """The kernel of one kind of contribution, (features, bands, height, width, phases, phases).
+def compose(pairs: Tensor, scale: int) -> dict[tuple[str, str], Tensor]:
+    """The kernel of each kind of contribution, (features, bands, height, width, phases, phases).
 
     Along the bands it holds 7 taps: the 5 of the whole, and what to subtract in the first and the last band.
+    Along height and width, "first" and "last" go through a single pair of taps, the first and the last one.
     """
-    bands = torch.cat([link(1, kind) for kind in (WHOLE, FIRST, LAST)], dim=1)[..., 0]
-    height, width = (link(scale, kind) for kind in kinds)
-    tables = [table.to(pairs) for table in (bands, height, width)]
-    return torch.einsum("cijk,it,jup,kvq->ctuvpq", pairs, *tables)
+    ends = F.one_hot(torch.tensor([0, 8], device=pairs.device), 9).T.to(pairs)
+    pairs = torch.einsum("cijk,it->ctjk", pairs, torch.cat([link(1).to(pairs)[..., 0], ends], dim=1))
+    whole = link(scale).to(pairs)  # (3 * (2 + r), taps, phases)
+    kernels = {}
+    rows = {WHOLE: torch.einsum("ctjk,jup->ctukp", pairs, whole)}
+    rows |= {kind: pairs[:, :, AT[kind], :, None] for kind in (FIRST, LAST)}
+    for kind, part in rows.items():
+        kernels[kind, WHOLE] = torch.einsum("ctukp,kvq->ctuvpq", part, whole)
+        kernels |= {(kind, end): part[:, :, :, AT[end], :, None] for end in (FIRST, LAST)}
+    return kernels
 
 
 @cache
 @torch.inference_mode(False)  # kept for training too, whoever asks first
-def link(scale: int, kind: str) -> Tensor:
+def link(scale: int) -> Tensor:
     """Which pairs of taps (3 of the last, 2 + r of the transposed convolution) an LR tap and a phase are made of.
 
     Output r*j + p reads, with tap t, the transposed convolution's r*j + p + t - 1, which LR voxel i
@@ -88,19 +95,13 @@ def link(scale: int, kind: str) -> Tensor:
     Returns
     -------
     Tensor
-        Zeros and ones, (3 * (2 + r), taps, phases); one tap and one phase for "first" and "last".
+        Zeros and ones, (3 * (2 + r), taps, phases).
     """
     reach = 2 if scale == 1 else 1
     table = torch.zeros(3, 2 + scale, 2 * reach + 1, scale)
     for tap, key, phase in product(range(3), range(2 + scale), range(scale)):
         if (phase + tap - key) % scale == 0:
             table[tap, key, reach + (phase + tap - key) // scale, phase] = 1
-    if kind == FIRST:
-        table = table[:1, :1, reach : reach + 1, :1]
-        table = F.pad(table, (0, 0, 0, 0, 0, 1 + scale, 0, 2))
-    elif kind == LAST:
-        table = table[-1:, -1:, reach : reach + 1, -1:]
-        table = F.pad(table, (0, 0, 0, 0, 1 + scale, 0, 2, 0))
     return table.flatten(0, 1)
 
 
@@ -109,16 +110,20 @@ def convolve(x: Tensor, kernel: Tensor) -> Tensor:
     features, taps, height, width, *phases = kernel.shape
     weight = kernel.permute(1, 4, 5, 0, 2, 3).reshape(-1, features, height, width)
     # all taps along the bands at once as outputs of a 2-D convolution, then each shifted into its place
-    *whole, first, last = spatial_convolution(x, weight).unflatten(-1, (taps, -1)).unbind(-2)
-    bands, middle = x.shape[1], len(whole) // 2
-    out = whole[middle].clone()
-    for tap, values in enumerate(whole):
-        shift = tap - middle
-        if shift and abs(shift) < bands:
-            out[:, max(0, -shift) : bands - max(0, shift)] += values[:, max(0, shift) : bands + min(0, shift)]
-    out[:, :1] -= first[:, :1]
-    out[:, -1:] -= last[:, -1:]
+    values = spatial_convolution(x, weight).unflatten(-1, (taps, -1))
+    out = torch.einsum("lmt,bmhwtp->blhwp", shifts(x.shape[1]).to(values), values)
     return out.unflatten(-1, phases)
+
+
+@cache
+@torch.inference_mode(False)
+def shifts(bands: int) -> Tensor:
+    """What band m's value of tap t adds to band l, (bands, bands, 7); see `compose` for the taps."""
+    band = torch.arange(bands)
+    whole = [(band - band[:, None] == tap).float() for tap in range(-2, 3)]
+    first, last = torch.zeros(2, bands, bands)
+    first[0, 0] = last[-1, -1] = -1
+    return torch.stack([*whole, first, last], dim=-1)
 
 
 def bias_map(kernel: Tensor, sizes: tuple[int, int, int]) -> Tensor:

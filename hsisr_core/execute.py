@@ -33,6 +33,7 @@ from hsisr_core.executed_cache import (
     write_manifest,
 )
 from hsisr_core.paths import book_folder, project_root
+from hsisr_core.threads import shared_environment
 
 __all__ = [
     "BookError",
@@ -191,7 +192,7 @@ def run_all(
         while waiting or running:
             while waiting and len(running) < jobs:
                 chapter = waiting.pop(0)
-                running.append(start(chapter, pages / chapter.name, assigned[chapter], work))
+                running.append(start(chapter, pages / chapter.name, assigned[chapter], work, jobs))
                 bar.set_postfix_str(", ".join(item.name for item in running))
             for item in [item for item in running if item.process.poll() is not None]:
                 running.remove(item)
@@ -205,8 +206,8 @@ def run_all(
             stop(item.process)
 
 
-def start(chapter: Path, output: Path, values: Mapping[str, Any], work: Path) -> Execution:
-    """Start papermill on one chapter."""
+def start(chapter: Path, output: Path, values: Mapping[str, Any], work: Path, jobs: int) -> Execution:
+    """Start papermill on one chapter, with the threads of one of `jobs`."""
     own = work / chapter.stem
     own.mkdir()
     given, log = own / "parameters.yaml", own / "log"
@@ -217,7 +218,7 @@ def start(chapter: Path, output: Path, values: Mapping[str, Any], work: Path) ->
     with log.open("wb") as file:
         process = subprocess.Popen(
             [*command, *options, *(["-f", str(given)] if values else [])],
-            env=child_environment(own) | {TIMES_VARIABLE: str(output.parent)},
+            env=shared_environment(jobs) | child_environment(own) | {TIMES_VARIABLE: str(output.parent)},
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,

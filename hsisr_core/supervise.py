@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from typing import Any
 from hsisr_core.plan import PlannedRun
 from hsisr_core.plan_progress import Display, open_display
 from hsisr_core.status import run_state
+from hsisr_core.threads import shared_environment
 from hsisr_core.work import record_failure
 
 __all__ = ["carry_out"]
@@ -102,11 +102,9 @@ class Team:
 
     def start(self) -> Worker:
         """Start one worker and a thread that collects its reports."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        threads = {"OMP_NUM_THREADS": str(max(1, cores // self.jobs))}
         process = subprocess.Popen(
             [sys.executable, "-m", "hsisr_core.work"],
-            env=threads | dict(os.environ),
+            env=shared_environment(self.jobs),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

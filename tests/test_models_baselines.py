@@ -229,7 +229,9 @@ def test_multiply_adds_by_hand() -> None:
 
 def test_tiles_where_memory_asks_for_them() -> None:
     large = np.broadcast_to(np.float32(0), (31, 256, 256))
-    assert tile_for(build_model("3d-fcnn", 2, 31), large, gigabytes=1) is not None  # 64 features for each of 31 bands
+    assert (
+        tile_for(build_model("3d-fcnn", 2, 31), large, gigabytes=1) is not None
+    )  # 64 features for each of 31 bands
     assert tile_for(build_model("gdrrn", 2, 31), large, gigabytes=1) is None  # 128 in all
 
 

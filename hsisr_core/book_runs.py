@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import pandas as pd
+
 from hsisr_core.execute import BookError
-from hsisr_core.plan import Plan, planned_runs
+from hsisr_core.plan import Plan, PlannedRun, planned_runs
+from hsisr_core.runs import read_run
 from hsisr_core.status import run_state
 from hsisr_core.supervise import carry_out
 
-__all__ = ["train_shown"]
+__all__ = ["all_runs", "train_shown"]
 
 
 def train_shown(plan: Plan, jobs: int = 2) -> None:
@@ -37,3 +42,30 @@ def train_shown(plan: Plan, jobs: int = 2) -> None:
         run, state = failed[0]
         others = f" ({len(failed) - 1} more failed too)" if failed[1:] else ""
         raise BookError(f"Training failed, {run.label}: {state.error}{others}\nThe run folder: {run.folder}")
+
+
+def all_runs(runs: Sequence[PlannedRun]) -> pd.DataFrame:
+    """What each finished run of a plan took and came to, a row per run, in the plan's order.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by the run's label: ``steps``, ``seconds`` of training, ``parameters``, ``PSNR (dB)``, ``over
+        bicubic (dB)`` on the same bands and pixels, ``SSIM``, ``SAM (°)``: means over the test images.
+    """
+    rows = {}
+    for run in runs:
+        if not (run.folder / "metrics.json").is_file():
+            continue
+        metrics = read_run(run.folder).metrics
+        ours, bicubic = metrics["mean"][run.config.method], metrics["mean"]["bicubic"]
+        rows[run.label] = {
+            "steps": metrics["steps"],
+            "seconds": metrics["seconds"],
+            "parameters": metrics["parameters"],
+            "PSNR (dB)": ours["psnr"],
+            "over bicubic (dB)": ours["psnr"] - bicubic["psnr"],
+            "SSIM": ours["ssim"],
+            "SAM (°)": ours["sam"],
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")

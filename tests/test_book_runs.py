@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from small_book import ROOT
 from small_plan import finish, write_plan
 
 import hsisr_core.book_runs as book_runs
-from hsisr_core.book_runs import train_shown
+from hsisr_core.book_runs import all_runs, train_shown
 from hsisr_core.errors import HsisrError
 from hsisr_core.execute import BookError
 from hsisr_core.paper import TABLES
@@ -76,3 +77,20 @@ def test_missing_data_is_said_before_anything_is_trained(
     with pytest.raises(HsisrError, match="nowhere"):
         train_shown(plan_for_chapters(write_plan(tmp_path, "[{seed: 1}]"), {"data": "nowhere"}))
     assert carried_out == []
+
+
+def test_the_table_of_all_runs_leaves_out_what_is_not_finished(
+    tmp_path: Path, carried_out: list[PlannedRun]
+) -> None:
+    plan = plan_for_chapters(write_plan(tmp_path, "[{seed: 1}, {seed: 2, steps: 3}]"), {})
+    done, left = planned_runs(plan)
+    finish(done)
+    values = json.loads((done.folder / "metrics.json").read_text())
+    values |= {
+        "steps": 7, "seconds": 1.5, "parameters": 12,
+        "mean": {"bicubic": {"psnr": 30.0}, "ssrnet": {"psnr": 30.25, "ssim": 0.9, "sam": 2.0}},
+    }  # fmt: skip
+    (done.folder / "metrics.json").write_text(json.dumps(values))
+    table = all_runs([done, left])
+    assert list(table.index) == [done.label]
+    assert table.iloc[0].tolist() == [7, 1.5, 12, 30.25, 0.25, 0.9, 2.0]

@@ -33,7 +33,7 @@ from hsisr_core.executed_cache import (
     write_manifest,
 )
 from hsisr_core.paths import book_folder, project_root
-from hsisr_core.threads import shared_environment
+from hsisr_core.threads import thread_share
 
 __all__ = [
     "BookError",
@@ -218,7 +218,7 @@ def start(chapter: Path, output: Path, values: Mapping[str, Any], work: Path, jo
     with log.open("wb") as file:
         process = subprocess.Popen(
             [*command, *options, *(["-f", str(given)] if values else [])],
-            env=shared_environment(jobs) | child_environment(own) | {TIMES_VARIABLE: str(output.parent)},
+            env=thread_share(jobs) | child_environment(own) | {TIMES_VARIABLE: str(output.parent)},
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,

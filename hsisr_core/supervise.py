@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from typing import Any
 from hsisr_core.plan import PlannedRun
 from hsisr_core.plan_progress import Display, open_display
 from hsisr_core.status import run_state
-from hsisr_core.threads import shared_environment
+from hsisr_core.threads import thread_share
 from hsisr_core.work import record_failure
 
 __all__ = ["carry_out"]
@@ -104,7 +105,7 @@ class Team:
         """Start one worker and a thread that collects its reports."""
         process = subprocess.Popen(
             [sys.executable, "-m", "hsisr_core.work"],
-            env=shared_environment(self.jobs),
+            env=thread_share(self.jobs) | dict(os.environ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["shared_environment"]
+__all__ = ["thread_share"]
 
 
-def shared_environment(processes: int) -> dict[str, str]:
-    """This process's environment for one of `processes` at once: an equal share of threads, unless one is set."""
+def thread_share(processes: int) -> dict[str, str]:
+    """The environment variable that gives one of `processes` at once an equal share of threads, at least one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return {"OMP_NUM_THREADS": str(max(1, cores // processes))} | dict(os.environ)
+    return {"OMP_NUM_THREADS": str(max(1, cores // processes))}

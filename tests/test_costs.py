@@ -73,8 +73,8 @@ def test_covered_pixels_of_tiles(side: int, tile: int, halo: int) -> None:
 
 
 def test_cost_of_a_scene() -> None:
-    small, large = scene_cost(3, 20, 20, 2, features=2), scene_cost(3, 40, 20, 2, features=2)
-    assert small["SR pixels"] == "40 x 40, 3 bands"
+    small, large = scene_cost(5, 80, 80, 2, features=8), scene_cost(5, 160, 80, 2, features=8)
+    assert small["SR pixels"] == "160 x 160, 5 bands"
     assert large["multiply-adds (10^12)"] == pytest.approx(2 * small["multiply-adds (10^12)"])
     assert large["memory (GB)"] == pytest.approx(2 * small["memory (GB)"], rel=0.05)
     assert large["seconds"] > 0

@@ -205,7 +205,7 @@ shutil.copy(sys.argv[1], sys.argv[2])
 """
 
 
-def start(chapter: Path, output: Path, values: Mapping[str, Any], work: Path) -> execute.Execution:
+def start(chapter: Path, output: Path, values: Mapping[str, Any], work: Path, jobs: int) -> execute.Execution:
     """Execute a chapter without papermill and a kernel, which take seconds; tests/test_execute.py has both."""
     log, state = work / f"{chapter.stem}.log", chapter_state(chapter, values)
     command = [sys.executable, "-S", "-c", STAND_IN, str(chapter), str(output)]

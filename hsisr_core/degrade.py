@@ -15,10 +15,10 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from hsisr_core.errors import HsisrError
+from hsisr_core.threads import thread_count
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -167,7 +167,7 @@ def imresize(
             out[index] = rows @ (columns @ image.T).T
 
     images = list(np.ndindex(values.shape[:-2]))
-    threads = min(torch.get_num_threads(), len(images))
+    threads = min(thread_count(), len(images))
     if threads == 1 or values.size + out.size < _THREADED:
         for index in images:
             resize(index)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import shutil
+import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -214,3 +216,9 @@ def test_the_real_sample_is_prepared(hsisr_data: Path, tmp_path: Path) -> None:
     for name, place in find_scenes("cave", hsisr_data / "cave_sample")[0].items():
         assert np.array_equal(done.store.read(name).cube, read_scene(place).cube)
     assert prepare("other", hsisr_data / "other", tmp_path / "o.h5").store.names == ["UPavia_Subset"]
+
+
+def test_preparing_loads_no_training_library() -> None:
+    """PyTorch alone is six scenes of CAVE in memory."""
+    code = "import sys, hsisr_core.data.prepare; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,9 @@ def mean_scores(rows: list[dict[str, Any]], result: str) -> dict[str, float]:
 
 def tile_for(model: SuperResolver, lr: np.ndarray, gigabytes: float = 3.0) -> int | None:
     """Largest tile for which inference needs at most `gigabytes`; None when the whole cube fits."""
-    side = int((gigabytes * 1e9 / model.pixel_bytes(len(lr))) ** 0.5)
-    if side >= max(lr.shape[1:]):
+    bands, height, width = lr.shape
+    if model.inference_bytes(bands, height, width) <= gigabytes * 1e9:
         return None
+    sides = range(max(height, width) + 1)
+    side = bisect_right(sides, gigabytes * 1e9, key=lambda side: model.inference_bytes(bands, side, side)) - 1
     return max(16, side - 2 * model.halo)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,19 +55,29 @@ def test_bicubic_stands_beside_the_method_and_means_are_over_images() -> None:
 
 
 def test_tiles_only_where_memory_asks_for_them() -> None:
-    small, large = np.zeros((31, 36, 36), np.float32), np.broadcast_to(np.float32(0), (31, 512, 512))
+    small, large = np.zeros((31, 36, 36), np.float32), np.broadcast_to(np.float32(0), (31, 4096, 4096))
     model = SSRNet(2)
     assert tile_for(model, small) is None
     tile = tile_for(model, large)
     assert tile is not None
     side = tile + 2 * model.halo
-    assert model.pixel_bytes(31) * side**2 <= 3e9 < model.pixel_bytes(31) * (side + 1) ** 2
-    assert tile_for(build_model("bicubic", 2, 31), large) is None
+    assert model.inference_bytes(31, side, side) <= 3e9 < model.inference_bytes(31, side + 1, side + 1)
+    assert tile_for(build_model("bicubic", 2, 31), large[:, :512, :512]) is None
+    assert tile_for(model, large[:, :, :512]) is None  # the height of a scene costs little
 
 
-@pytest.mark.parametrize("scale", [2, 4])
-def test_inference_holds_what_pixel_bytes_says(scale: int) -> None:
-    model = SSRNet(scale, features=24, modules=2).folded()
+@pytest.mark.parametrize(
+    ("options", "shape"),
+    [
+        ({"scale": 2}, (31, 256, 256)),
+        ({"scale": 4}, (31, 128, 128)),
+        ({"scale": 3, "features": 16}, (103, 200, 300)),
+        ({"scale": 2, "modules": 5, "local_fusion": False}, (31, 256, 256)),
+        ({"scale": 2, "units": 1, "global_residual": False}, (31, 256, 256)),
+    ],
+)
+def test_inference_holds_what_it_says(options: dict[str, Any], shape: tuple[int, int, int]) -> None:
+    model = SSRNet(**options).folded().to("meta")
     with LiveBytes() as live, torch.inference_mode():
-        model(torch.zeros(1, 11, 40, 40))
-    assert live.peak == pytest.approx(model.pixel_bytes(11) * 40 * 40, rel=0.15)
+        model(torch.zeros(1, *shape, device="meta"))
+    assert live.peak == pytest.approx(model.inference_bytes(*shape), rel=0.2)

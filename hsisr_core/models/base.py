@@ -66,11 +66,11 @@ class SuperResolver(nn.Module):
         inner = slice(pixels, -pixels or None)
         return hr[..., slice(bands, -bands or None), inner, inner]
 
-    def pixel_bytes(self, bands: int) -> int:
-        """Bytes that inference holds at once for each LR pixel of a scene with `bands` bands, by its widest layer."""
+    def inference_bytes(self, bands: int, height: int, width: int) -> int:
+        """Bytes that inference holds at once for an LR scene of this shape, about: by the widest layer."""
         # channels of that layer, at HR size; a 3-D convolution has them for every band
         widths = [len(p) * (bands if p.ndim == 5 else 1) for p in self.parameters() if p.ndim in (4, 5)]
-        return 4 * max([bands, *widths]) * self.scale**2
+        return 4 * max([bands, *widths]) * self.scale**2 * height * width
 
     def restore(self, lr: Tensor) -> Tensor:
         """Map mean-free LR (batch, bands, h, w) to mean-free SR (batch, bands, r*h, r*w) without the margin."""

@@ -7,8 +7,12 @@ one a matrix product: views, no copies, in the layout in which processors convol
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from hsisr_core.models.rows import Rows, Windows, each
 
 __all__ = ["Convolution", "from_last", "spatial_convolution", "spectral_convolution"]
 
@@ -28,27 +32,40 @@ class Convolution(nn.Conv3d):
         super().__init__(inputs, outputs, kernel, padding=tuple(k // 2 for k in kernel))  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:  # (batch, bands, h, w, inputs) -> (..., outputs)
+        return self.convolve(x, self.kernel_size[1] // 2)
+
+    def stream(self, rows: Rows) -> Rows:
+        """The same on a scene that comes in pieces of a few rows."""
+        if self.kernel_size[1] == 1:
+            return each(self, rows)
+        return each(partial(self.convolve, zero_rows=0), Windows(rows))
+
+    def convolve(self, x: Tensor, zero_rows: int) -> Tensor:
+        """Convolve with `zero_rows` rows of zeros above and below `x`: 0 where they are part of it already."""
         bands, height, width = self.kernel_size
         if bands == height == width == 1:
             return F.linear(x, self.weight.flatten(1), self.bias)
         if bands == 1:
-            return spatial_convolution(x, self.weight[:, :, 0], self.bias)
+            return spatial_convolution(x, self.weight[:, :, 0], self.bias, zero_rows)
         if height == width == 1:
             return spectral_convolution(x, self.weight[..., 0], self.bias)
         if self.in_channels == 1:  # neighbouring bands as channels of a 2-D convolution
             padded = F.pad(x[..., 0], (0, 0, 0, 0, bands // 2, bands // 2))
-            windows = padded.unfold(1, bands, 1)  # (batch, bands, h, w, taps)
-            return spatial_convolution(windows, self.weight[:, 0], self.bias)
-        return to_last(F.conv3d(from_last(x), self.weight, self.bias, padding=self.padding))
+            neighbours = padded.unfold(1, bands, 1)  # (batch, bands, h, w, taps)
+            return spatial_convolution(neighbours, self.weight[:, 0], self.bias, zero_rows)
+        padding = (bands // 2, zero_rows, width // 2)
+        return to_last(F.conv3d(from_last(x), self.weight, self.bias, padding=padding))
 
 
-def spatial_convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Convolve every band with a 2-D kernel (outputs, inputs, height, width), zero padding."""
+def spatial_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, zero_rows: int) -> Tensor:
+    """Convolve every band with a 2-D kernel (outputs, inputs, height, width).
+
+    Zero padding keeps the width; above and below there are `zero_rows` rows of zeros.
+    """
     batch, bands, height, width, features = x.shape
     images = x.reshape(batch * bands, height, width, features).permute(0, 3, 1, 2)
-    padding = (weight.shape[2] // 2, weight.shape[3] // 2)
-    out = F.conv2d(images, weight, bias, padding=padding).permute(0, 2, 3, 1)
-    return out.reshape(batch, bands, height, width, -1)
+    out = F.conv2d(images, weight, bias, padding=(zero_rows, weight.shape[3] // 2)).permute(0, 2, 3, 1)
+    return out.unflatten(0, (batch, bands))
 
 
 def spectral_convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

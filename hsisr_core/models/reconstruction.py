@@ -9,6 +9,7 @@ subtracted there, so the result is exact at the borders too.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from itertools import product
 
@@ -17,53 +18,73 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hsisr_core.models.layers import spatial_convolution
+from hsisr_core.models.rows import Piece, Rows, Windows
 
-__all__ = ["reconstruct"]
+__all__ = ["Reconstruction"]
 
 # along each axis: all contributions, or those that went through the voxel before the first, after the last one
 WHOLE, FIRST, LAST = "whole", "first", "last"
 AT = {WHOLE: slice(None), FIRST: slice(0, 1), LAST: slice(-1, None)}
 
 
-def reconstruct(x: Tensor, upsample: nn.ConvTranspose3d, tail: nn.Conv3d) -> Tensor:
+class Reconstruction:
     """`tail(upsample(x))` without the tensor between them, differentiable in everything.
 
     Parameters
     ----------
-    x : Tensor
-        (batch, bands, h, w, features), contiguous.
     upsample : nn.ConvTranspose3d
         Kernel (3, 2 + r, 2 + r), stride (1, r, r), padding 1.
     tail : nn.Conv3d
         Kernel (3, 3, 3) to one channel, padding 1.
-
-    Returns
-    -------
-    Tensor
-        (batch, bands, r*h, r*w).
     """
-    batch, bands, height, width, features = x.shape
-    scale = upsample.stride[1]
-    assert upsample.bias is not None
-    assert tail.bias is not None
-    kind = "cpu" if x.is_meta else x.device.type  # "meta" knows no autocast
-    with torch.autocast(kind, enabled=False):  # cheap, and worth the full precision
-        last = tail.weight[0]
-        # every tap t of the last convolution with every tap k of the transposed one, axis by axis
-        pairs = torch.einsum("dtuv,cdkab->ctkuavb", last, upsample.weight)
-        pairs = pairs.reshape(features, 9, 3 * (2 + scale), 3 * (2 + scale))
-        constant = bias_map(
-            torch.einsum("dtuv,d->tuv", last, upsample.bias), (bands, height * scale, width * scale)
+
+    def __init__(self, upsample: nn.ConvTranspose3d, tail: nn.Conv3d) -> None:
+        self.scale = upsample.stride[1]
+        assert upsample.bias is not None
+        assert tail.bias is not None
+        kind = "cpu" if tail.weight.is_meta else tail.weight.device.type  # "meta" knows no autocast
+        with torch.autocast(kind, enabled=False):  # cheap, and worth the full precision
+            last = tail.weight[0]
+            # every tap t of the last convolution with every tap k of the transposed one, axis by axis
+            pairs = torch.einsum("dtuv,cdkab->ctkuavb", last, upsample.weight)
+            pairs = pairs.reshape(len(upsample.weight), 9, 3 * (2 + self.scale), 3 * (2 + self.scale))
+            self.kernels = compose(pairs, self.scale)
+            self.constant = torch.einsum("dtuv,d->tuv", last, upsample.bias)
+            self.bias = tail.bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """SR (batch, bands, r*h, r*w) of a whole scene (batch, bands, h, w, features), contiguous."""
+        return self.restored(Piece(x, True, True), 1)
+
+    def stream(self, rows: Rows) -> Iterator[Tensor]:
+        """SR of a scene that comes in pieces, in pieces of some r * rows each."""
+        for window in Windows(rows):
+            yield self.restored(window, 0)
+
+    def restored(self, piece: Piece, zero_rows: int) -> Tensor:
+        """SR of one piece; with `zero_rows` 0 it has a row more above and below it."""
+        x, first, last = piece
+        batch, bands, height, width, _ = x.shape
+        inner = x if zero_rows else x[:, :, 1:-1]
+        height, scale = inner.shape[2], self.scale
+        out = convolve(x, self.kernels[WHOLE, WHOLE], zero_rows)  # (batch, bands, h, w, r, r)
+        for (row, column), kernel in self.kernels.items():
+            if row == column == WHOLE or (row == FIRST and not first) or (row == LAST and not last):
+                continue
+            rows, columns = AT[row], AT[column]
+            source = x if row == WHOLE else inner[:, :, rows]
+            part = convolve(source[:, :, :, columns].contiguous(), kernel, zero_rows if row == WHOLE else 0)
+            sign = 1 if WHOLE not in (row, column) else -1  # corners are subtracted twice: one is added back
+            out[:, :, rows, columns, rows, columns] += sign * part
+        sr = out.transpose(3, 4).reshape(batch, bands, height * scale, width * scale)
+        constant = torch.einsum(
+            "tuv,lt,yu,xv->lyx",
+            self.constant,
+            reached(self.constant, bands),
+            reached(self.constant, height * scale, first, last),
+            reached(self.constant, width * scale),
         )
-        kernels = compose(pairs, scale)
-    out = convolve(x, kernels.pop((WHOLE, WHOLE)))  # (batch, bands, h, w, r, r)
-    for kinds, kernel in kernels.items():
-        rows, columns = (AT[kind] for kind in kinds)
-        part = convolve(x[:, :, rows, columns].contiguous(), kernel)
-        sign = 1 if WHOLE not in kinds else -1  # in the corners both axes subtract: one is added back
-        out[:, :, rows, columns, rows, columns] += sign * part
-    sr = out.transpose(3, 4).reshape(batch, bands, height * scale, width * scale)
-    return sr + (constant + tail.bias)
+        return sr + (constant + self.bias)
 
 
 def compose(pairs: Tensor, scale: int) -> dict[tuple[str, str], Tensor]:
@@ -105,12 +126,15 @@ def link(scale: int) -> Tensor:
     return table.flatten(0, 1)
 
 
-def convolve(x: Tensor, kernel: Tensor) -> Tensor:
-    """Convolve features-last `x` with a composed kernel; (batch, bands, h, w, phases, phases), zero padding."""
+def convolve(x: Tensor, kernel: Tensor, zero_rows: int) -> Tensor:
+    """Convolve features-last `x` with a composed kernel; (batch, bands, h, w, phases, phases).
+
+    Zero padding, above and below by `zero_rows`.
+    """
     features, taps, height, width, *phases = kernel.shape
     weight = kernel.permute(1, 4, 5, 0, 2, 3).reshape(-1, features, height, width)
     # all taps along the bands at once as outputs of a 2-D convolution, then each shifted into its place
-    values = spatial_convolution(x, weight).unflatten(-1, (taps, -1))
+    values = spatial_convolution(x, weight, None, zero_rows).unflatten(-1, (taps, -1))
     out = torch.einsum("lmt,bmhwtp->blhwp", shifts(x.shape[1]).to(values), values)
     return out.unflatten(-1, phases)
 
@@ -126,11 +150,9 @@ def shifts(bands: int) -> Tensor:
     return torch.stack([*whole, first, last], dim=-1)
 
 
-def bias_map(kernel: Tensor, sizes: tuple[int, int, int]) -> Tensor:
-    """A (3, 3, 3) kernel convolved with ones and zero padding: what a constant between the two steps adds."""
-    inside = []
-    for size in sizes:
-        table = torch.ones(size, 3, dtype=kernel.dtype, device=kernel.device)
-        table[0, 0] = table[-1, -1] = 0
-        inside.append(table)
-    return torch.einsum("tuv,lt,yu,xv->lyx", kernel, *inside)
+def reached(like: Tensor, size: int, first: bool = True, last: bool = True) -> Tensor:
+    """Which of 3 taps meet one of `size` voxels, (size, 3): all but those beyond the first and the last voxel."""
+    table = torch.ones(size, 3, dtype=like.dtype, device=like.device)
+    table[0, 0] = not first
+    table[-1, -1] = not last
+    return table

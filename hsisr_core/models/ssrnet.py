@@ -9,13 +9,15 @@ convolution before the spectral one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial, reduce
 from itertools import accumulate, chain, islice
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import weight_norm as normalise_weight
 
 from hsisr_core.degrade import check_scale
@@ -23,7 +25,8 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.models.base import SuperResolver
 from hsisr_core.models.initialise import convolutions, he_init, interpolation_init
 from hsisr_core.models.layers import Convolution, from_last
-from hsisr_core.models.reconstruction import reconstruct
+from hsisr_core.models.reconstruction import Reconstruction
+from hsisr_core.models.rows import Added, Piece, Rows, cut, each, fork
 
 __all__ = ["SSRNet"]
 
@@ -31,6 +34,7 @@ SPATIAL, SPECTRAL, FULL = (1, 3, 3), (3, 1, 1), (3, 3, 3)  # (bands, height, wid
 BLOCKS = ("separable", "standard")
 ORDERS = ("spatial-first", "spectral-first")
 INITS = ("pytorch", "he", "interpolation")
+PIECE_BYTES = 4_000_000  # of a tensor in a stream of rows: a few of them fit a processor's cache
 
 
 def make_block(features: int, kind: str, order: str) -> nn.Sequential:
@@ -49,6 +53,12 @@ def make_block(features: int, kind: str, order: str) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def stream_block(block: Iterable[nn.Module], rows: Rows) -> Rows:
+    for layer in block:
+        rows = layer.stream(rows) if isinstance(layer, Convolution) else each(layer, rows)
+    return rows
+
+
 class Unit(nn.Module):
     """Residual unit, Eq. 6 and Fig. 5(b): two blocks and a local skip."""
 
@@ -60,21 +70,33 @@ class Unit(nn.Module):
         new = x
         for layer in chain(*self.blocks):  # one by one: a Sequential in a Sequential holds on to its input
             new = layer(new)
-        return added(new, x)
+        return new + x
+
+    def stream(self, rows: Rows) -> Rows:
+        new, old = fork(rows, 2)
+        return Added(stream_block(chain(*self.blocks), new), old)
 
 
 class Fusion(Convolution):
     """Local feature fusion, Eq. 7: a 1x1x1 convolution over the units' outputs, summed without concatenation."""
 
     def forward(self, units: Iterable[Tensor]) -> Tensor:
-        weights = self.weight.flatten(1).split(self.out_channels, dim=1)
-        fused = None
-        for unit, weight in zip(units, weights, strict=True):
-            fused = (
-                F.linear(unit, weight, self.bias) if fused is None else added(F.linear(unit, weight), fused)
-            )
-        assert fused is not None
+        return reduce(torch.add, (part(unit) for part, unit in zip(self.parts(), units, strict=True)))
+
+    def fused(self, units: Iterable[Rows]) -> Rows:
+        """The same on units whose rows come one after the other; a row is multiplied when the last unit has it."""
+        *early, fused = [each(part, unit) for part, unit in zip(self.parts(), units, strict=True)]
+        for rows in early:
+            fused = Added(fused, rows)
         return fused
+
+    def parts(self) -> list[Callable[[Tensor], Tensor]]:
+        """What each unit is multiplied with; the first one carries the bias."""
+        weights = self.weight.flatten(1).split(self.out_channels, dim=1)
+        return [
+            partial(F.linear, weight=weight, bias=None if i else self.bias)
+            for i, weight in enumerate(weights)
+        ]
 
 
 class Module(nn.Module):
@@ -94,12 +116,20 @@ class Module(nn.Module):
             return self.block(last + x)
         outputs = accumulate(self.units, lambda last, unit: unit(last), initial=x)
         fused = torch.relu_(self.fusion(islice(outputs, 1, None)))
-        return self.block(added(fused, x))
+        return self.block(fused + x)
 
-
-def added(new: Tensor, old: Tensor) -> Tensor:
-    """Their sum, in the memory of `new` where no gradient needs it."""
-    return new + old if torch.is_grad_enabled() else new.add_(old)
+    def stream(self, rows: Rows) -> Rows:
+        last, old = fork(rows, 2)
+        outputs = []
+        for unit in self.units:
+            assert isinstance(unit, Unit)
+            last = unit.stream(last)
+            if self.fusion is not None and unit is not self.units[-1]:
+                last, output = fork(last, 2)
+                outputs.append(output)
+        if self.fusion is not None:
+            last = each(torch.relu_, self.fusion.fused([*outputs, last]))
+        return stream_block(self.block, Added(last, old))
 
 
 class SSRNet(SuperResolver):
@@ -173,6 +203,7 @@ class SSRNet(SuperResolver):
         self.weight_norm = weight_norm
         self.stepwise = False
         self.global_residual = global_residual
+        self.units = units
         self.head = Convolution(1, features, FULL)  # Eq. 1
         self.body = nn.ModuleList(Module(features, units, block, order, local_fusion) for _ in range(modules))
         self.upsample = nn.ConvTranspose3d(
@@ -188,23 +219,61 @@ class SSRNet(SuperResolver):
                 normalise_weight(layer)
 
     def restore(self, lr: Tensor) -> Tensor:  # (batch, bands, h, w)
-        lr = lr.unsqueeze(-1)
-        first = x = self.head(lr)  # (batch, bands, h, w, features)
-        if not torch.is_grad_enabled():
-            first = None  # made again where it is added: a thousandth of the work for one tensor less
+        if not torch.is_grad_enabled() and not lr.is_cuda and not self.stepwise:
+            batch, bands, height, width = lr.shape
+            sr = lr.new_empty(batch, bands, height * self.scale, width * self.scale)
+            done = 0
+            with parametrize.cached():  # weight normalisation once, not for every piece
+                for rows in self.stream(lr):
+                    sr[:, :, done : done + rows.shape[2]] = rows
+                    done += rows.shape[2]
+            return sr
+        first = x = self.head(lr.unsqueeze(-1))  # (batch, bands, h, w, features)
         for module in self.body:
             x = module(x)
             if self.global_residual:  # Eq. 2
-                x = x.add_(self.head(lr)) if first is None else x + first
+                x = x + first
         if self.stepwise:
             x = self.upsample(from_last(x))  # (batch, features, bands, r*h, r*w)
             return self.tail(x).squeeze(1)  # (batch, bands, r*h, r*w)
-        return reconstruct(x, self.upsample, self.tail)
+        return Reconstruction(self.upsample, self.tail)(x)
 
-    def pixel_bytes(self, bands: int) -> int:
-        """Five tensors of all features in a module; at the end one, the 7 r^2 values of each voxel, and SR thrice."""
+    def stream(self, lr: Tensor) -> Iterator[Tensor]:
+        """SR of `lr` (batch, bands, h, w), some rows at a time, from top to bottom."""
+        height = self.piece_rows(lr.shape[1], lr.shape[3])
+        whole = Piece(lr.unsqueeze(-1), True, True)
+        rows = self.head.stream(cut(iter([whole]), height))
+        rows, *firsts = fork(rows, 1 + len(self.body) * self.global_residual)
+        for module in self.body:
+            assert isinstance(module, Module)
+            # what the convolutions hold back all comes with the last piece
+            rows = cut(module.stream(rows), height)
+            if self.global_residual:
+                rows = Added(rows, firsts.pop())
+        return Reconstruction(self.upsample, self.tail).stream(rows)
+
+    def inference_bytes(self, bands: int, height: int, width: int) -> int:
+        """Bytes that inference holds at once for an LR scene of this shape, about: the rows that wait in `stream`."""
         features = self.head.out_channels
-        return 4 * bands * max(5 * features, features + 10 * self.scale**2)
+        if (
+            self.mean.is_cuda
+        ):  # the whole scene at once: six tensors of all features, or the tail's values and SR
+            return 4 * bands * height * width * max(6 * features, features + 10 * self.scale**2)
+        units = self.units
+        waiting = (
+            2 * (2 * units + 1)  # the last two rows before every spatial convolution
+            + 2 * units  # each unit's input, until its two blocks have passed it
+            + 2 * units  # the module's input, until its units have
+            + units * (units - 1)  # each unit's output, until the last unit's is there for the fusion
+            + (2 * units + 1) * self.global_residual  # the head's rows, until the module has passed them
+        )
+        at_work = 5 + 16 * self.piece_rows(bands, width)  # found by counting, see its test
+        rows = min(len(self.body) * waiting + at_work, 10 * height)
+        return 4 * bands * width * (rows * features + height * self.scale**2)
+
+    def piece_rows(self, bands: int, width: int) -> int:
+        """Rows of a piece in `stream`."""
+        return max(1, PIECE_BYTES // (4 * bands * width * self.head.out_channels))
 
     @torch.no_grad()
     def folded(self) -> SSRNet:

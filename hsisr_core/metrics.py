@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.metric_kernels import WINDOW, as_tensor, errors_and_angles, similarity
+from hsisr_core.metric_kernels import WINDOW, as_tensor, errors_and_angles, extremes, similarity
 
 __all__ = ["ergas", "mpsnr", "psnr", "rmse", "sam", "score", "ssim"]
 
@@ -44,8 +44,7 @@ def _checked_pair(sr: ArrayLike, hr: ArrayLike) -> tuple[_Cube, _Cube]:
             "Crop HR to a multiple of the scale first (make_pair does)."
         )
     for name, cube in (("SR", sr_cube), ("HR", hr_cube)):
-        # a NaN is handed on by both: no array of flags
-        if not np.isfinite(cube.min()) or not np.isfinite(cube.max()):
+        if not all(map(math.isfinite, extremes(cube))):  # a NaN is handed on by both: no array of flags
             raise HsisrError(f"{name} of shape {cube.shape} holds NaN or inf; there is no score for it.")
     return sr_cube, hr_cube
 
@@ -172,14 +171,14 @@ def ssim(sr: ArrayLike, hr: ArrayLike) -> float:
     return _ssim(*map(as_tensor, _checked_pair(sr, hr)))
 
 
-def _ssim(sr: Tensor, hr: Tensor) -> float:
+def _ssim(sr: Tensor, hr: Tensor, clip: bool = False) -> float:
     height, width = sr.shape[1:]
     if min(height, width) < WINDOW:
         raise HsisrError(
             f"SSIM needs at least {WINDOW} by {WINDOW} pixels and the cubes are {height} by {width}; "
             "score a larger region."
         )
-    return similarity(sr, hr)
+    return similarity(sr, hr, clip)
 
 
 def sam(sr: ArrayLike, hr: ArrayLike) -> float:
@@ -244,17 +243,17 @@ def score(sr: ArrayLike, hr: ArrayLike, scale: float = 1) -> dict[str, float]:
         0.5, so that a peak of 1 would be wrong.
     """
     sr_cube, hr_cube = _checked_pair(sr, hr)
-    low, high = float(hr_cube.min()), float(hr_cube.max())
+    low, high = extremes(hr_cube)
     if low == high == 0:
         raise HsisrError("HR is zero everywhere; there is nothing to score. Check how it was read.")
     if low < -0.5 or high > 1.5:
         raise HsisrError(f"HR spans {low:g} to {high:g}; expected [0, 1]. Divide it by its full range first.")
-    sr_values, hr_values = as_tensor(sr_cube).clamp(0, 1), as_tensor(hr_cube)
-    band_mse, angles, lit = errors_and_angles(sr_values, hr_values)
+    sr_values, hr_values = as_tensor(sr_cube), as_tensor(hr_cube)
+    band_mse, angles, lit = errors_and_angles(sr_values, hr_values, clip=True)
     return {
         "psnr": float(_decibel(band_mse.mean())),
         "mpsnr": float(_decibel(band_mse).mean()),
-        "ssim": _ssim(sr_values, hr_values),
+        "ssim": _ssim(sr_values, hr_values, clip=True),
         "sam": math.degrees(angles[lit].mean()),
         "rmse": math.sqrt(band_mse.mean()),
         "ergas": _ergas(band_mse, hr_cube, scale),

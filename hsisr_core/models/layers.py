@@ -51,7 +51,8 @@ class Convolution(nn.Conv3d):
             return spectral_convolution(x, self.weight[..., 0], self.bias)
         if self.in_channels == 1:  # neighbouring bands as channels of a 2-D convolution
             padded = F.pad(x[..., 0], (0, 0, 0, 0, bands // 2, bands // 2))
-            neighbours = padded.unfold(1, bands, 1)  # (batch, bands, h, w, taps)
+            # contiguous, or the output would not be features-last in memory
+            neighbours = padded.unfold(1, bands, 1).contiguous()  # (batch, bands, h, w, taps)
             return spatial_convolution(neighbours, self.weight[:, 0], self.bias, zero_rows)
         padding = (bands // 2, zero_rows, width // 2)
         return to_last(F.conv3d(from_last(x), self.weight, self.bias, padding=padding))

@@ -168,7 +168,8 @@ def ssim(sr: ArrayLike, hr: ArrayLike) -> float:
     ----------
     Wang, Bovik, Sheikh and Simoncelli, IEEE Transactions on Image Processing 13(4), 2004.
     """
-    return _ssim(*map(as_tensor, _checked_pair(sr, hr)))
+    sr_cube, hr_cube = _checked_pair(sr, hr)
+    return _ssim(as_tensor(sr_cube), as_tensor(hr_cube))
 
 
 def _ssim(sr: Tensor, hr: Tensor, clip: bool = False) -> float:
@@ -215,7 +216,8 @@ def sam(sr: ArrayLike, hr: ArrayLike) -> float:
     >>> round(sam(np.array([1.0, 0.0]).reshape(2, 1, 1), hr), 6)
     45.0
     """
-    _, angles, lit = errors_and_angles(*map(as_tensor, _checked_pair(sr, hr)))
+    sr_cube, hr_cube = _checked_pair(sr, hr)
+    _, angles, lit = errors_and_angles(as_tensor(sr_cube), as_tensor(hr_cube))
     return math.degrees(angles[lit].mean()) if lit.any() else math.nan
 
 

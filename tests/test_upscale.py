@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,13 @@ import pytest
 import spectral
 import tifffile
 
-from hsisr_core.data import read_scene
+from hsisr_core.data import load_dataset, read_scene
 from hsisr_core.data.window import open_scene
 from hsisr_core.errors import HsisrError
 from hsisr_core.files import sha256_file
 from hsisr_core.predict import super_resolve
 from hsisr_core.pretrained import load_pretrained, shipped
+from hsisr_core.pretrained.card import command
 from hsisr_core.pretrained.pack import pack
 from hsisr_core.runs import Run, RunConfig
 from hsisr_core.selftest import for_scene, self_test
@@ -29,7 +32,9 @@ COUNTS = np.random.default_rng(3).integers(100, 4000, (5, 40, 36), dtype=np.uint
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return train(RunConfig.from_preset(TINY, steps=2, evaluate_every=None), tmp_path_factory.mktemp("runs"))
+    return train(
+        RunConfig.from_preset(TINY, steps=2, evaluate_every=None, mirror=3), tmp_path_factory.mktemp("runs")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +178,7 @@ def test_packed_weights_give_what_the_run_gives(run: Run, packed: Path, tmp_path
         np.testing.assert_allclose(
             super_resolve(weights.model, lr), super_resolve(run.model(), lr), atol=2e-4
         )
+        assert weights.model.mirror == 3
         assert weights.statistics is not None
         assert weights.statistics.wavelengths[0] == pytest.approx(400.02)
     assert load_pretrained(run.folder).sha256 == sha256_file(run.folder / "weights.safetensors")
@@ -199,6 +205,38 @@ def test_far_cubes_are_tested_and_near_ones_are_not(cube: Path, packed: Path, tm
 def test_the_self_test_of_bicubic_has_no_gain() -> None:
     scores = self_test(load_pretrained("bicubic", 2).model, (COUNTS / 4000).astype(np.float32))
     assert scores["network"]["psnr"] == pytest.approx(scores["bicubic"]["psnr"], abs=1e-4)
+
+
+def test_the_card_names_what_differs_from_the_preset() -> None:
+    config = RunConfig.from_preset("cpu", scale=3, steps=1500, clip=None, evaluate_every=500).to_dict()
+    expected = "hsisr train --preset cpu --data cave_sample -p scale=3 -p steps=1500 -p clip=null"
+    assert command(config | {"data": "cave_sample"}) == expected
+    assert command(config | {"preset": "mine"}) == "hsisr train --preset mine --data cave"
+
+
+def test_packed_weights_name_no_folder_of_the_machine_that_made_them(run: Run, tmp_path: Path) -> None:
+    folder = shutil.copytree(run.folder, tmp_path / run.folder.name)
+    metrics = run.metrics
+    metrics["config"]["data"] = f"{tmp_path}/cave"
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    moved = replace(run, folder=folder, config=replace(run.config, data=f"{tmp_path}/cave"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hsisr_core.pretrained.pack._dataset", lambda _: load_dataset("indian-pines", None))
+        packed = pack(moved, "moved", tmp_path / "packed")
+    for file in packed.parent.iterdir():
+        assert str(tmp_path).encode() not in file.read_bytes()
+
+
+def test_shipped_weights_beat_bicubic_on_a_scene_they_were_not_trained_on(hsisr_data: Path) -> None:
+    toys = read_scene(hsisr_data / "cave_sample" / "stuffed_toys_ms").crop((96, 352), (96, 352))
+    for scale in (2, 3, 4):
+        weights = load_pretrained(None, scale)
+        assert "stuffed_toys" in weights.trained_on  # as the test scene
+        network, subtracted = for_scene(weights, toys.cube.mean(axis=(1, 2)), toys.wavelengths)
+        assert subtracted == "training"
+        scores = self_test(network, toys.cube)
+        for metric, better in (("psnr", 1), ("ssim", 1), ("sam", -1)):
+            assert better * (scores["network"][metric] - scores["bicubic"][metric]) > 0
 
 
 def test_real_cubes_of_two_sensors(hsisr_data: Path, packed: Path, tmp_path: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from hsisr_core.config import EXECUTION_FIELDS, RunConfig
 from hsisr_core.data.sources import DATASETS, dataset_source
+from hsisr_core.errors import HsisrError
 
 __all__ = ["model_card", "terms_of"]
 
@@ -18,6 +21,17 @@ def terms_of(dataset: str) -> str:
     if dataset == "indian-pines":
         return "Trained on Indian Pines (doi:10.4231/R7RX991C), which is CC BY 3.0: name its authors."
     return f"Trained on {dataset}: its own terms hold."
+
+
+def command(config: dict[str, Any]) -> str:
+    """The command that trains with these settings: the preset, and what differs from it."""
+    try:
+        preset = RunConfig.from_preset(config["preset"]).to_dict()
+    except HsisrError:  # a preset of its maker's own
+        preset = {}
+    kept = {name: value for name, value in preset.items() if name not in ("data", "split", *EXECUTION_FIELDS)}
+    changed = [f" -p {name}={json.dumps(config[name])}" for name in kept if config[name] != kept[name]]
+    return f"hsisr train --preset {config['preset']} --data {config['data']}{''.join(changed)}"
 
 
 def model_card(info: dict[str, Any], sha256: str, size: int) -> str:
@@ -63,6 +77,8 @@ def model_card(info: dict[str, Any], sha256: str, size: int) -> str:
             *scores,
             "",
             f"Protocol: {metrics['protocol']}. Measured with the float32 weights.",
+            "",
+            f"Trained by `{command(config)}`.",
             "",
             f"Use: `hsisr upscale CUBE --scale {info['scale']} --model {info['name']}`. "
             "Packed by `python -m hsisr_core.pretrained`.",

@@ -175,6 +175,7 @@ def _open_packed(path: Path) -> Pretrained:
         model = build_model(info["method"], info["scale"], len(tensors["mean"]), **info["options"])
         model.set_mean(tensors["mean"])
         model.load_state_dict(tensors)
+        model.mirror = info["mirror"]
         statistics = Statistics.from_dict(info["statistics"])
         return Pretrained(
             str(info["name"]), model.eval(), sha256_file(path), str(info["trained_on"]), statistics

@@ -60,12 +60,16 @@ def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
         "method": run.config.method,
         "scale": run.config.scale,
         "options": options,
+        "mirror": run.config.mirror,
         "stored": "float16" if half else "float32",
         "change_by_float16": change,
         "trained_on": describe(metrics),
         "run": run.folder.name,
         "statistics": training_statistics(run, dataset).to_dict(),
-        "metrics": {key: value for key, value in metrics.items() if key != "versions"},
+        "metrics": {
+            **{key: value for key, value in metrics.items() if key != "versions"},
+            "config": metrics["config"] | {"data": Path(run.config.data).name},  # no path of this machine
+        },
         "versions": metrics["versions"],
     }
     path = folder / f"{name}.safetensors"
@@ -114,6 +118,7 @@ def _loaded(run: Run, tensors: dict[str, Tensor], options: dict[str, Any]) -> Su
     model = build_model(run.config.method, run.config.scale, len(tensors["mean"]), **options)
     model.set_mean(tensors["mean"])
     model.load_state_dict({key: value.to(torch.float32) for key, value in tensors.items()})
+    model.mirror = run.config.mirror
     return model.eval()
 
 

@@ -49,6 +49,7 @@ def contact_sheets(stores: Mapping[str, Store], most: int = 8) -> Iterator[Figur
         )
 
 
+@styled_figure
 def gallery(thumbnails: Mapping[Scene, tuple[int, int, int]]) -> Figure:
     """Pictures of scenes that are given as thumbnails, with the true (bands, height, width) of each."""
     figure = scene_gallery(list(thumbnails))

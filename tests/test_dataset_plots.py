@@ -7,6 +7,7 @@ import pytest
 
 from hsisr_core.data import Dataset, Region, Scene, Split, Store, write_store
 from hsisr_core.dataset_plots import contact_sheets, dataset_spectra, dataset_table, stores_at_hand
+from hsisr_core.plot_style import STYLE
 
 NM = np.arange(400.0, 431, 10)
 
@@ -43,6 +44,9 @@ def test_what_is_at_hand_and_how_to_get_the_rest(
 def test_a_contact_sheet_has_scenes_from_the_whole_list(tmp_path: Path) -> None:
     store = store_of(tmp_path / "a.h5", "a", *(noise(i).repeat(10, 1).repeat(10, 2) for i in range(10)))
     (figure,) = contact_sheets({"a": store}, most=4)
+    assert (
+        figure.axes[0].title.get_fontsize() == STYLE["axes.titlesize"]
+    )  # long names of neighbours do not meet
     titles = [axes.get_title().split("\n")[0] for axes in figure.axes if axes.get_title()]
     assert titles == ["s0", "s3", "s6", "s9"]
     assert "4 bands, 200×300" in figure.axes[0].get_title()  # of the scene, not of its thumbnail

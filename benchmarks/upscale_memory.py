@@ -1,6 +1,7 @@
 """Peak memory and time of `hsisr upscale` on two scenes, one with sixteen times the pixels of the other.
 
-Run by hand: ``python benchmarks/upscale_memory.py [RUN | bicubic] [SIDE] [TILE]`` (defaults: bicubic, 2048, 128).
+Run by hand: ``python benchmarks/upscale_memory.py [MODEL | bicubic] [SIDE] [TILE]`` (defaults: bicubic, 2048, 0:
+the tile that the command picks).
 The scenes are made of noise on the fly, 31 bands of float32 (.npy), SIDE / 4 and SIDE pixels a side; each is
 enlarged by 2 in a process of its own, whose peak (VmHWM, Python and PyTorch included) is printed.
 """
@@ -20,7 +21,7 @@ ENLARGE = """
 import sys
 from hsisr_core.runs import peak_bytes
 from hsisr_core.upscale import upscale
-upscale(sys.argv[1], 2, sys.argv[2], sys.argv[3], tile=int(sys.argv[4]), check=False)
+upscale(sys.argv[1], 2, sys.argv[2], sys.argv[3], tile=int(sys.argv[4]) or None, check=False)
 print(peak_bytes())
 """
 
@@ -33,7 +34,7 @@ def make_scene(path: Path, side: int) -> None:
     scene.flush()
 
 
-def main(model: str = "bicubic", side: str = "2048", tile: str = "128") -> None:
+def main(model: str = "bicubic", side: str = "2048", tile: str = "0") -> None:
     with tempfile.TemporaryDirectory() as folder:
         for pixels in (int(side) // 4, int(side)):
             scene, out = Path(folder, "scene.npy"), Path(folder, "large.npy")

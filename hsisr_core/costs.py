@@ -33,6 +33,7 @@ __all__ = ["WRAP", "about", "bars", "gpu_days", "load_benchmarks", "scene_cost",
 KEYS = ("quick", "machine", "rows")
 WRAP: Any = [{"selector": "td, th", "props": "white-space: normal; text-align: left"}]
 """For `Styler.set_table_styles`: long cells are wrapped, or the table is wider than the page."""
+SMALL = 0.01  # of the time of an inference: a kind of operation below it has no row of its own
 PIECE = 32  # LR pixels a side of what `scene_cost` times
 
 
@@ -96,12 +97,25 @@ def bars(results: dict[str, Any], groups: Sequence[str]) -> pd.DataFrame:
 
 
 def stage_table(results: dict[str, Any], scale: int) -> pd.DataFrame:
-    """Each kind of operation of an inference at `scale`: seconds, share of the time and of the best rate."""
+    """Each kind of operation of an inference at `scale`: seconds, share of the time and of the best rate.
+
+    Those of less than `SMALL` of the time are one row, the last.
+    """
     parts = pd.DataFrame([part for part in results.get("stages", []) if part["scale"] == scale])
     if parts.empty:
         raise HsisrError(
             f"The benchmarks hold no stages at x{scale}: run `python -m benchmarks` without --only."
         )
+    small = parts["seconds"] < SMALL * parts["seconds"].sum()
+    if small.sum() > 1:
+        sums = parts.loc[small, ["seconds", "gflop"]].sum()
+        rest = {
+            "stage": f"others, each below {SMALL:.0%} of the time",
+            **sums,
+            "gflops": sums.gflop / sums.seconds,
+        }
+        rest["share"] = rest["gflops"] / results["best_gflops"]
+        parts = pd.concat([parts[~small], pd.DataFrame([rest])])
     parts["share of time"] = parts["seconds"] / parts["seconds"].sum()
     columns = {
         "seconds": "seconds",

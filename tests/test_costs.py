@@ -48,6 +48,18 @@ def test_stages_share_the_time(results: dict[str, Any]) -> None:
         stage_table(results, 2)
 
 
+def test_operations_that_take_no_time_share_one_row(results: dict[str, Any]) -> None:
+    small = {"scale": 4, "gflop": 0.02, "gflops": 2.0, "flop_per_byte": 1.0, "share": 0.1}
+    results["best_gflops"] = 10.0
+    results["stages"] += [small | {"stage": name, "seconds": 0.01} for name in ("a", "b")]
+    table = stage_table(results, 4)
+    last = table.iloc[-1]
+    assert table.index[-1] == "others, each below 1% of the time"
+    assert len(table) == 3
+    assert (last["seconds"], last["GFLOP"], last["of the best rate"]) == pytest.approx((0.02, 0.04, 0.2))
+    assert table["share of time"].sum() == pytest.approx(1)
+
+
 def test_the_committed_file_can_be_read() -> None:
     results = load_benchmarks()
     assert {row["group"] for row in results["rows"]} >= {"inference", "training", "score", "sizes"}

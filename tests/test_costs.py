@@ -49,7 +49,7 @@ def test_stages_share_the_time(results: dict[str, Any]) -> None:
 
 
 def test_operations_that_take_no_time_share_one_row(results: dict[str, Any]) -> None:
-    small = {"scale": 4, "gflop": 0.02, "gflops": 2.0, "flop_per_byte": 1.0, "share": 0.1}
+    small: dict[str, Any] = {"scale": 4, "gflop": 0.02, "gflops": 2.0, "flop_per_byte": 1.0, "share": 0.1}
     results["best_gflops"] = 10.0
     results["stages"] += [small | {"stage": name, "seconds": 0.01} for name in ("a", "b")]
     table = stage_table(results, 4)

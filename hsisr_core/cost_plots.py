@@ -8,7 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
+from hsisr_core.costs import SMALL
 from hsisr_core.errors import HsisrError
 from hsisr_core.plot_style import COLOURS, WIDTH, styled_figure
 
@@ -31,6 +33,10 @@ def cost_against_size(results: dict[str, Any]) -> Figure:
             name = "plain PyTorch" if way == "plain" else "ours"
             panel.loglog(rows["megavoxels"], rows[column], color=colour, marker=marker, label=name)
         panel.set(xlabel="SR values (millions)", ylabel=label)
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
     axes[0].legend()
     return figure
 
@@ -39,8 +45,8 @@ def cost_against_size(results: dict[str, Any]) -> Figure:
 def roofline(results: dict[str, Any], scale: int) -> Figure:
     """Rate of each kind of operation against its operations per byte, under the roof of this machine.
 
-    A circle's area is its share of the time. The slope is what memory allows, the flat part what the best
-    convolution reaches.
+    A circle's area is its share of the time; those below `SMALL` are left out. The slope is what memory allows, the
+    flat part what the best convolution reaches.
     """
     parts = [part for part in results.get("stages", []) if part["scale"] == scale and part["gflop"] > 0]
     if not parts:
@@ -53,7 +59,8 @@ def roofline(results: dict[str, Any], scale: int) -> Figure:
     intensity = [part["flop_per_byte"] for part in parts]
     ends = np.geomspace(min(0.5, *intensity) / 2, 4 * max(best / bandwidth, *intensity), 200)
     axes.loglog(ends, np.minimum(best, bandwidth * ends), color="black", label="limit of this machine")
-    for index, part in enumerate(parts[: len(COLOURS)]):  # slowest first; more could not be told apart
+    shown = [part for part in parts if part["seconds"] >= SMALL * total]
+    for index, part in enumerate(shown[: len(COLOURS)]):  # slowest first; more could not be told apart
         axes.scatter(
             part["flop_per_byte"],
             part["gflops"],

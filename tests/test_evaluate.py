@@ -74,6 +74,7 @@ def test_tiles_only_where_memory_asks_for_them() -> None:
         ({"scale": 3, "features": 16}, (103, 200, 300)),
         ({"scale": 2, "modules": 5, "local_fusion": False}, (31, 256, 256)),
         ({"scale": 2, "units": 1, "global_residual": False}, (31, 256, 256)),
+        ({"scale": 4, "features": 8, "modules": 1}, (31, 900, 900)),  # SR outweighs the rows
     ],
 )
 def test_inference_holds_what_it_says(options: dict[str, Any], shape: tuple[int, int, int]) -> None:

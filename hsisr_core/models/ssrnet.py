@@ -269,7 +269,9 @@ class SSRNet(SuperResolver):
         )
         at_work = 5 + 16 * self.piece_rows(bands, width)  # found by counting, see its test
         rows = min(len(self.body) * waiting + at_work, 10 * height)
-        return 4 * bands * width * (rows * features + height * self.scale**2)
+        sr = height * self.scale**2
+        # LR and SR beside the rows; when they have gone, SR once more with the mean added
+        return 4 * bands * width * (height + sr + max(rows * features, sr))
 
     def piece_rows(self, bands: int, width: int) -> int:
         """Rows of a piece in `stream`."""

@@ -23,7 +23,7 @@ __all__ = ["PlainSSRNet", "plain_imresize", "plain_of", "plain_score"]
 
 
 def conv(inputs: int, outputs: int, *kernel: int) -> nn.Conv3d:
-    return nn.Conv3d(inputs, outputs, kernel, padding=tuple(side // 2 for side in kernel))  # type: ignore[arg-type]
+    return nn.Conv3d(inputs, outputs, kernel, padding=tuple(side // 2 for side in kernel))  # type: ignore[arg-type]  # *kernel has no known length
 
 
 def make_block(features: int, kind: str, order: str) -> nn.Sequential:

@@ -30,7 +30,7 @@ class OperationTimes(TorchDispatchMode):
         self.flop: dict[str, float] = defaultdict(float)
         self.bytes: dict[str, float] = defaultdict(float)
 
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]  # PyTorch has no types for it
         started = time.perf_counter()
         result = function(*args, **(kwargs or {}))
         seconds = time.perf_counter() - started

@@ -98,7 +98,7 @@ def _output_grid(
         factor = float(scale)
         return (math.ceil(shape[0] * factor), math.ceil(shape[1] * factor)), (factor, factor)
     try:
-        height, width = size  # type: ignore[misc]
+        height, width = size  # type: ignore[misc]  # a number or text ends below, with a sentence
         whole = all(
             isinstance(side, int | np.integer) and not isinstance(side, bool) for side in (height, width)
         )

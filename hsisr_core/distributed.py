@@ -118,7 +118,7 @@ def together(accelerator: Accelerator | None) -> Iterator[None]:
     failure: Exception | None = None
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # whatever it is, the other processes must hear of it
         failure = error
     failed = accelerator.gather(torch.tensor([failure is not None], device=accelerator.device))
     if not failed.any():

@@ -88,7 +88,7 @@ class LiveBytes(TorchDispatchMode):
         self.storages = WeakIdKeyDictionary()
         self.peak = 0
 
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]  # PyTorch has no types for it
         result = function(*args, **(kwargs or {}))
         tree_map_only(Tensor, self.track, result)
         return result

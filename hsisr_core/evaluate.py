@@ -89,5 +89,8 @@ def tile_for(model: SuperResolver, lr: np.ndarray, gigabytes: float = 3.0) -> in
     if model.inference_bytes(bands, height, width) <= gigabytes * 1e9:
         return None
     sides = range(max(height, width) + 1)
-    side = bisect_right(sides, gigabytes * 1e9, key=lambda side: model.inference_bytes(bands, side, side)) - 1
+    side = (
+        bisect_right(sides, gigabytes * 1e9, key=lambda pixels: model.inference_bytes(bands, pixels, pixels))
+        - 1
+    )
     return max(16, side - 2 * model.halo)

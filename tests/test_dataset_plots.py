@@ -44,9 +44,8 @@ def test_what_is_at_hand_and_how_to_get_the_rest(
 def test_a_contact_sheet_has_scenes_from_the_whole_list(tmp_path: Path) -> None:
     store = store_of(tmp_path / "a.h5", "a", *(noise(i).repeat(10, 1).repeat(10, 2) for i in range(10)))
     (figure,) = contact_sheets({"a": store}, most=4)
-    assert (
-        figure.axes[0].title.get_fontsize() == STYLE["axes.titlesize"]
-    )  # long names of neighbours do not meet
+    # in the book's small type: long names of neighbours do not meet
+    assert figure.axes[0].title.get_fontsize() == STYLE["axes.titlesize"]
     titles = [axes.get_title().split("\n")[0] for axes in figure.axes if axes.get_title()]
     assert titles == ["s0", "s3", "s6", "s9"]
     assert "4 bands, 200×300" in figure.axes[0].get_title()  # of the scene, not of its thumbnail

@@ -81,4 +81,4 @@ def test_inference_holds_what_it_says(options: dict[str, Any], shape: tuple[int,
     model = SSRNet(**options).folded().to("meta")
     with LiveBytes() as live, torch.inference_mode():
         model(torch.zeros(1, *shape, device="meta"))
-    assert live.peak == pytest.approx(model.inference_bytes(*shape), rel=0.3)
+    assert live.peak == pytest.approx(model.inference_bytes(*shape), rel=0.15)

@@ -148,7 +148,7 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except HsisrError:
         raise
-    except Exception as error:
+    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError and others for a damaged file
         raise HsisrError(
             f"{path} cannot be read as an HDF5 file ({' '.join(str(error).split())}): it is truncated, damaged or "
             "something else. Fetch or save it again."

@@ -201,7 +201,7 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except HsisrError:
         raise
-    except Exception as error:
+    except Exception as error:  # see the docstring: no list of them is complete
         reason = " ".join(str(error).split())  # HDF5 breaks its lines
         raise HsisrError(
             f"{path} cannot be read as a MATLAB file ({reason}): it is truncated, damaged or something else. "

@@ -161,7 +161,7 @@ def _extract(
         zlib.error,
         gzip.BadGzipFile,
         EOFError,
-        NotImplementedError,
+        NotImplementedError,  # zipfile: a compression it does not know
         RuntimeError,
     ) as error:
         raise HsisrError(

@@ -54,6 +54,7 @@ def make_block(features: int, kind: str, order: str) -> nn.Sequential:
 
 
 def stream_block(block: Iterable[nn.Module], rows: Rows) -> Rows:
+    """What `block` makes of a scene that comes in pieces."""
     for layer in block:
         rows = layer.stream(rows) if isinstance(layer, Convolution) else each(layer, rows)
     return rows
@@ -259,15 +260,15 @@ class SSRNet(SuperResolver):
             self.mean.is_cuda
         ):  # the whole scene at once: six tensors of all features, or the tail's values and SR
             return 4 * bands * height * width * max(6 * features, features + 10 * self.scale**2)
-        units = self.units
+        units, fused = self.units, self.plain_options["local_fusion"]
         waiting = (
             2 * (2 * units + 1)  # the last two rows before every spatial convolution
             + 2 * units  # each unit's input, until its two blocks have passed it
             + 2 * units  # the module's input, until its units have
-            + units * (units - 1)  # each unit's output, until the last unit's is there for the fusion
+            + units * (units - 1) * fused  # each unit's output, until the last unit's is there for the fusion
             + (2 * units + 1) * self.global_residual  # the head's rows, until the module has passed them
         )
-        at_work = 5 + 16 * self.piece_rows(bands, width)  # found by counting, see its test
+        at_work = 5 + (5 * units + 1) * self.piece_rows(bands, width)  # found by counting, see its test
         rows = min(len(self.body) * waiting + at_work, 10 * height)
         sr = height * self.scale**2
         # LR and SR beside the rows; when they have gone, SR once more with the mean added

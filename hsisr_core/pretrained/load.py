@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from hsisr_core.data.statistics import Statistics
 from hsisr_core.errors import HsisrError
@@ -167,19 +169,25 @@ def _open_run(folder: Path) -> Pretrained:
     return Pretrained(folder.name, model, digest, describe(metrics), statistics)
 
 
+def network_of(
+    tensors: Mapping[str, Tensor], method: str, scale: int, options: Mapping[str, Any], mirror: int
+) -> SuperResolver:
+    """The network with these weights, kept in any precision, ready for inference."""
+    model = build_model(method, scale, len(tensors["mean"]), **options)
+    model.set_mean(tensors["mean"])
+    model.load_state_dict({name: value.to(torch.float32) for name, value in tensors.items()})
+    model.mirror = mirror
+    return model.eval()
+
+
 def _open_packed(path: Path) -> Pretrained:
     try:
         with safe_open(path, framework="pt") as file:
             info = json.loads((file.metadata() or {})[KEY])
-            tensors = {name: file.get_tensor(name).to(torch.float32) for name in file.keys()}  # noqa: SIM118
-        model = build_model(info["method"], info["scale"], len(tensors["mean"]), **info["options"])
-        model.set_mean(tensors["mean"])
-        model.load_state_dict(tensors)
-        model.mirror = info["mirror"]
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        model = network_of(tensors, info["method"], info["scale"], info["options"], info["mirror"])
         statistics = Statistics.from_dict(info["statistics"])
-        return Pretrained(
-            str(info["name"]), model.eval(), sha256_file(path), str(info["trained_on"]), statistics
-        )
+        return Pretrained(str(info["name"]), model, sha256_file(path), str(info["trained_on"]), statistics)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise HsisrError(
             f"{path} is no packed file of weights, or damaged ({type(error).__name__}). Give a name, a run folder or a "

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from hsisr_core.checkpoint import write_tensors
@@ -17,9 +16,9 @@ from hsisr_core.data.statistics import Statistics
 from hsisr_core.errors import HsisrError
 from hsisr_core.evaluate import reduced_pairs, restore
 from hsisr_core.files import atomic_text, sha256_file, write_json
-from hsisr_core.models import SuperResolver, build_model
+from hsisr_core.models import SuperResolver
 from hsisr_core.pretrained.card import model_card
-from hsisr_core.pretrained.load import FOLDER, KEY, describe, shipped
+from hsisr_core.pretrained.load import FOLDER, KEY, describe, network_of, shipped
 from hsisr_core.runs import Run
 
 __all__ = ["pack", "training_statistics"]
@@ -49,7 +48,10 @@ def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
     tensors, options = plain_weights(run, model)
     halved = {key: value.half() for key, value in tensors.items()}
     pairs = reduced_pairs(dataset, run.config.scale)
-    networks = [_loaded(run, weights, options) for weights in (tensors, halved)]
+    networks = [
+        network_of(weights, run.config.method, run.config.scale, options, run.config.mirror)
+        for weights in (tensors, halved)
+    ]
     change = max(
         float(np.abs(np.subtract(*(restore(network, lr[:, :_CROP, :_CROP]) for network in networks))).max())
         for lr, _ in pairs.values()
@@ -68,7 +70,8 @@ def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
         "statistics": training_statistics(run, dataset).to_dict(),
         "metrics": {
             **{key: value for key, value in metrics.items() if key != "versions"},
-            "config": metrics["config"] | {"data": Path(run.config.data).name},  # no path of this machine
+            "config": metrics["config"]
+            | {"data": Path(run.config.data).name},  # not its folder on the machine
         },
         "versions": metrics["versions"],
     }
@@ -112,14 +115,6 @@ def plain_weights(run: Run, model: SuperResolver) -> tuple[dict[str, Tensor], di
             if isinstance(value, Tensor):
                 tensors[f"{place}.{key}"] = value.detach().clone()
     return tensors, options | {"weight_norm": False, "init": "pytorch"}
-
-
-def _loaded(run: Run, tensors: dict[str, Tensor], options: dict[str, Any]) -> SuperResolver:
-    model = build_model(run.config.method, run.config.scale, len(tensors["mean"]), **options)
-    model.set_mean(tensors["mean"])
-    model.load_state_dict({key: value.to(torch.float32) for key, value in tensors.items()})
-    model.mirror = run.config.mirror
-    return model.eval()
 
 
 def _dataset(run: Run) -> Dataset:

@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 BEGUN := $(VENV)/.installing
 STRIP_KEYS := metadata.papermill cell.metadata.papermill
 
-.PHONY: help venv snakemake book serve test lint lab clean
+.PHONY: help venv snakemake book serve colab test lint lab clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -32,6 +32,9 @@ book: venv  ## train what the chapters show, execute them, build the pages in _b
 serve:  ## open the built book on this machine only: prints its address; Ctrl-C ends it
 	@if [ ! -f _build/html/index.html ]; then echo "There is no built book in _build/html: make book first." >&2; exit 2; fi
 	@$(PYTHON) -u -m http.server "$(PORT)" --bind 127.0.0.1 --directory _build/html
+
+colab: venv  ## write the branch that Colab and Binder open (HSISR_REPOSITORY: its address)
+	@$(PY) -m hsisr_core.colab
 
 test: venv  ## run all tests
 	@$(PY) -m pytest $(ARGS)

@@ -15,9 +15,11 @@ import yaml
 
 from hsisr_core.errors import HsisrError
 
-__all__ = ["page_config", "theme_options"]
+__all__ = ["BRANCH", "REPOSITORY", "page_config", "repository", "theme_options"]
 
-REPOSITORY, BRANCH = "HSISR_REPOSITORY", "HSISR_BRANCH"
+REPOSITORY = "HSISR_REPOSITORY"
+BRANCH = "colab"  # what the buttons open: the chapters with the cell that Colab needs (hsisr_core/colab.py)
+HOSTS = {"binderhub_url": "https://mybinder.org", "colab_url": "https://colab.research.google.com"}
 ADDRESS = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+")
 
 
@@ -40,9 +42,29 @@ def page_config(config: Path, work: Path) -> Path:
 
 
 def theme_options() -> dict[str, Any]:
-    """Options of sphinx-book-theme: a link to the repository, and a Binder button on each chapter. Empty without one.
+    """Options of sphinx-book-theme: a link to the repository, and launch buttons on each chapter. Empty without one.
 
     These are links: the pages themselves still ask no other host for anything.
+
+    Raises
+    ------
+    HsisrError
+        See `repository`.
+    """
+    address = repository()
+    if address is None:
+        return {}
+    return {
+        "repository_url": address,
+        "repository_branch": BRANCH,
+        "path_to_docs": "book",
+        "use_repository_button": True,
+        "launch_buttons": {"notebook_interface": "jupyterlab", **HOSTS},
+    }
+
+
+def repository() -> str | None:
+    """The address of the project's repository, or None where HSISR_REPOSITORY is not set.
 
     Raises
     ------
@@ -50,14 +72,6 @@ def theme_options() -> dict[str, Any]:
         HSISR_REPOSITORY is no address of a repository on GitHub.
     """
     address = os.environ.get(REPOSITORY, "").rstrip("/").removesuffix(".git")
-    if not address:
-        return {}
-    if not ADDRESS.fullmatch(address):
+    if address and not ADDRESS.fullmatch(address):
         raise HsisrError(f"{REPOSITORY}={address}: expected https://github.com/OWNER/NAME, or nothing.")
-    return {
-        "repository_url": address,
-        "repository_branch": os.environ.get(BRANCH) or "main",
-        "path_to_docs": "book",
-        "use_repository_button": True,
-        "launch_buttons": {"notebook_interface": "jupyterlab", "binderhub_url": "https://mybinder.org"},
-    }
+    return address or None

@@ -83,6 +83,35 @@ def test_a_crop_fits_the_budget_and_keeps_lr_and_hr_together() -> None:
     assert pack_cubes(given, budget=3_000, corner=(9, 1)).origin == (8, 0)
 
 
+def test_what_a_method_lacks_is_left_out_of_all_cubes() -> None:
+    given = cubes(60, 46)
+    given["SR"][:2] = given["SR"][-2:] = np.nan
+    given["SR"][:, :3] = given["SR"][:, -3:] = given["SR"][..., :3] = given["SR"][..., -3:] = np.nan
+    for budget in (10**6, 3_000):
+        packed = pack_cubes(given, NM, reference="HR", budget=budget, margin=(2, 3))
+        assert packed.wavelengths.tolist() == list(NM[2:-2])
+        (top, left), (height, width) = packed.origin, packed.size
+        assert (top % 2, left % 2) == (0, 0), "the border of 3 is rounded up to the grid of LR"
+        part = given["HR"][2:-2, top : top + height, left : left + width]
+        assert np.abs(packed.values("HR") - part).max() < 2e-5
+        half = given["LR"][2:-2, top // 2 : (top + height) // 2, left // 2 : (left + width) // 2]
+        assert np.abs(packed.values("LR") - half).max() < 2e-5
+        inner = [given[name][2:-2, 4:-4, 4:-4] for name in ("SR", "HR")]
+        assert packed.cubes["SR"].psnr == [round(psnr(*inner), 3)]
+        assert (
+            "no value there: 2 bands at either end and a border of 4 pixels." in packed.note
+            or budget == 3_000
+        )
+        assert "whole image but the border" in packed.note
+        assert ("stays below" in packed.note) == (budget == 3_000)
+    whole = pack_cubes(given, NM, margin=(2, 3))
+    assert (whole.origin, whole.size, whole.full) == ((4, 4), (52, 38), (60, 46))
+    with pytest.raises(HsisrError, match=r"margin=\(3, 0\) leaves nothing"):
+        pack_cubes(given, NM, margin=(3, 0))
+    with pytest.raises(HsisrError, match="expected a row from 4 to"):
+        pack_cubes(given, NM, margin=(2, 3), budget=3_000, corner=(2, 4))
+
+
 def test_a_page_of_a_large_scene_stays_below_its_budget() -> None:
     hr = np.random.default_rng(0).random((31, 300, 300), dtype=np.float32)
     explorer = SpectralExplorer.from_cubes({"SR": hr, "HR": hr}, np.linspace(400, 700, 31), reference="HR")
@@ -101,7 +130,7 @@ def test_a_page_of_a_large_scene_stays_below_its_budget() -> None:
         ({"wavelengths": [1, 2]}, "2 wavelengths for 5 bands"),
         ({"reference": "LR"}, "expected a cube at full resolution, one of SR, HR"),
         ({"budget": 20}, "not one pixel of 5 bands in 3 cubes fits"),
-        ({"budget": 500, "corner": (11, 0)}, "expected a row up to"),
+        ({"budget": 500, "corner": (11, 0)}, "expected a row from"),
     ],
 )
 def test_what_cannot_be_shown_is_refused(change: dict[str, Any], message: str) -> None:
@@ -258,6 +287,11 @@ def test_from_run_shows_what_chapter_05_scores(tmp_path: Path) -> None:
     lr, hr = next(iter(reduced_pairs(dataset, config.scale).values()))
     for name, cube in (("LR", lr), ("SSRNet", restore(run.model(), lr)), ("HR", hr)):
         assert np.abs(explorer.cubes.values(name) - cube).max() < 2e-5
+    fcnn = config.changed(method="3d-fcnn", scale=config.scale, patch=8)
+    both = SpectralExplorer.from_run(run, train(fcnn, runs=tmp_path, dataset=dataset))
+    assert list(both.cubes.cubes) == ["LR", "bicubic", "SSRNet", "3D-FCNN", "HR"]
+    assert both.cubes.bands == dataset.bands - 8
+    assert both.cubes.origin == (6, 6)
     with pytest.raises(HsisrError, match="image='moon' is no test image; expected one of"):
         SpectralExplorer.from_run(run, image="moon")
     with pytest.raises(HsisrError, match="one or more runs with the same data"):

@@ -67,6 +67,8 @@ class CubeSet:
         Row and column of the image at which the part that is shown begins.
     full
         Height and width of the whole image in pixels.
+    margin
+        Bands left out at either end, and pixels on each side, because a cube has no value there.
     """
 
     cubes: dict[str, PackedCube]
@@ -77,6 +79,7 @@ class CubeSet:
     step: float
     origin: tuple[int, int]
     full: tuple[int, int]
+    margin: tuple[int, int] = (0, 0)
 
     @property
     def bands(self) -> int:
@@ -111,17 +114,23 @@ class CubeSet:
     def note(self) -> str:
         """What a reader must know of the numbers: their precision, and what was cut off."""
         (top, left), (height, width) = self.origin, self.size
-        part = (
-            f"the whole image of {height} × {width} pixels"
-            if (height, width) == self.full
-            else f"rows {top} to {top + height - 1} and columns {left} to {left + width - 1} of an image of "
-            f"{self.full[0]} × {self.full[1]} pixels, so that the page stays below {PAGE_BUDGET / 1e6:g} MB"
-        )
-        scored = " The PSNR of a band is that of the whole image." if self.reference else ""
+        bands, border = self.margin
+        part = f"the whole image of {self.full[0]} × {self.full[1]} pixels"
+        if (height, width) != self.full:
+            part = part.replace(
+                "the whole image",
+                f"rows {top} to {top + height - 1} and columns {left} to {left + width - 1} of an image",
+            )
+        if (height + 2 * border, width + 2 * border) != self.full:
+            part += f", so that the page stays below {PAGE_BUDGET / 1e6:g} MB"
+        if bands or border:
+            part += f". Left out, because a method gives no value there: {bands} bands at either end"
+            part += f" and a border of {border} pixels" * (border > 0)
+        scored = f" The PSNR of a band is that of the whole image{' but the border' * (border > 0)}."
         return (
             f"Shown: {part}. Stored as 16-bit integers, value = {self.offset:.6g} + {self.step:.4g} × integer: "
-            f"no value is off by more than half such a step, about {self.step / 2:.2g}.{scored}"
-        )
+            f"no value is off by more than half such a step, about {self.step / 2:.2g}."
+        ) + scored * bool(self.reference)
 
     def values(self, name: str) -> NDArray[np.float64]:
         """The cube `name` as it is shown, (bands, height, width), in real units."""
@@ -159,6 +168,7 @@ def pack_cubes(
     unit: str = UNIT,
     corner: tuple[int, int] | None = None,
     budget: int = DATA_BUDGET,
+    margin: tuple[int, int] = (0, 0),
 ) -> CubeSet:
     """Check cubes, cut the same part out of each and turn it into 16-bit integers.
 
@@ -177,6 +187,9 @@ def pack_cubes(
         It is moved to the grid of the coarsest cube.
     budget : int
         Bytes of all data as base64.
+    margin : (int, int)
+        Bands to leave out at either end, and pixels on each side, rounded up to the grid of the coarsest cube:
+        what a cube has no value for may be NaN.
 
     Returns
     -------
@@ -201,18 +214,26 @@ def pack_cubes(
     if reference is not None and ratios.get(reference) != 1:
         fine = ", ".join(name for name, ratio in ratios.items() if ratio == 1)
         raise HsisrError(f"reference={reference!r}: expected a cube at full resolution, one of {fine}.")
+    grid = math.lcm(*ratios.values())
+    edge, border = margin[0], -(-margin[1] // grid) * grid
+
+    def cut(top: int, left: int, rows: int, columns: int) -> dict[str, NDArray[Any]]:
+        """The same part of every cube, in pixels of the finest."""
+        return {
+            name: array[edge : bands - edge, top // r : (top + rows) // r, left // r : (left + columns) // r]
+            for (name, array), r in zip(arrays.items(), ratios.values(), strict=True)
+        }
+
+    inner = cut(border, border, height - 2 * border, width - 2 * border)
+    for name, array in inner.items():
+        _check_values(name, array, margin)
     scored = {
-        name: _band_psnr(array, arrays[reference])
-        for name, array in arrays.items()
+        name: _band_psnr(array, inner[reference])
+        for name, array in inner.items()
         if reference is not None and ratios[name] == 1 and name != reference
     }
-    top, left, rows, columns = _part((height, width), list(ratios.values()), bands, corner, budget)
-    parts = {
-        name: arrays[name][:, top // r : (top + rows) // r, left // r : (left + columns) // r].astype(
-            np.float64
-        )
-        for name, r in ratios.items()
-    }
+    place = _part((height, width), border, list(ratios.values()), bands - 2 * edge, corner, budget)
+    parts = {name: array.astype(np.float64) for name, array in cut(*place).items()}
     low = min(float(part.min()) for part in parts.values())
     high = max(float(part.max()) for part in parts.values())
     step = (high - low) / LEVELS or 1.0
@@ -220,7 +241,17 @@ def pack_cubes(
         name: PackedCube(name, ratios[name], np.rint((part - low) / step).astype(np.uint16), scored.get(name))
         for name, part in parts.items()
     }
-    return CubeSet(packed, centres, reference or "", unit, low, step, (top, left), (height, width))
+    return CubeSet(
+        packed,
+        wavelengths=centres[edge : bands - edge],
+        reference=reference or "",
+        unit=unit,
+        offset=low,
+        step=step,
+        origin=place[:2],
+        full=(height, width),
+        margin=(edge, border),
+    )
 
 
 def _check_array(name: str, array: NDArray[Any]) -> None:
@@ -229,10 +260,15 @@ def _check_array(name: str, array: NDArray[Any]) -> None:
             f"Cube {name!r} has shape {array.shape} and type {array.dtype}; expected numbers of shape "
             "(bands, height, width)."
         )
-    if not np.isfinite(array).all():
-        raise HsisrError(f"Cube {name!r} holds NaN or infinity: replace or crop those pixels first.")
     if ":" in name or not name.strip():
         raise HsisrError(f"Cube {name!r}: a name is a text without a colon, which `views` uses for the mode.")
+
+
+def _check_values(name: str, array: NDArray[Any], margin: tuple[int, int]) -> None:
+    if array.size == 0:
+        raise HsisrError(f"margin={margin} leaves nothing of cube {name!r}.")
+    if not np.isfinite(array).all():
+        raise HsisrError(f"Cube {name!r} holds NaN or infinity: replace or crop those pixels first.")
 
 
 def _ratio(name: str, shape: tuple[int, ...], finest: tuple[int, ...]) -> int:
@@ -254,24 +290,31 @@ def _band_psnr(cube: NDArray[Any], hr: NDArray[Any]) -> list[float | None]:
 
 
 def _part(
-    full: tuple[int, int], ratios: list[int], bands: int, corner: tuple[int, int] | None, budget: int
+    full: tuple[int, int],
+    border: int,
+    ratios: list[int],
+    bands: int,
+    corner: tuple[int, int] | None,
+    budget: int,
 ) -> tuple[int, int, int, int]:
-    """Top, left, height and width of the largest part, nearly square, whose data fit in `budget`."""
+    """Top, left, height and width of the largest part inside `border`, nearly square, whose data fit in `budget`."""
     grid = math.lcm(*ratios)
+    inner = full[0] - 2 * border, full[1] - 2 * border
     pixels = int(budget * 3 / 4 / (2 * bands * sum(1 / ratio**2 for ratio in ratios)))
-    if full[0] * full[1] <= pixels:
-        return 0, 0, *full
-    rows = min(full[0], max(math.isqrt(pixels), pixels // full[1])) // grid * grid
-    columns = min(full[1], pixels // max(rows, 1)) // grid * grid
+    if inner[0] * inner[1] <= pixels:
+        return border, border, *inner
+    rows = min(inner[0], max(math.isqrt(pixels), pixels // inner[1])) // grid * grid
+    columns = min(inner[1], pixels // max(rows, 1)) // grid * grid
     if rows < 1 or columns < 1:
         raise HsisrError(
             f"budget={budget}: not one pixel of {bands} bands in {len(ratios)} cubes fits; give fewer bands or cubes."
         )
     start = corner or tuple((side - part) // 2 for side, part in zip(full, (rows, columns), strict=True))
     top, left = (place // grid * grid for place in start)
-    if not (0 <= top <= full[0] - rows and 0 <= left <= full[1] - columns):
+    last = full[0] - border - rows, full[1] - border - columns
+    if not (border <= top <= last[0] and border <= left <= last[1]):
         raise HsisrError(
-            f"corner={corner}: {rows} × {columns} pixels are shown; expected a row up to {full[0] - rows} and a "
-            f"column up to {full[1] - columns}."
+            f"corner={corner}: {rows} × {columns} pixels are shown; expected a row from {border} to {last[0]} and a "
+            f"column from {border} to {last[1]}."
         )
     return top, left, rows, columns

@@ -11,6 +11,7 @@ import matplotlib as mpl
 import traitlets
 from numpy.typing import ArrayLike
 
+from hsisr_core.comparison import method_label
 from hsisr_core.data import load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.evaluate import reduced_pairs, restore
@@ -23,8 +24,6 @@ from hsisr_core.plot_style import COLOURS
 from hsisr_core.runs import Run
 
 __all__ = ["SpectralExplorer"]
-
-LABELS = {"ssrnet": "SSRNet", "gdrrn": "GDRRN", "fcnn3d": "3D-FCNN", "edsr": "EDSR"}
 
 
 class Checked(traitlets.TraitType[Any, Any]):
@@ -110,6 +109,7 @@ class SpectralExplorer(anywidget.AnyWidget):
         unit: str = UNIT,
         corner: tuple[int, int] | None = None,
         budget: int = DATA_BUDGET,
+        margin: tuple[int, int] = (0, 0),
         **state: Any,
     ) -> SpectralExplorer:
         """An explorer of `cubes`; the parameters are those of `pack_cubes`, `state` sets traits.
@@ -122,7 +122,9 @@ class SpectralExplorer(anywidget.AnyWidget):
         >>> explorer.views
         ['HR', 'HR:colour']
         """
-        packed = pack_cubes(cubes, wavelengths, reference=reference, unit=unit, corner=corner, budget=budget)
+        packed = pack_cubes(
+            cubes, wavelengths, reference=reference, unit=unit, corner=corner, budget=budget, margin=margin
+        )
         return cls(packed, **state)
 
     @classmethod
@@ -135,6 +137,9 @@ class SpectralExplorer(anywidget.AnyWidget):
         **state: Any,
     ) -> SpectralExplorer:
         """An explorer of a test image: LR, bicubic, what each run makes of LR, and HR as the reference.
+
+        Bands and borders for which a network gives no value (`SuperResolver.margin`) are left out of all cubes;
+        `band` counts those that are shown.
 
         Parameters
         ----------
@@ -160,13 +165,21 @@ class SpectralExplorer(anywidget.AnyWidget):
             raise HsisrError(f"image={image!r} is no test image; expected one of {', '.join(dataset.test)}.")
         lr, hr = reduced_pairs(dataset, config.scale)[image or dataset.test[0]]
         cubes = {"LR": lr, "bicubic": restore(Bicubic(config.scale), lr)}
-        for run in runs:
-            label = LABELS.get(run.config.method, run.config.method)
+        models = [run.model() for run in runs]
+        for run, model in zip(runs, models, strict=True):
+            label = method_label(run.config)
             name = label if label not in cubes else f"{label} {run.folder.name.rsplit('-', 1)[-1]}"
-            cubes[name] = restore(run.model(), lr)
+            cubes[name] = restore(model, lr)
         cubes["HR"] = hr
+        bands, pixels = (max(sizes) for sizes in zip(*(model.margin for model in models), strict=True))
         return cls.from_cubes(
-            cubes, dataset.wavelengths, reference="HR", corner=corner, budget=budget, **state
+            cubes,
+            dataset.wavelengths,
+            reference="HR",
+            corner=corner,
+            budget=budget,
+            margin=(bands, pixels),
+            **state,
         )
 
     @traitlets.validate(*STATE)

@@ -239,15 +239,31 @@ def _tiles(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.to(device)
     scale, (_, height, width) = network.scale, scene.shape
-    total = -(-height // side) * -(-width // side)
+    tiles = -(-height // side) * -(-width // side)
+    finished = 0
     terminal = sys.stderr.isatty()
-    bar = tqdm(total=total, desc=scene.name, unit="tile", disable=not terminal)
+    bar = tqdm(
+        total=tiles,
+        desc=scene.name,
+        bar_format="{l_bar}{bar}| {elapsed}, {remaining} to go",
+        disable=not terminal,
+    )
+    lines = 0
+
+    def advance(share: float) -> None:
+        """Show that `share` of the tile at work is done."""
+        nonlocal lines
+        done = finished + share
+        bar.update(done - bar.n)
+        if not terminal and done * 10 // tiles > lines:
+            lines = int(done * 10 // tiles)
+            print(f"{scene.name}: {10 * lines} %", file=sys.stderr, flush=True)
 
     def read(rows: slice, columns: slice) -> torch.Tensor:
         return torch.from_numpy(scene.read(rows, columns)[0]).to(device)
 
-    parts = enlarged_tiles(network, read, (height, width), side)
-    for done, (rows, columns, sr) in enumerate(parts, start=1):
+    network.progress = advance
+    for rows, columns, sr in enlarged_tiles(network, read, (height, width), side):
         values = sr.numpy().astype(np.float64) * scene.divisor
         if scene.low >= 0:
             np.maximum(values, 0, out=values)
@@ -261,7 +277,6 @@ def _tiles(
             if missing is not None:
                 values[missing.repeat(scale, axis=1).repeat(scale, axis=2)] = scene.nodata
         yield rows, columns, values
-        bar.update()
-        if not terminal and done * 10 // total != (done - 1) * 10 // total:
-            print(f"{scene.name}: tile {done} of {total}", file=sys.stderr, flush=True)
+        finished += 1
+        advance(0)
     bar.close()

@@ -128,6 +128,24 @@ def test_only_windows_are_read(tmp_path: Path) -> None:
     assert not open_scene("indian-pines").streamed
 
 
+@pytest.mark.parametrize("tile", [None, 20])
+@pytest.mark.filterwarnings("ignore:cube is")
+def test_progress_is_told_within_a_tile(
+    tile: int | None,
+    cube: Path,
+    packed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("hsisr_core.models.ssrnet.PIECE_BYTES", 1)  # rows come one by one
+    upscale(cube, 2, str(packed), tmp_path / "out.npy", tile=tile, check=False)
+    assert capsys.readouterr().err.splitlines() == [f"cube: {percent} %" for percent in range(10, 101, 10)]
+    upscale(cube, 2, "bicubic", tmp_path / "out.npy", tile=tile, check=False)  # tells when a tile is done
+    told = [100] if tile is None else [20, 50, 70, 100]
+    assert capsys.readouterr().err.splitlines() == [f"cube: {percent} %" for percent in told]
+
+
 def test_an_interrupted_run_leaves_the_old_file(
     cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

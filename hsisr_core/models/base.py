@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
@@ -38,6 +39,8 @@ class SuperResolver(nn.Module):
         LR pixels by which a scene is mirrored at its border before the network, outside training; SR is cropped
         back. 0, the paper's way, leaves the border to zero padding, which reads there as "the mean": an edge
         that the scene does not have.
+    progress : callable, optional
+        Told now and then which share of a scene's rows is done, by a network that gives them piece by piece.
     mean : Tensor
         (bands, 1, 1), or (1, 1, 1) before `set_mean` was called.
     """
@@ -50,6 +53,7 @@ class SuperResolver(nn.Module):
         self.halo = halo
         self.margin = margin
         self.mirror = 0
+        self.progress: Callable[[float], None] | None = None
         self.register_buffer("mean", torch.zeros(1, 1, 1))
 
     def set_mean(self, mean: Tensor) -> None:

@@ -14,7 +14,6 @@ from hsisr_core.data import Dataset
 from hsisr_core.data.patches import PatchSampler
 from hsisr_core.degrade import make_pair
 from hsisr_core.evaluate import TEST_SIDE, evaluate
-from hsisr_core.gpu import make_adam
 from hsisr_core.losses import LOSSES
 from hsisr_core.models import SuperResolver, build_model
 from hsisr_core.runs import peak_bytes, reset_peak
@@ -99,7 +98,7 @@ class Steps:
     def __init__(self, model: SuperResolver, config: RunConfig, dataset: Dataset) -> None:
         self.model, self.config, self.dataset = model, config, dataset
         self.device = next(model.parameters()).device
-        self.optimizer = make_adam(model.parameters(), config.learning_rate, self.device)
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
         self.count = 0
 
     def time(self, batch: int, seconds: float) -> float:

@@ -75,7 +75,7 @@ class RunConfig:
     image_sizes: tuple[float, ...] = (1.0, 0.75, 0.5)  # of the training images, by imresize
     augment: str = setting("paper", "paper", "dihedral", "none")
     # the optimisation (train.py, losses.py)
-    loss: str = setting("l1", "l1", "mse", "0.5*mse+0.5*sam", "mse+0.1*sam")
+    loss: str = setting("l1", "l1", "l1+0.1*sam", "mse", "0.5*mse+0.5*sam", "mse+0.1*sam")
     learning_rate: float = setting(1e-4, more_than=0)
     schedule: str = setting("halve", "halve", "cosine", "constant")
     halve_every: int = setting(35, at_least=1)  # epochs

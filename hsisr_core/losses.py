@@ -4,6 +4,9 @@ Squared and absolute errors are means over all voxels. The spectral angle is in 
 the paper's Eq. 8. "0.5*mse+0.5*sam" is the third of its Table I, which does not say the unit of the angle: radians
 here, as in the code of GDRRN's authors, whose loss is "mse+0.1*sam". Their code sums the squared errors over a patch
 and halves the sum; with the mean, as the name says, the angle weighs far more against the errors.
+
+"l1+0.1*sam" is in neither: an error of a given size turns a dark spectrum further than a bright one, and L1 does not
+see that, so a network trained by it alone can lose to interpolation in the angle while it wins in PSNR.
 """
 
 from __future__ import annotations
@@ -49,6 +52,7 @@ def length(x: Tensor) -> Tensor:
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "l1": l1_loss,
+    "l1+0.1*sam": lambda sr, hr: l1_loss(sr, hr) + 0.1 * spectral_angle(sr, hr),
     "mse": mse_loss,
     "0.5*mse+0.5*sam": lambda sr, hr: 0.5 * mse_loss(sr, hr) + 0.5 * spectral_angle(sr, hr),
     "mse+0.1*sam": lambda sr, hr: mse_loss(sr, hr) + 0.1 * spectral_angle(sr, hr),

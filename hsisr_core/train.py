@@ -35,7 +35,7 @@ from hsisr_core.distributed import agree, is_main, launched_processes, make_acce
 from hsisr_core.errors import HsisrError
 from hsisr_core.evaluate import PROTOCOL, evaluate, mean_scores, reduced_pairs
 from hsisr_core.files import write_json
-from hsisr_core.gpu import allow_tf32, make_adam, to_device
+from hsisr_core.gpu import allow_tf32, to_device
 from hsisr_core.history import History
 from hsisr_core.losses import LOSSES
 from hsisr_core.models import SuperResolver, build_model, count_parameters
@@ -118,7 +118,7 @@ class Training:
         model.mirror = config.mirror
         self.model: SuperResolver = model
         allow_tf32(self.accelerator.device)
-        self.optimizer: Any = make_adam(model.parameters(), config.learning_rate, self.accelerator.device)
+        self.optimizer: Any = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
         self.loss = LOSSES[config.loss]
         self.state: dict[str, Any] = {"step": 0, "seconds": 0.0, "loss_sum": 0.0, "loss_count": 0}
 

@@ -24,6 +24,7 @@ def test_values_by_hand() -> None:
     mse, angle = 3 / 4, (math.pi / 4 + math.pi / 2) / 2
     by_hand = {
         "l1": 3 / 4,
+        "l1+0.1*sam": 3 / 4 + 0.1 * angle,
         "mse": mse,
         "0.5*mse+0.5*sam": 0.5 * mse + 0.5 * angle,
         "mse+0.1*sam": mse + 0.1 * angle,

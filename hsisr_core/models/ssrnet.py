@@ -24,7 +24,7 @@ from hsisr_core.degrade import check_scale
 from hsisr_core.errors import HsisrError
 from hsisr_core.models.base import SuperResolver
 from hsisr_core.models.initialise import convolutions, he_init, interpolation_init
-from hsisr_core.models.layers import Convolution, from_last
+from hsisr_core.models.layers import Convolution, Rectifier, from_last
 from hsisr_core.models.reconstruction import Reconstruction
 from hsisr_core.models.rows import Added, Piece, Rows, cut, each, fork
 
@@ -48,7 +48,7 @@ def make_block(features: int, kind: str, order: str) -> nn.Sequential:
     layers = [
         layer
         for kernel in kernels
-        for layer in (Convolution(features, features, kernel), nn.ReLU(inplace=True))
+        for layer in (Convolution(features, features, kernel), Rectifier())
     ]
     return nn.Sequential(*layers)
 
@@ -228,6 +228,8 @@ class SSRNet(SuperResolver):
                 for rows in self.stream(lr):
                     sr[:, :, done : done + rows.shape[2]] = rows
                     done += rows.shape[2]
+                    if self.progress is not None:
+                        self.progress(done / sr.shape[2])
             return sr
         first = x = self.head(lr.unsqueeze(-1))  # (batch, bands, h, w, features)
         for module in self.body:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from hsisr_core import __version__
 from hsisr_core.errors import HsisrError
 
 __all__ = ["app", "carry_out", "main"]
+
+INTERRUPTED = 130  # typer's exit code for Ctrl-C
 
 app = typer.Typer(
     help="SSRNet for hyperspectral super-resolution: train it, score it, build the book.",
@@ -322,11 +325,13 @@ def carry_out(command: Callable[..., None]) -> None:
 
 def _guarded(application: typer.Typer) -> None:
     warnings.showwarning = lambda message, *_: say(f"warning: {message}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: files half written are removed
     try:
         application()
     except HsisrError as error:
         say(f"error: {error}")
         sys.exit(getattr(error, "exit_code", 2))
-    except KeyboardInterrupt:
-        say("stopped; start the same command again to resume")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            say("stopped; nothing is left half-written, the same command starts again where it can")
+        raise

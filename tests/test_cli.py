@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -183,3 +185,31 @@ def test_settings_are_read_as_yaml() -> None:
     }
     with pytest.raises(HsisrError, match="NAME=VALUE"):
         parse_settings(["=3"])
+
+
+@pytest.mark.slow
+def test_a_terminated_upscale_leaves_nothing(tmp_path: Path) -> None:
+    cube = np.random.default_rng(0).random((31, 300, 300), dtype=np.float32)
+    np.save(tmp_path / "cube.npy", cube)
+    command = [
+        "upscale",
+        str(tmp_path / "cube.npy"),
+        "--scale",
+        "2",
+        "--no-check",
+        "-o",
+        str(tmp_path / "out.h5"),
+    ]
+    with subprocess.Popen(
+        [sys.executable, "-m", "hsisr_core", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while process.poll() is None and not list(tmp_path.glob(".out.h5.*")):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate()
+    assert process.returncode == 130, said
+    assert "stopped" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["cube.npy"]

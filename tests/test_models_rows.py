@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hsisr_core.estimate import LiveBytes
-from hsisr_core.models import SSRNet, ssrnet
+from hsisr_core.models import SSRNet, layers, ssrnet
 from hsisr_core.models.rows import Added, Piece, Windows, cut
 
 SWITCHES: list[dict[str, Any]] = [
@@ -33,18 +33,20 @@ def network(**switches: Any) -> SSRNet:
 
 
 @pytest.mark.parametrize("switches", SWITCHES, ids=str)
-@pytest.mark.parametrize("height", [1, 2, 9])
+@pytest.mark.parametrize("height", [1, 2, 13])
 @pytest.mark.parametrize("rows", [1, 2, 4, 50])
+@pytest.mark.parametrize("enough", [1, 6], ids=["fours", "direct"])
 def test_stream_equals_the_scene_at_once(
-    switches: dict[str, Any], height: int, rows: int, monkeypatch: pytest.MonkeyPatch
+    switches: dict[str, Any], height: int, rows: int, enough: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(layers, "ENOUGH", enough)  # of the 5 features
     model = network(**switches)
     lr = torch.rand(2, 4, height, 6, dtype=torch.float64)
     whole = model(lr)  # gradients are on: every layer on all rows
     monkeypatch.setattr(model, "piece_rows", lambda bands, width: rows)
     with torch.inference_mode():
         streamed = list(model.stream(lr - model.mean))
-        assert len(streamed) > 1 or height < 9 or rows == 50
+        assert len(streamed) > 1 or height < 13 or rows == 50
         torch.testing.assert_close(torch.cat(streamed, dim=2) + model.mean, whole, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(model(lr), whole, rtol=1e-12, atol=1e-12)
 

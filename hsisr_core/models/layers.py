@@ -14,8 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hsisr_core.models.rows import Rows, Windows, each
+from hsisr_core.models.winograd import ConvolvedRows, RowConvolution
 
-__all__ = ["Convolution", "Rectifier", "from_last", "spatial_convolution", "spectral_convolution"]
+__all__ = ["ENOUGH", "Convolution", "Rectifier", "from_last", "spatial_convolution", "spectral_convolution"]
+
+ENOUGH = 48  # features with which four rows at once are faster than one by one
 
 
 class Convolution(nn.Conv3d):
@@ -39,7 +42,10 @@ class Convolution(nn.Conv3d):
         """The same on a scene that comes in pieces of a few rows."""
         if self.kernel_size[1] == 1:
             return each(self, rows)
-        return each(partial(self.convolve, zero_rows=0), Windows(rows))
+        convolve = partial(self.convolve, zero_rows=0)
+        if self.kernel_size == (1, 3, 3) and self.in_channels >= ENOUGH:
+            return ConvolvedRows(rows, RowConvolution(self.weight[:, :, 0], self.bias), convolve)
+        return each(convolve, Windows(rows))
 
     def convolve(self, x: Tensor, zero_rows: int) -> Tensor:
         """Convolve with `zero_rows` rows of zeros above and below `x`: 0 where they are part of it already."""

@@ -14,9 +14,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-__all__ = ["Added", "Piece", "Rows", "Windows", "cut", "each", "fork"]
+__all__ = ["Added", "Piece", "Rows", "Windows", "after", "cut", "each", "fork"]
 
 
 class Piece(NamedTuple):
@@ -49,27 +50,42 @@ def each(function: Callable[[Tensor], Tensor], stream: Rows) -> Rows:
 
 
 class Windows(Rows):
-    """Every piece with one more row above and below it: of its neighbours, or zeros beyond the scene."""
+    """Every piece with one more row above and below it: of its neighbours, or zeros beyond the scene.
+
+    So a piece comes out one row later than it went in. A subclass may make something else of the rows of a window.
+    """
 
     def __init__(self, stream: Rows) -> None:
         self.stream = stream
-        self.held: Tensor | None = None  # the last rows of the window before
+        self.held: Tensor | None = None  # the last two rows, or the first one with zeros above it
         self.first = True
 
     def __next__(self) -> Piece:
         while True:
             values, _, last = next(self.stream)
-            batch, bands, rows, width, features = values.shape
-            above = 1 if self.held is None else self.held.shape[2]
-            window = values.new_empty(batch, bands, above + rows + last, width, features)
-            # three copies: `torch.cat` would take one thread here
-            window[:, :, :above] = 0 if self.held is None else self.held
-            window[:, :, above : above + rows] = values
-            window[:, :, above + rows :] = 0
-            self.held = window[:, :, -2:].clone()  # a view would keep the whole window
-            if window.shape[2] > 2:
+            if self.held is None:
+                self.held = torch.zeros_like(values[:, :, :1])
+            above = self.held
+            # copies: a view would keep the whole piece
+            self.held = values[:, :, -2:].clone() if values.shape[2] > 1 else after(above[:, :, -1:], values)
+            if above.shape[2] + values.shape[2] + last > 2:
                 first, self.first = self.first, False
-                return Piece(window, first, last)
+                return Piece(self.made(above, values, last), first, last)
+
+    def made(self, above: Tensor, values: Tensor, last: bool) -> Tensor:
+        """What follows from the rows `above` and `values`, and from a row of zeros below the `last` one."""
+        return after(above, values, last)
+
+
+def after(above: Tensor, values: Tensor, zero_rows: int = 0) -> Tensor:
+    """`values` below the rows `above`, and rows of zeros below them."""
+    batch, bands, rows, width, features = values.shape
+    joined = values.new_empty(batch, bands, above.shape[2] + rows + zero_rows, width, features)
+    # three copies: `torch.cat` would take one thread here
+    joined[:, :, : above.shape[2]] = above
+    joined[:, :, above.shape[2] : above.shape[2] + rows] = values
+    joined[:, :, above.shape[2] + rows :] = 0
+    return joined
 
 
 def fork(stream: Rows, count: int) -> list[Rows]:

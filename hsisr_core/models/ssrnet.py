@@ -24,9 +24,10 @@ from hsisr_core.degrade import check_scale
 from hsisr_core.errors import HsisrError
 from hsisr_core.models.base import SuperResolver
 from hsisr_core.models.initialise import convolutions, he_init, interpolation_init
-from hsisr_core.models.layers import Convolution, Rectifier, from_last
+from hsisr_core.models.layers import ENOUGH, Convolution, Rectifier, from_last
 from hsisr_core.models.reconstruction import Reconstruction
 from hsisr_core.models.rows import Added, Piece, Rows, cut, each, fork
+from hsisr_core.models.winograd import ROWS
 
 __all__ = ["SSRNet"]
 
@@ -45,11 +46,7 @@ def make_block(features: int, kind: str, order: str) -> nn.Sequential:
     if kind == "standard":
         return nn.Sequential(Convolution(features, features, FULL))
     kernels = (SPATIAL, SPECTRAL) if order == "spatial-first" else (SPECTRAL, SPATIAL)
-    layers = [
-        layer
-        for kernel in kernels
-        for layer in (Convolution(features, features, kernel), Rectifier())
-    ]
+    layers = [layer for kernel in kernels for layer in (Convolution(features, features, kernel), Rectifier())]
     return nn.Sequential(*layers)
 
 
@@ -270,15 +267,21 @@ class SSRNet(SuperResolver):
             + units * (units - 1) * fused  # each unit's output, until the last unit's is there for the fusion
             + (2 * units + 1) * self.global_residual  # the head's rows, until the module has passed them
         )
-        at_work = 5 + (5 * units + 1) * self.piece_rows(bands, width)  # found by counting, see its test
+        # what is at work was found by counting, see its test
+        piece, kernels = self.piece_rows(bands, width), 0
+        at_work = 5 + (5 * units + 1) * piece
+        if features >= ENOUGH and self.plain_options["block"] == "separable":
+            at_work += 2 * units + 2 + 3 * piece
+            kernels = len(self.body) * (2 * units + 1) * 18 * features**2
         rows = min(len(self.body) * waiting + at_work, 10 * height)
         sr = height * self.scale**2
         # LR and SR beside the rows; when they have gone, SR once more with the mean added
-        return 4 * bands * width * (height + sr + max(rows * features, sr))
+        return 4 * (kernels + bands * width * (height + sr + max(rows * features, sr)))
 
     def piece_rows(self, bands: int, width: int) -> int:
-        """Rows of a piece in `stream`."""
-        return max(1, PIECE_BYTES // (4 * bands * width * self.head.out_channels))
+        """Rows of a piece in `stream`: fours, which `RowConvolution` takes, or one where a row alone is large."""
+        rows = PIECE_BYTES / (4 * bands * width * self.head.out_channels)
+        return max(ROWS, ROWS * round(rows / ROWS)) if rows >= 1 else 1
 
     @torch.no_grad()
     def folded(self) -> SSRNet:

@@ -75,7 +75,8 @@ class RowConvolution:
 
     def convolve(self, above: Tensor, x: Tensor, out: Tensor) -> None:
         """The same for some images, into `out`."""
-        # of every six rows a to f the last four, (images, n, w, inputs); the first two are e and f of the four before
+        # Six rows a to f give four. These are their last four, (images, n, w, inputs); a and b are the e and f of the
+        # six before, or the two rows above.
         c, d, e, f = (x[:, i::ROWS] for i in range(ROWS))
         even, odd = torch.sub(e, c, alpha=4), torch.empty_like(c)
         torch.sub(d[:, 1:], f[:, :-1], alpha=4, out=odd[:, 1:])
@@ -118,9 +119,8 @@ class ConvolvedRows(Windows):
         self.direct = direct
 
     def made(self, above: Tensor, values: Tensor, last: bool) -> Tensor:
-        if (
-            above.shape[2] == 2 and values.shape[2] % ROWS == 0 and not last
-        ):  # as it is in the middle of a scene
+        inside = above.shape[2] == 2 and not last
+        if inside and values.shape[2] % ROWS == 0:
             return self.fours(above, values)
         window = after(above, values, last)
         end = window.shape[2] - (window.shape[2] - 2) % ROWS

@@ -6,6 +6,7 @@ memory is the peak while working minus what it held before, so neither PyTorch n
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import statistics
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,12 +95,19 @@ def ratio(plain: Sequence[float], ours: Sequence[float]) -> tuple[float, float, 
     )
 
 
+def give_back() -> None:
+    """Return freed memory to the system (glibc keeps it): else that of a warm-up would hide that of the work."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def main() -> None:
     """The measuring process: argv[1] is the task as JSON; the result is written to its folder."""
     task = json.loads(sys.argv[1])
     run, warm_up = WORK[task["work"]](task["way"], **task["options"])
     warm_up()
     gc.collect()
+    give_back()
     reset_peak()
     held = peak_bytes()
     seconds = []

@@ -264,13 +264,17 @@ def _tiles(
 
     network.progress = advance
     for rows, columns, sr in enlarged_tiles(network, read, (height, width), side):
-        values = sr.numpy().astype(np.float64) * scene.divisor
-        if scene.low >= 0:
-            np.maximum(values, 0, out=values)
-        if product.dtype.kind in "iu":
-            limits = np.iinfo(product.dtype)
-            values = np.rint(values).clip(limits.min, limits.max)
-        values = values.astype(product.dtype)
+        values = np.empty(sr.shape, product.dtype)
+        for band, out in zip(
+            sr.numpy(), values, strict=True
+        ):  # one by one: double precision is for one band only
+            units = band.astype(np.float64) * scene.divisor
+            if scene.low >= 0:
+                np.maximum(units, 0, out=units)
+            if product.dtype.kind in "iu":
+                limits = np.iinfo(product.dtype)
+                units = np.rint(units).clip(limits.min, limits.max)
+            out[...] = units
         if scene.nodata is not None:
             source = (slice(part.start // scale, part.stop // scale) for part in (rows, columns))
             _, missing = scene.read(*source)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
+import tracemalloc
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -144,6 +146,16 @@ def test_progress_is_told_within_a_tile(
     upscale(cube, 2, "bicubic", tmp_path / "out.npy", tile=tile, check=False)  # tells when a tile is done
     told = [100] if tile is None else [20, 50, 70, 100]
     assert capsys.readouterr().err.splitlines() == [f"cube: {percent} %" for percent in told]
+
+
+def test_a_tile_is_turned_into_units_band_by_band(tmp_path: Path) -> None:
+    np.save(tmp_path / "cube.npy", np.random.default_rng(0).random((40, 60, 60), dtype=np.float32))
+    tracemalloc.start()
+    made = upscale(tmp_path / "cube.npy", 2, "bicubic", tmp_path / "out.npy", check=False)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    written = 4 * math.prod(made.shape)
+    assert peak < 2 * written, "in double precision a tile would take four times that"
 
 
 def test_an_interrupted_run_leaves_the_old_file(

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from functools import partial
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hsisr_core.models.rows import Rows, Windows, each
 from hsisr_core.models.winograd import ConvolvedRows, RowConvolution
 
-__all__ = ["ENOUGH", "Convolution", "Rectifier", "from_last", "spatial_convolution", "spectral_convolution"]
+__all__ = ["ENOUGH", "Convolution", "from_last", "spatial_convolution", "spectral_convolution"]
 
 ENOUGH = 48  # features with which four rows at once are faster than one by one
 
@@ -63,17 +62,6 @@ class Convolution(nn.Conv3d):
             return spatial_convolution(neighbours, self.weight[:, 0], self.bias, zero_rows)
         padding = (bands // 2, zero_rows, width // 2)
         return to_last(F.conv3d(from_last(x), self.weight, self.bias, padding=padding))
-
-
-class Rectifier(nn.Module):
-    """ReLU, in place only without gradients.
-
-    A convolution here returns a view, and autograd records a change in place of a view as a copy into what it is
-    a view of: two passes over the gradient for nothing.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(x) if torch.is_grad_enabled() else torch.relu_(x)
 
 
 def spatial_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, zero_rows: int) -> Tensor:

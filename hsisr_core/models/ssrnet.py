@@ -24,7 +24,7 @@ from hsisr_core.degrade import check_scale
 from hsisr_core.errors import HsisrError
 from hsisr_core.models.base import SuperResolver
 from hsisr_core.models.initialise import convolutions, he_init, interpolation_init
-from hsisr_core.models.layers import ENOUGH, Convolution, Rectifier, from_last
+from hsisr_core.models.layers import ENOUGH, Convolution, from_last
 from hsisr_core.models.reconstruction import Reconstruction
 from hsisr_core.models.rows import Added, Piece, Rows, cut, each, fork
 from hsisr_core.models.winograd import ROWS
@@ -46,7 +46,11 @@ def make_block(features: int, kind: str, order: str) -> nn.Sequential:
     if kind == "standard":
         return nn.Sequential(Convolution(features, features, FULL))
     kernels = (SPATIAL, SPECTRAL) if order == "spatial-first" else (SPECTRAL, SPATIAL)
-    layers = [layer for kernel in kernels for layer in (Convolution(features, features, kernel), Rectifier())]
+    layers = [
+        layer
+        for kernel in kernels
+        for layer in (Convolution(features, features, kernel), nn.ReLU(inplace=True))
+    ]
     return nn.Sequential(*layers)
 
 

@@ -333,5 +333,5 @@ def _guarded(application: typer.Typer) -> None:
         sys.exit(getattr(error, "exit_code", 2))
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            say("stopped; nothing is left half-written, the same command starts again where it can")
+            say("stopped; nothing is left half-written, and the same command goes on where it can")
         raise

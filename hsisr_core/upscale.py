@@ -86,7 +86,7 @@ def upscale(
     out
         File to write, its format by its suffix; None: `NAME-xSCALE` here, in the cube's format if it can be written.
     tile
-        LR pixels a side of a tile; None: what takes about 0.5 GB in its largest step.
+        LR pixels a side of a tile; None: what the network enlarges within 1.5 GB.
     bands, key, divisor, band_axis, nodata
         As those of `open_scene`.
     keep_type
@@ -265,9 +265,7 @@ def _tiles(
     network.progress = advance
     for rows, columns, sr in enlarged_tiles(network, read, (height, width), side):
         values = np.empty(sr.shape, product.dtype)
-        for band, out in zip(
-            sr.numpy(), values, strict=True
-        ):  # one by one: double precision is for one band only
+        for band, out in zip(sr.numpy(), values, strict=True):  # all at once in double precision: twice SR
             units = band.astype(np.float64) * scene.divisor
             if scene.low >= 0:
                 np.maximum(units, 0, out=units)

@@ -86,8 +86,8 @@ def write_store(
                 file["sources"] = json.dumps(sources)
         except HsisrError:
             raise
-        except Exception:
-            guard.check()  # a failed write is the cause of whatever HDF5 then stumbled over
+        except Exception:  # whatever HDF5 stumbled over, a failed write is its cause
+            guard.check()
             raise
         guard.check()
 

@@ -198,7 +198,7 @@ def _members(archive: Path, raw: IO[bytes]) -> Iterator[_Member]:
                         f"{archive} holds a link or device, {info.filename!r}. It was not unpacked."
                     )
                 if not info.is_dir():
-                    yield _Member(place, info.file_size, lambda info=info: zipped.open(info))  # type: ignore[misc]
+                    yield _Member(place, info.file_size, lambda info=info: zipped.open(info))  # type: ignore[misc]  # mypy infers no lambda with a default
     else:
         # a stream: never goes back, so a member is read once, however often the archive names it
         # (through gzip, which compares the checksum; tarfile's own decompression does not)
@@ -208,7 +208,7 @@ def _members(archive: Path, raw: IO[bytes]) -> Iterator[_Member]:
                 if not (item.isreg() or item.isdir()) or item.issparse():
                     raise HsisrError(f"{archive} holds a link or device, {item.name!r}. It was not unpacked.")
                 if item.isreg():
-                    yield _Member(place, item.size, lambda item=item: _opened(tarred, item))  # type: ignore[misc]
+                    yield _Member(place, item.size, lambda item=item: _opened(tarred, item))  # type: ignore[misc]  # as above
             while plain.read(_BLOCK):
                 pass  # to the end, where the checksum is
 

@@ -115,22 +115,21 @@ class CubeSet:
         """What a reader must know of the numbers: their precision, and what was cut off."""
         (top, left), (height, width) = self.origin, self.size
         bands, border = self.margin
-        part = f"the whole image of {self.full[0]} × {self.full[1]} pixels"
+        part = "the whole image"
         if (height, width) != self.full:
-            part = part.replace(
-                "the whole image",
-                f"rows {top} to {top + height - 1} and columns {left} to {left + width - 1} of an image",
-            )
+            part = f"rows {top} to {top + height - 1} and columns {left} to {left + width - 1} of an image"
+        part += f" of {self.full[0]} × {self.full[1]} pixels"
         if (height + 2 * border, width + 2 * border) != self.full:
             part += f", so that the page stays below {PAGE_BUDGET / 1e6:g} MB"
         if bands or border:
             part += f". Left out, because a method gives no value there: {bands} bands at either end"
             part += f" and a border of {border} pixels" * (border > 0)
         scored = f" The PSNR of a band is that of the whole image{' but the border' * (border > 0)}."
-        return (
-            f"Shown: {part}. Stored as 16-bit integers, value = {self.offset:.6g} + {self.step:.4g} × integer: "
+        stored = (
+            f"Stored as 16-bit integers, value = {self.offset:.6g} + {self.step:.4g} × integer: "
             f"no value is off by more than half such a step, about {self.step / 2:.2g}."
-        ) + scored * bool(self.reference)
+        )
+        return f"Shown: {part}. {stored}{scored if self.reference else ''}"
 
     def values(self, name: str) -> NDArray[np.float64]:
         """The cube `name` as it is shown, (bands, height, width), in real units."""

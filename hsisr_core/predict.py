@@ -106,20 +106,25 @@ def enlarged_tiles(
     """
     height, width = size
     scale, halo = network.scale, network.halo
+
+    def enlarged(top: int, bottom: int, left: int, right: int) -> Tensor:
+        # no halo beyond the scene: its border is zero padding
+        up, before = min(halo, top), min(halo, left)
+        rows = slice(top - up, min(bottom + halo, height))
+        columns = slice(left - before, min(right + halo, width))
+        with torch.inference_mode():
+            sr = whole(network, read(rows, columns))
+        inner_rows = slice(up * scale, (up + bottom - top) * scale)
+        inner_columns = slice(before * scale, (before + right - left) * scale)
+        return sr[:, inner_rows, inner_columns]
+
     for top, bottom in spans(height, tile):
         for left, right in spans(width, tile):
-            # no halo beyond the scene: its border is zero padding
-            up, before = min(halo, top), min(halo, left)
-            rows = slice(top - up, min(bottom + halo, height))
-            columns = slice(left - before, min(right + halo, width))
-            with torch.inference_mode():
-                sr = whole(network, read(rows, columns))
-            inner_rows = slice(up * scale, (up + bottom - top) * scale)
-            inner_columns = slice(before * scale, (before + right - left) * scale)
+            # no name for the tile here: it would live until the next one is there
             yield (
                 slice(top * scale, bottom * scale),
                 slice(left * scale, right * scale),
-                sr[:, inner_rows, inner_columns],
+                enlarged(top, bottom, left, right),
             )
 
 

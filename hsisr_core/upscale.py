@@ -147,8 +147,9 @@ def upscale(
     shape = np.broadcast_to(np.float32(0), scene.shape)
     side = tile or tile_for(network, shape, _GIGABYTES) or max(height, width)
     with cube_writer(target, product) as write:
-        for rows, columns, values in _tiles(network, scene, product, side):
-            write(rows, columns, values)
+        for part in _tiles(network, scene, product, side):
+            write(*part)
+            del part  # before the next tile is made
     return Upscaled(target, product.shape, provenance, tested)
 
 
@@ -264,21 +265,28 @@ def _tiles(
 
     network.progress = advance
     for rows, columns, sr in enlarged_tiles(network, read, (height, width), side):
-        values = np.empty(sr.shape, product.dtype)
-        for band, out in zip(sr.numpy(), values, strict=True):  # all at once in double precision: twice SR
-            units = band.astype(np.float64) * scene.divisor
-            if scene.low >= 0:
-                np.maximum(units, 0, out=units)
-            if product.dtype.kind in "iu":
-                limits = np.iinfo(product.dtype)
-                units = np.rint(units).clip(limits.min, limits.max)
-            out[...] = units
+        values = _in_units(sr.numpy(), scene, product)
         if scene.nodata is not None:
             source = (slice(part.start // scale, part.stop // scale) for part in (rows, columns))
             _, missing = scene.read(*source)
             if missing is not None:
                 values[missing.repeat(scale, axis=1).repeat(scale, axis=2)] = scene.nodata
         yield rows, columns, values
+        del sr, values  # before the next tile is made
         finished += 1
         advance(0)
     bar.close()
+
+
+def _in_units(sr: np.ndarray, scene: OpenScene, product: Product) -> np.ndarray:
+    """SR in the units of the cube and the type of `product`."""
+    values = np.empty(sr.shape, product.dtype)
+    for band, out in zip(sr, values, strict=True):  # all at once in double precision: twice SR
+        units = band.astype(np.float64) * scene.divisor
+        if scene.low >= 0:
+            np.maximum(units, 0, out=units)
+        if product.dtype.kind in "iu":
+            limits = np.iinfo(product.dtype)
+            units = np.rint(units).clip(limits.min, limits.max)
+        out[...] = units
+    return values

@@ -136,7 +136,7 @@ def test_interpolation_init_is_bicubic_without_its_modules(scale: int, tolerance
     torch.manual_seed(0)
     model = SSRNet(scale, features=12, modules=1, init="interpolation")
     with torch.no_grad():  # silence the module: what is left is the carrier channels
-        last = model.body[0].block[-2]
+        last = model.body[0].block[-1]
         last.weight = torch.full_like(last.weight, 1e-12)
         last.bias.zero_()
     lr = torch.rand(1, 4, 9, 9)
@@ -220,3 +220,39 @@ def test_mirror_extends_the_scene_and_crops_back(method: str) -> None:
     torch.testing.assert_close(model.folded()(lr), expected)
     assert (plain - expected).abs().max() > 1e-4
     torch.testing.assert_close(model.train()(lr), plain)  # patches are never mirrored
+
+
+def test_training_keeps_no_more_than_its_gradients_need() -> None:
+    """In a module: 13 inputs of convolutions, the last unit's output, and what a ReLU gives inside the last block.
+
+    Of the five ReLUs that a sum follows, it is one byte a value.
+    """
+    modules, features = 2, 16
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    model = SSRNet(2, features=features, modules=modules)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        sr = model(torch.rand(2, 5, 6, 7))
+    values = 2 * 5 * 6 * 7 * features
+    sizes = list(kept.values())
+    assert sr.requires_grad
+    assert sizes.count(4 * values) == 15 * modules + 1  # the last one goes to the reconstruction
+    assert sizes.count(values) == 5 * modules
+
+
+def test_trains_under_autocast() -> None:
+    torch.manual_seed(0)
+    model = SSRNet(2, features=8, modules=1)
+    lr = torch.rand(1, 4, 6, 6)
+    parameters = list(model.parameters())
+    exact = torch.autograd.grad(model(lr).sum(), parameters)
+    with torch.autocast("cpu", torch.bfloat16):
+        sr = model(lr)
+    rounded = torch.autograd.grad(sr.sum(), parameters)
+    for found, expected in zip(rounded, exact, strict=True):
+        assert (found - expected).norm() < 0.1 * expected.norm() + 1e-3

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
 
+from hsisr_core import predict
 from hsisr_core.errors import HsisrError
-from hsisr_core.models import Bicubic, SSRNet, build_model
-from hsisr_core.predict import super_resolve
+from hsisr_core.models import Bicubic, SSRNet, SuperResolver, build_model
+from hsisr_core.predict import enlarged_tiles, super_resolve, whole
 
 
 def cube(*shape: int) -> np.ndarray:
@@ -47,6 +50,26 @@ def test_a_halo_too_small_would_show() -> None:
     folded = model.folded()
     folded.halo = 1
     assert np.abs(super_resolve(folded.eval(), lr, tile=8) - whole).max() > 1e-4
+
+
+def test_a_tile_is_gone_before_the_next_one_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    lr = torch.from_numpy(cube(3, 20, 20))
+    made: list[weakref.ref[torch.Tensor]] = []
+
+    def read(rows: slice, columns: slice) -> torch.Tensor:
+        assert all(tile() is None for tile in made)
+        return lr[:, rows, columns]
+
+    def remembered(network: SuperResolver, part: torch.Tensor) -> torch.Tensor:
+        sr = whole(network, part)
+        made.append(weakref.ref(sr))
+        return sr
+
+    monkeypatch.setattr(predict, "whole", remembered)
+    for _, _, sr in enlarged_tiles(network().folded(), read, (20, 20), 10):
+        assert sr.shape == (3, 20, 20)
+        del sr
+    assert len(made) == 4
 
 
 def test_the_model_is_left_as_it_was() -> None:

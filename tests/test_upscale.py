@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import shutil
 import tracemalloc
 import warnings
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,13 @@ import numpy as np
 import pytest
 import spectral
 import tifffile
+import torch
 
 from hsisr_core.data import load_dataset, read_scene
 from hsisr_core.data.window import open_scene
 from hsisr_core.errors import HsisrError
 from hsisr_core.files import sha256_file
+from hsisr_core.models import Bicubic
 from hsisr_core.predict import super_resolve
 from hsisr_core.pretrained import load_pretrained, shipped
 from hsisr_core.pretrained.card import command
@@ -156,6 +160,29 @@ def test_a_tile_is_turned_into_units_band_by_band(tmp_path: Path) -> None:
     tracemalloc.stop()
     written = 4 * math.prod(made.shape)
     assert peak < 2 * written, "in double precision a tile would take four times that"
+
+
+def test_a_tile_is_gone_before_the_next_one_is_made(
+    cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[np.ndarray]] = []
+    bicubic = Bicubic.restore
+
+    def restore(self: Bicubic, lr: torch.Tensor) -> torch.Tensor:
+        assert all(tile() is None for tile in made)
+        return bicubic(self, lr)
+
+    def in_units(*arguments: Any) -> np.ndarray:
+        values = converted(*arguments)
+        made.append(weakref.ref(values))
+        return values
+
+    module = importlib.import_module("hsisr_core.upscale")
+    converted = module._in_units
+    monkeypatch.setattr(Bicubic, "restore", restore)
+    monkeypatch.setattr(module, "_in_units", in_units)
+    upscale(cube, 2, "bicubic", tmp_path / "out.npy", tile=20, check=False)
+    assert len(made) == 4
 
 
 def test_an_interrupted_run_leaves_the_old_file(

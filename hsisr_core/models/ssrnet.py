@@ -9,8 +9,9 @@ convolution before the spectral one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial, reduce
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import accumulate, chain, islice
 from typing import Any
 
@@ -24,7 +25,7 @@ from hsisr_core.degrade import check_scale
 from hsisr_core.errors import HsisrError
 from hsisr_core.models.base import SuperResolver
 from hsisr_core.models.initialise import convolutions, he_init, interpolation_init
-from hsisr_core.models.layers import ENOUGH, Convolution, from_last
+from hsisr_core.models.layers import ENOUGH, Convolution, finished, from_last
 from hsisr_core.models.reconstruction import Reconstruction
 from hsisr_core.models.rows import Added, Piece, Rows, cut, each, fork
 from hsisr_core.models.winograd import ROWS
@@ -45,19 +46,26 @@ def make_block(features: int, kind: str, order: str) -> nn.Sequential:
     """
     if kind == "standard":
         return nn.Sequential(Convolution(features, features, FULL))
-    kernels = (SPATIAL, SPECTRAL) if order == "spatial-first" else (SPECTRAL, SPATIAL)
-    layers = [
-        layer
-        for kernel in kernels
-        for layer in (Convolution(features, features, kernel), nn.ReLU(inplace=True))
-    ]
-    return nn.Sequential(*layers)
+    first, second = (SPATIAL, SPECTRAL) if order == "spatial-first" else (SPECTRAL, SPATIAL)
+    # weights have the names of a block whose ReLUs are layers of their own
+    names = ("0", "2")
+    layers = (Convolution(features, features, kernel, relu=True) for kernel in (first, second))
+    return nn.Sequential(OrderedDict(zip(names, layers, strict=True)))
 
 
-def stream_block(block: Iterable[nn.Module], rows: Rows) -> Rows:
-    """What `block` makes of a scene that comes in pieces."""
-    for layer in block:
-        rows = layer.stream(rows) if isinstance(layer, Convolution) else each(layer, rows)
+def through(layers: Iterable[nn.Module], x: Tensor, plus: Tensor | None) -> Tensor:
+    """What the convolutions make of `x`, and `plus` added to that."""
+    *early, last = layers
+    for layer in early:  # a Sequential in a Sequential would hold on to its input
+        x = layer(x)
+    return last(x, plus)
+
+
+def streamed(layers: Iterable[nn.Module], rows: Rows) -> Rows:
+    """What the convolutions make of a scene that comes in pieces."""
+    for layer in layers:
+        assert isinstance(layer, Convolution)
+        rows = layer.stream(rows)
     return rows
 
 
@@ -69,36 +77,36 @@ class Unit(nn.Module):
         self.blocks = nn.Sequential(make_block(features, kind, order), make_block(features, kind, order))
 
     def forward(self, x: Tensor) -> Tensor:
-        new = x
-        for layer in chain(*self.blocks):  # one by one: a Sequential in a Sequential holds on to its input
-            new = layer(new)
-        return new + x
+        return through(chain(*self.blocks), x, plus=x)
 
     def stream(self, rows: Rows) -> Rows:
         new, old = fork(rows, 2)
-        return Added(stream_block(chain(*self.blocks), new), old)
+        return Added(streamed(chain(*self.blocks), new), old)
 
 
-class Fusion(Convolution):
+class Fusion(nn.Conv3d):
     """Local feature fusion, Eq. 7: a 1x1x1 convolution over the units' outputs, summed without concatenation."""
 
-    def forward(self, units: Iterable[Tensor]) -> Tensor:
-        return reduce(torch.add, (part(unit) for part, unit in zip(self.parts(), units, strict=True)))
+    def forward(self, units: Iterable[Tensor], plus: Tensor) -> Tensor:  # type: ignore[override]  # takes several
+        """The convolution, the ReLU, and `plus` added to that."""
+        shares = self.shares()
+        first, *others = (unit.flatten(0, -2) for unit in units)
+        total = F.linear(first, shares[0], self.bias)
+        for unit, share in zip(others, shares[1:], strict=True):
+            total = torch.addmm(total, unit, share.T)
+        return finished(total, True, plus.flatten(0, -2)).unflatten(0, plus.shape[:-1])
 
-    def fused(self, units: Iterable[Rows]) -> Rows:
+    def fused(self, units: Sequence[Rows]) -> Rows:
         """The same on units whose rows come one after the other; a row is multiplied when the last unit has it."""
-        *early, fused = [each(part, unit) for part, unit in zip(self.parts(), units, strict=True)]
-        for rows in early:
-            fused = Added(fused, rows)
+        *shares, share = self.shares()
+        fused = each(partial(F.linear, weight=share, bias=self.bias), units[-1])
+        for share, unit in zip(shares, units[:-1], strict=True):
+            fused = Added(fused, each(partial(F.linear, weight=share), unit))
         return fused
 
-    def parts(self) -> list[Callable[[Tensor], Tensor]]:
-        """What each unit is multiplied with; the first one carries the bias."""
-        weights = self.weight.flatten(1).split(self.out_channels, dim=1)
-        return [
-            partial(F.linear, weight=weight, bias=None if i else self.bias)
-            for i, weight in enumerate(weights)
-        ]
+    def shares(self) -> Sequence[Tensor]:
+        """The weights of each unit, (outputs, features)."""
+        return self.weight.flatten(1).split(self.out_channels, dim=1)
 
 
 class Module(nn.Module):
@@ -110,15 +118,13 @@ class Module(nn.Module):
         self.fusion = Fusion(units * features, features, (1, 1, 1)) if local_fusion else None
         self.block = make_block(features, kind, order)
 
-    def forward(self, x: Tensor) -> Tensor:  # (batch, bands, h, w, features), and so at every step
+    def forward(self, x: Tensor, plus: Tensor | None) -> Tensor:
+        """The module, and `plus` added to that; (batch, bands, h, w, features), and so at every step."""
+        outputs = islice(accumulate(self.units, lambda last, unit: unit(last), initial=x), 1, None)
         if self.fusion is None:
-            last = x
-            for unit in self.units:
-                last = unit(last)
-            return self.block(last + x)
-        outputs = accumulate(self.units, lambda last, unit: unit(last), initial=x)
-        fused = torch.relu_(self.fusion(islice(outputs, 1, None)))
-        return self.block(fused + x)
+            *_, last = outputs
+            return through(self.block, last + x, plus)
+        return through(self.block, self.fusion(outputs, plus=x), plus)
 
     def stream(self, rows: Rows) -> Rows:
         last, old = fork(rows, 2)
@@ -131,7 +137,7 @@ class Module(nn.Module):
                 outputs.append(output)
         if self.fusion is not None:
             last = each(torch.relu_, self.fusion.fused([*outputs, last]))
-        return stream_block(self.block, Added(last, old))
+        return streamed(self.block, Added(last, old))
 
 
 class SSRNet(SuperResolver):
@@ -234,9 +240,7 @@ class SSRNet(SuperResolver):
             return sr
         first = x = self.head(lr.unsqueeze(-1))  # (batch, bands, h, w, features)
         for module in self.body:
-            x = module(x)
-            if self.global_residual:  # Eq. 2
-                x = x + first
+            x = module(x, first if self.global_residual else None)  # Eq. 2
         if self.stepwise:
             x = self.upsample(from_last(x))  # (batch, features, bands, r*h, r*w)
             return self.tail(x).squeeze(1)  # (batch, bands, r*h, r*w)

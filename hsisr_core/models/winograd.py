@@ -41,15 +41,18 @@ class RowConvolution:
         (outputs, inputs, 3, 3).
     bias : Tensor or None
         (outputs,).
+    relu : bool
+        Whether a ReLU follows.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, relu: bool = False) -> None:
         kernels = torch.einsum("tr,oirk->toik", KERNELS.to(weight.device), weight.double()).to(weight.dtype)
         self.kernels = [
             kernel[:, :, None].contiguous(memory_format=torch.channels_last) for kernel in kernels
         ]
         self.outputs = len(weight)
         self.bias = bias
+        self.relu = relu
 
     def __call__(self, above: Tensor, x: Tensor) -> Tensor:
         """The rows that begin at the second of `above` and end before the last of `x`.
@@ -99,6 +102,8 @@ class RowConvolution:
         torch.add(two, four, alpha=2, out=out[:, 1::ROWS])
         torch.add(one, three, alpha=4, out=out[:, 2::ROWS])
         torch.add(two, m5.add_(four, alpha=8), out=out[:, 3::ROWS])
+        if self.relu:
+            torch.relu_(out)
 
     def along_width(self, x: Tensor, kernel: int) -> Tensor:
         rows = x.flatten(0, 1).unsqueeze(1).permute(0, 3, 1, 2)  # (images * n, inputs, 1, w)

@@ -36,7 +36,7 @@ SPATIAL, SPECTRAL, FULL = (1, 3, 3), (3, 1, 1), (3, 3, 3)  # (bands, height, wid
 BLOCKS = ("separable", "standard")
 ORDERS = ("spatial-first", "spectral-first")
 INITS = ("pytorch", "he", "interpolation")
-PIECE_BYTES = 8_000_000  # of a tensor in a stream of rows: a few of them fit a processor's cache
+PIECE_BYTES = 4_000_000  # of a tensor in a stream of rows: a few of them fit a processor's cache
 
 
 def make_block(features: int, kind: str, order: str) -> nn.Sequential:

@@ -203,22 +203,24 @@ def tile_bars(settings: Settings) -> Found:
 def size_bars(settings: Settings) -> Found:
     """Time and memory against the size of the scene, x4; plain only where it fits.
 
-    Times are medians of three calls. What the first call in a process costs beyond that (code made for the shapes, new
-    memory) is shown beside them.
+    Times are medians of three calls in each process. What the first of them costs beyond that (code made for the
+    shapes, new memory) is shown beside them.
     """
+    calls = 3
     sizes = [(side, side) for side in (128, 256, 512)] + [SCENE]
     table: list[dict[str, Any]] = []
     for height, width in sizes:
         lr = {"height": settings.side(height) // 4, "width": settings.side(width) // 4}
         options = {"scale": 4, "features": settings.features, **lr}
         for way in ("ours", "plain") if height <= 512 else ("ours",):
-            found = measure("inference", way, options | ({"tiles": True} if way == "ours" else {}), repeats=3)
+            tiles = {"tiles": True} if way == "ours" else {}
+            found = compare("inference", options | tiles, settings.rounds, calls, (way,))[way]
             pixels = 16 * lr["height"] * lr["width"]
             table.append(
                 {
                     "way": way, "scale": 4, "height": 4 * lr["height"], "width": 4 * lr["width"], "bands": BANDS,
                     "features": settings.features, "seconds": found.median, "bytes": found.bytes,
-                    "first_call_seconds": found.seconds[0],
+                    "first_call_seconds": statistics.median(found.seconds[::calls]),
                     "seconds_per_megavoxel": found.median / (BANDS * pixels / 1e6),
                 }
             )  # fmt: skip

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from hsisr_core.errors import HsisrError
+from hsisr_core.memory import reuse_memory
 from hsisr_core.models import SuperResolver
 
 __all__ = ["enlarged_tiles", "super_resolve"]
@@ -131,6 +132,7 @@ def enlarged_tiles(
 def whole(network: SuperResolver, cube: Tensor) -> Tensor:
     """SR of `cube` at once, with NaN in the margin."""
     bands, pixels = network.margin
+    reuse_memory()
     sr = network(cube[None])[0].float().cpu()
     if (bands, pixels) == (0, 0):
         return sr

@@ -38,6 +38,7 @@ from hsisr_core.files import write_json
 from hsisr_core.gpu import allow_tf32, to_device
 from hsisr_core.history import History
 from hsisr_core.losses import LOSSES
+from hsisr_core.memory import reuse_memory
 from hsisr_core.models import SuperResolver, build_model, count_parameters
 from hsisr_core.runs import Run, open_run, peak_bytes, run_lock
 
@@ -118,6 +119,7 @@ class Training:
         model.mirror = config.mirror
         self.model: SuperResolver = model
         allow_tf32(self.accelerator.device)
+        reuse_memory()
         self.optimizer: Any = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
         self.loss = LOSSES[config.loss]
         self.state: dict[str, Any] = {"step": 0, "seconds": 0.0, "loss_sum": 0.0, "loss_count": 0}

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from hsisr_core.degrade import imresize
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import Bicubic, SSRNet, build_model, count_parameters
+from hsisr_core.models.layers import finished
 from hsisr_core.models.reconstruction import link
 
 COUNTS = json.loads((Path(__file__).parent / "reference" / "fixtures.json").read_text())["parameters_exact"]
@@ -256,3 +257,13 @@ def test_trains_under_autocast() -> None:
     rounded = torch.autograd.grad(sr.sum(), parameters)
     for found, expected in zip(rounded, exact, strict=True):
         assert (found - expected).norm() < 0.1 * expected.norm() + 1e-3
+
+
+@pytest.mark.parametrize("kept", ["both", "convolution", "sum"])
+def test_gradients_of_relu_and_sum_in_place(kept: str) -> None:
+    torch.manual_seed(0)
+    x, plus = torch.randn(2, 3, 4, dtype=torch.float64), torch.randn(2, 3, 4, dtype=torch.float64)
+    x.requires_grad_(kept != "sum")
+    plus.requires_grad_(kept != "convolution")
+    torch.testing.assert_close(finished(x.clone(), True, plus), F.relu(x) + plus)
+    assert torch.autograd.gradcheck(lambda x, plus: finished(x.clone(), True, plus), (x, plus))

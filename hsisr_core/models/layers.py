@@ -83,20 +83,20 @@ def finished(x: Tensor, relu: bool, plus: Tensor | None) -> Tensor:
 class RectifiedSum(torch.autograd.Function):
     """relu(x) + plus in the memory of `x`.
 
-    For its gradient a ReLU keeps its result. Here, where no later layer needs that, it is which values were
+    `torch.relu` keeps its result for the gradient. No later layer reads that one, so this keeps a mask of what was
     positive: a quarter of the memory.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, plus: Tensor) -> Tensor:
         ctx.mark_dirty(x)
-        ctx.save_for_backward(x > 0)
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(x > 0)
         return torch.relu_(x).add_(plus)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        (positive,) = ctx.saved_tensors
-        return gradient * positive, gradient
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor]:
+        return gradient * ctx.saved_tensors[0] if ctx.needs_input_grad[0] else None, gradient
 
 
 def spatial_convolution(

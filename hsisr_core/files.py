@@ -6,15 +6,22 @@ import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from hsisr_core.errors import HsisrError
 
-__all__ = ["atomic_path", "atomic_text", "sha256_file", "write_json"]
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["atomic_path", "atomic_text", "lock", "remove_leftovers", "sha256_file", "write_json"]
 
 
 @contextmanager
@@ -58,6 +65,36 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: str | os.PathLike[str]) -> None:
+    """Remove what killed processes left of `atomic_path(path)`: the temporary files that no process has locked.
+
+    One younger than a minute stays, since its process may be about to `lock` it. All stay where locks are unknown.
+    """
+    path = Path(path)
+    name = re.compile(
+        rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}{re.escape(path.suffix)}"
+    )  # as mkstemp makes it
+    with suppress(OSError):
+        for file in [file for file in path.parent.iterdir() if name.fullmatch(file.name)]:
+            with suppress(OSError), file.open("rb+") as left:
+                if time.time() - file.stat().st_mtime > 60 and lock(left.fileno()):
+                    file.unlink()
+
+
+def lock(descriptor: int) -> bool:
+    """Lock an open file until it is closed, by the system if the process is killed.
+
+    False if another process has locked it, or where there are no such locks (Windows, some network drives).
+    """
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def atomic_text(path: str | os.PathLike[str], text: str) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.files import atomic_path, atomic_text, sha256_file, write_json
+from hsisr_core.files import atomic_path, atomic_text, remove_leftovers, sha256_file, write_json
 
 
 def test_the_old_file_stays_when_writing_fails(tmp_path: Path) -> None:
@@ -61,3 +62,33 @@ def test_files_are_readable_by_others_as_the_umask_says(tmp_path: Path) -> None:
 def test_sha256_of_known_bytes(tmp_path: Path) -> None:
     atomic_text(tmp_path / "a", "abc")
     assert sha256_file(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_leftovers_of_killed_processes_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    path = tmp_path / "out.npy"
+    with atomic_path(path) as temporary:
+        left = temporary.with_name(f".{path.name}.abcd_123.npy")
+    held, young = left.with_name(".out.npy.abcd_124.npy"), left.with_name(".out.npy.abcd_125.npy")
+    others = [
+        left.with_name(name) for name in (".out.npy.backup.npy", ".out2.npy.abcd_123.npy", "out.npy.old")
+    ]
+    for file in (left, held, young, *others):
+        file.write_bytes(b"x")
+        os.utime(file, (0, 0) if file != young else None)
+    with held.open("rb+") as opened:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        remove_leftovers(path)
+    assert not left.exists()
+    assert all(file.exists() for file in (path, held, young, *others))
+    remove_leftovers(path)
+    assert not held.exists()
+
+
+def test_the_name_of_a_temporary_file_is_one_that_is_known_as_a_leftover(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    with atomic_path(tmp_path / "out.npy") as temporary:
+        os.utime(temporary, (0, 0))
+        remove_leftovers(tmp_path / "out.npy")
+        assert not temporary.exists()
+        temporary.touch()

@@ -5,7 +5,11 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import tracemalloc
 import warnings
 import weakref
@@ -199,6 +203,22 @@ def test_an_interrupted_run_leaves_the_old_file(
         upscale(cube, 2, "bicubic", out)
     assert out.read_bytes() == b"old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cube.hdr", "cube.img", "out.h5"]
+
+
+def test_a_killed_run_leaves_nothing_for_long(tmp_path: Path) -> None:
+    np.save(tmp_path / "cube.npy", np.ones((3, 40, 40), np.float32))
+    out = tmp_path / "out.npy"
+    command = (
+        "import os, signal, sys; from hsisr_core.upscale import upscale; import hsisr_core.data.writers as w;"
+        "w._write_all = lambda *_: os.kill(os.getpid(), signal.SIGKILL);"
+        "upscale(sys.argv[1], 2, 'bicubic', sys.argv[2], check=False)"
+    )
+    done = subprocess.run([sys.executable, "-c", command, str(tmp_path / "cube.npy"), str(out)], check=False)
+    (left,) = tmp_path.glob(".out.npy.*")
+    assert done.returncode == -signal.SIGKILL
+    os.utime(left, (0, 0))
+    upscale(tmp_path / "cube.npy", 2, "bicubic", out, check=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cube.npy", "out.npy", "out.npy.json"]
 
 
 def test_a_full_disk_is_told_at_once(cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

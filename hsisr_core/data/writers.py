@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from hsisr_core.data.scene import Georeference
 from hsisr_core.errors import HsisrError
-from hsisr_core.files import atomic_path, write_json
+from hsisr_core.files import atomic_path, lock, remove_leftovers, write_json
 
 __all__ = ["SUFFIXES", "Block", "Product", "Writer", "cube_writer", "output_files"]
 
@@ -109,7 +109,8 @@ def cube_writer(path: Path, product: Product) -> Iterator[Writer]:
     """Write a cube to `path` part by part, in the format that its suffix names.
 
     The files appear under their names only when the block ends without an error. The space they need is
-    claimed from the disk before the first part, so a disk that is too small is told at once.
+    claimed from the disk before the first part, so a disk that is too small is told at once. What a killed process
+    left of the same file is removed.
 
     Raises
     ------
@@ -120,6 +121,7 @@ def cube_writer(path: Path, product: Product) -> Iterator[Writer]:
 
     values, *beside = output_files(path)
     suffix = path.suffix.lower()
+    remove_leftovers(values)
     _check_space(values, product.nbytes)
     with atomic_path(values) as temporary:
         if suffix in _ENVI:
@@ -158,6 +160,7 @@ def _writing(path: Path, block: Block, product: Product) -> Iterator[Writer]:
     line = height if block.columns_first else width
     item = product.dtype.itemsize
     with open(path, "rb+", buffering=0) as file:
+        lock(file.fileno())
         _claim(file.fileno(), block.offset + product.nbytes)
 
         def write(rows: slice, columns: slice, values: np.ndarray) -> None:

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
-TYPES_ALLOWED = f"{', '.join(TYPES)}, list[...], and any of them with `| None`"
+TYPES_ALLOWED = f"{', '.join(TYPES)}, list[...], and Optional[...] of any of them"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Parameter:
     """One line of a chapter's `parameters` cell."""
 
     default: Any
-    type: str  # as annotated, e.g. "int" or "str | None"; without an annotation, the default's
+    type: str  # as annotated, e.g. "int" or "Optional[str]"; without an annotation, the default's
     help: str  # the comment behind it
 
     def accepts(self, value: Any) -> bool:
@@ -72,7 +72,8 @@ def chapter_parameters(notebook: str | os.PathLike[str]) -> dict[str, Parameter]
     """Read the parameters that a chapter declares, without running anything.
 
     The one cell tagged ``parameters`` holds an assignment of a literal per line, annotated or not,
-    with its meaning in a comment behind it: ``scale: int = 2  # the factor r``.
+    with its meaning in a comment behind it: ``scale: int = 2  # the factor r``. A value that may be None is an
+    ``Optional[...]``, imported in the same cell: papermill does not know a parameter with ``| None``.
 
     Parameters
     ----------
@@ -102,7 +103,11 @@ def chapter_parameters(notebook: str | os.PathLike[str]) -> dict[str, Parameter]
         comments = _comments(source)
     except (SyntaxError, tokenize.TokenError) as error:
         raise HsisrError(f"{path}: the parameters cell is no valid Python ({error}).") from error
-    return dict(_parameter(path, statement, comments) for statement in statements)
+    return dict(
+        _parameter(path, statement, comments)
+        for statement in statements
+        if ast.unparse(statement) != "from typing import Optional"
+    )
 
 
 def check_parameters(notebook: str | os.PathLike[str], given: Mapping[str, Any]) -> None:
@@ -241,9 +246,7 @@ def _is_type(node: ast.expr) -> bool:
     match node:
         case ast.Name(id=name):
             return name in TYPES
-        case ast.BinOp(left=left, op=ast.BitOr(), right=ast.Constant(value=None)):
-            return _is_type(left)
-        case ast.Subscript(value=ast.Name(id="list"), slice=item):
+        case ast.Subscript(value=ast.Name(id="list" | "Optional"), slice=item):
             return _is_type(item)
     return False
 
@@ -255,8 +258,8 @@ def _matches(value: Any, node: ast.expr) -> bool:
             if isinstance(value, bool) or name == "bool":
                 return name == "bool" and isinstance(value, bool)
             return isinstance(value, TYPES[name]) or (name == "float" and isinstance(value, int))
-        case ast.BinOp(left=left):
-            return value is None or _matches(value, left)
+        case ast.Subscript(value=ast.Name(id="Optional"), slice=item):
+            return value is None or _matches(value, item)
         case ast.Subscript(slice=item):
             return isinstance(value, list) and all(_matches(element, item) for element in value)
     return False

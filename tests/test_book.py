@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
+import papermill
 import pytest
 import yaml
 from filelock import FileLock
@@ -32,7 +33,7 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_notebook(
         book / "a.ipynb",
         "# Chapter A",
-        "#!scale: int = 2\npreset: str = 'demo'\ndata: str | None = None\n",
+        "#!from typing import Optional\nscale: int = 2\npreset: str = 'demo'\ndata: Optional[str] = None\n",
         PREFACE,
         "print('given', scale, preset, data)",
     )
@@ -108,7 +109,7 @@ def test_a_preset_file_is_found_from_anywhere(
         ({"preset": "no.yaml"}, "Preset file no.yaml does not exist"),
         ({"parameters": {"scael": 3}}, "No chapter has a parameter 'scael'"),
         ({"parameters": {"scale": 2.5}}, "a: scale=2.5, expected int"),
-        ({"data": 3}, "a: data=3, expected str | None"),
+        ({"data": 3}, "a: data=3, expected Optional[str]"),
     ],
 )
 def test_build_book_refuses_before_anything_runs(
@@ -202,6 +203,16 @@ def test_chapters_declare_their_parameters_and_open_themselves(chapter: Path) ->
         cell.source for cell in cells[tagged + 1 : tagged + 3]
     )  # at most the imports come before
     assert f'open_chapter("{chapter.stem}", globals())' in opening
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_papermill_knows_every_parameter(chapter: Path) -> None:
+    """Or it would call them unknown, and leave them out of `papermill --help-notebook`."""
+    known = papermill.inspect_notebook(str(chapter))
+    declared = chapter_parameters(chapter)
+    assert {name: (item["inferred_type_name"], item["help"]) for name, item in known.items()} == {
+        name: (parameter.type, parameter.help) for name, parameter in declared.items()
+    }
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)

@@ -21,12 +21,13 @@ from hsisr_core.chapter import (
 )
 from hsisr_core.errors import HsisrError
 
-CELL = """#!scale: int = 2  # the factor r: 2, 3 or 4
+CELL = """#!from typing import Optional
+scale: int = 2  # the factor r: 2, 3 or 4
 preset = "demo"
-data: str | None = None  # a folder of scenes  # or a dataset
+data: Optional[str] = None  # a folder of scenes  # or a dataset
 # a line of its own is no help text
 rate: float = 1e-4
-steps: int | None = None
+steps: Optional[int] = None
 bands: list[int] = [0, 15]
 verbose: bool = False
 offset: float = -0.5  # negative
@@ -42,9 +43,9 @@ def test_chapter_parameters_reads_defaults_types_and_help(chapter: Path) -> None
     assert chapter_parameters(chapter) == {
         "scale": Parameter(2, "int", "the factor r: 2, 3 or 4"),
         "preset": Parameter("demo", "str", ""),
-        "data": Parameter(None, "str | None", "a folder of scenes  # or a dataset"),
+        "data": Parameter(None, "Optional[str]", "a folder of scenes  # or a dataset"),
         "rate": Parameter(1e-4, "float", ""),
-        "steps": Parameter(None, "int | None", ""),
+        "steps": Parameter(None, "Optional[int]", ""),
         "bands": Parameter([0, 15], "list[int]", ""),
         "verbose": Parameter(False, "bool", ""),
         "offset": Parameter(-0.5, "float", "negative"),
@@ -55,6 +56,7 @@ def test_chapter_parameters_reads_defaults_types_and_help(chapter: Path) -> None
     ("cell", "message"),
     [
         ("scale = 1 + 1", "`scale = 1 + 1` in the parameters cell: expected one name and one literal"),
+        ("data: str | None = None", "expected a type that is one of int, float"),
         ("import os", "`import os` in the parameters cell: expected only lines like"),
         ("scale: int", "expected one name and one literal"),
         ("a = b = 1", "expected only lines like"),
@@ -121,7 +123,7 @@ def test_check_parameters_accepts(chapter: Path, given: dict[str, Any]) -> None:
         ({"scale": None}, "scale=None, expected int."),
         ({"rate": True}, "rate=True, expected float."),
         ({"rate": "1e-4"}, "rate='1e-4', expected float (YAML reads 1e-4 as a text: write 1.0e-4)."),
-        ({"data": 3}, "data=3, expected str | None."),
+        ({"data": 3}, "data=3, expected Optional[str]."),
         ({"bands": [1, 2.5]}, "bands=[1, 2.5], expected list[int]."),
         ({"bands": "12"}, "bands='12', expected list[int]."),
         ({"verbose": 1}, "verbose=1, expected bool."),
@@ -133,7 +135,7 @@ def test_check_parameters_refuses_and_lists_what_is_valid(
     with pytest.raises(HsisrError) as raised:
         check_parameters(chapter, given)
     assert message in str(raised.value)
-    assert "Valid parameters: scale: int = 2, preset: str = 'demo', data: str | None = None" in str(
+    assert "Valid parameters: scale: int = 2, preset: str = 'demo', data: Optional[str] = None" in str(
         raised.value
     )
 

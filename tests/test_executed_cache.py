@@ -31,7 +31,9 @@ from hsisr_core.executed_cache import (
     write_manifest,
 )
 
-PARAMETERS = "#!preset: str = 'demo'\ndata: str | None = None\nextra: list = []"
+PARAMETERS = (
+    "#!from typing import Optional\npreset: str = 'demo'\ndata: Optional[str] = None\nextra: list = []"
+)
 COUNT = "with open('count-{0}', 'a') as file:\n    _ = file.write('x')"
 
 

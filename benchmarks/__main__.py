@@ -1,6 +1,6 @@
 """Measure everything side by side, and print each bar as a ratio: ``python -m benchmarks``.
 
-    python -m benchmarks                      all of it: about an hour on two cores, 8 GB of memory
+    python -m benchmarks                      all of it: half an hour to an hour on two cores, 8 GB of memory
     python -m benchmarks --only score         one group
     python -m benchmarks --quick              small sizes: does it work? Its numbers mean nothing
     python -m benchmarks --json results.json  write what was measured, for chapter "What it costs"

@@ -14,14 +14,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import lock_descriptor
+
 from hsisr_core.errors import HsisrError
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
-__all__ = ["atomic_path", "atomic_text", "lock", "remove_leftovers", "sha256_file", "write_json"]
+__all__ = ["atomic_path", "atomic_text", "remove_leftovers", "sha256_file", "write_json"]
 
 
 @contextmanager
@@ -70,31 +67,17 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 def remove_leftovers(path: str | os.PathLike[str]) -> None:
     """Remove what killed processes left of `atomic_path(path)`: the temporary files that no process has locked.
 
-    One younger than a minute stays, since its process may be about to `lock` it. All stay where locks are unknown.
+    One younger than a minute stays, since its process may be about to lock it. All stay where there are no locks.
     """
     path = Path(path)
-    name = re.compile(
-        rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}{re.escape(path.suffix)}"
-    )  # as mkstemp makes it
+    # as mkstemp names them
+    name = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}{re.escape(path.suffix)}")
     with suppress(OSError):
         for file in [file for file in path.parent.iterdir() if name.fullmatch(file.name)]:
             with suppress(OSError), file.open("rb+") as left:
-                if time.time() - file.stat().st_mtime > 60 and lock(left.fileno()):
+                old = time.time() - file.stat().st_mtime > 60
+                if old and lock_descriptor(left.fileno(), blocking=False):
                     file.unlink()
-
-
-def lock(descriptor: int) -> bool:
-    """Lock an open file until it is closed, by the system if the process is killed.
-
-    False if another process has locked it, or where there are no such locks (Windows, some network drives).
-    """
-    if fcntl is None:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def atomic_text(path: str | os.PathLike[str], text: str) -> None:

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+from filelock import lock_descriptor
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.files import atomic_path, atomic_text, remove_leftovers, sha256_file, write_json
@@ -65,7 +66,6 @@ def test_sha256_of_known_bytes(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_killed_processes_are_removed_and_nothing_else(tmp_path: Path) -> None:
-    fcntl = pytest.importorskip("fcntl")
     path = tmp_path / "out.npy"
     with atomic_path(path) as temporary:
         left = temporary.with_name(f".{path.name}.abcd_123.npy")
@@ -77,7 +77,7 @@ def test_leftovers_of_killed_processes_are_removed_and_nothing_else(tmp_path: Pa
         file.write_bytes(b"x")
         os.utime(file, (0, 0) if file != young else None)
     with held.open("rb+") as opened:
-        fcntl.flock(opened, fcntl.LOCK_EX)
+        lock_descriptor(opened.fileno())
         remove_leftovers(path)
     assert not left.exists()
     assert all(file.exists() for file in (path, held, young, *others))
@@ -86,7 +86,6 @@ def test_leftovers_of_killed_processes_are_removed_and_nothing_else(tmp_path: Pa
 
 
 def test_the_name_of_a_temporary_file_is_one_that_is_known_as_a_leftover(tmp_path: Path) -> None:
-    pytest.importorskip("fcntl")
     with atomic_path(tmp_path / "out.npy") as temporary:
         os.utime(temporary, (0, 0))
         remove_leftovers(tmp_path / "out.npy")

@@ -11,17 +11,18 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from filelock import lock_descriptor
 from numpy.typing import NDArray
 
 from hsisr_core.data.scene import Georeference
 from hsisr_core.errors import HsisrError
-from hsisr_core.files import atomic_path, lock, remove_leftovers, write_json
+from hsisr_core.files import atomic_path, remove_leftovers, write_json
 
 __all__ = ["SUFFIXES", "Block", "Product", "Writer", "cube_writer", "output_files"]
 
@@ -160,7 +161,10 @@ def _writing(path: Path, block: Block, product: Product) -> Iterator[Writer]:
     line = height if block.columns_first else width
     item = product.dtype.itemsize
     with open(path, "rb+", buffering=0) as file:
-        lock(file.fileno())
+        with suppress(
+            OSError
+        ):  # a file system without locks: then no one takes this file for a leftover either
+            lock_descriptor(file.fileno(), blocking=False)
         _claim(file.fileno(), block.offset + product.nbytes)
 
         def write(rows: slice, columns: slice, values: np.ndarray) -> None:

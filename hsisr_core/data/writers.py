@@ -161,9 +161,8 @@ def _writing(path: Path, block: Block, product: Product) -> Iterator[Writer]:
     line = height if block.columns_first else width
     item = product.dtype.itemsize
     with open(path, "rb+", buffering=0) as file:
-        with suppress(
-            OSError
-        ):  # a file system without locks: then no one takes this file for a leftover either
+        # where there are no locks, no one takes this file for a leftover either
+        with suppress(OSError):
             lock_descriptor(file.fileno(), blocking=False)
         _claim(file.fileno(), block.offset + product.nbytes)
 

@@ -34,7 +34,7 @@ serve:  ## open the built book on this machine only: prints its address; Ctrl-C 
 	@$(PYTHON) -u -m http.server "$(PORT)" --bind 127.0.0.1 --directory _build/html
 
 colab: venv  ## write the branch that Colab and Binder open (HSISR_REPOSITORY: its address)
-	@$(PY) -m hsisr_core.colab
+	@$(PY) -m hsisr_core.book.colab
 
 test: venv  ## run all tests
 	@$(PY) -m pytest $(ARGS)

@@ -21,8 +21,8 @@ from typing import Any
 import torch
 
 from benchmarks.suite import GROUPS, Row, Settings
-from hsisr_core.files import write_json
-from hsisr_core.train import git_commit, versions
+from hsisr_core.base.files import write_json
+from hsisr_core.training.loop import git_commit, versions
 
 
 def main() -> None:

@@ -12,11 +12,11 @@ import sys
 import tempfile
 import time
 
-from hsisr_core.config import RunConfig
-from hsisr_core.estimate import Estimate, estimate_runs
-from hsisr_core.plan import Plan, PlannedRun, planned_runs, read_plan
-from hsisr_core.runs import reset_peak
-from hsisr_core.train import train
+from hsisr_core.runs.config import RunConfig
+from hsisr_core.runs.folder import reset_peak
+from hsisr_core.runs.plan import Plan, PlannedRun, planned_runs, read_plan
+from hsisr_core.training.estimate import Estimate, estimate_runs
+from hsisr_core.training.loop import train
 
 VARIANTS = (
     {"features": 4}, {"features": 16}, {"features": 16, "patch": 16}, {"features": 16, "batch": 16}, {"features": 32},

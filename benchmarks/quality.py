@@ -5,8 +5,8 @@ from __future__ import annotations
 import tempfile
 from typing import Any
 
-from hsisr_core.config import RunConfig
-from hsisr_core.train import train
+from hsisr_core.runs.config import RunConfig
+from hsisr_core.training.loop import train
 
 __all__ = ["GAIN", "seconds_to_quality"]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from hsisr_core.config import RunConfig
-from hsisr_core.results import load_results
-from hsisr_core.runs import read_run
+from hsisr_core.runs.config import RunConfig
+from hsisr_core.runs.folder import read_run
+from hsisr_core.runs.results import load_results
 
 IMAGES = 7  # CAVE's test images
 

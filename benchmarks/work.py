@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.plain import plain_imresize, plain_of, plain_score
-from hsisr_core.data.patches import PatchSampler
 from hsisr_core.degrade import imresize
-from hsisr_core.evaluate import tile_for
 from hsisr_core.metrics import score
 from hsisr_core.models import SSRNet, build_model
 from hsisr_core.predict import super_resolve
+from hsisr_core.training.evaluate import tile_for
+from hsisr_core.training.patches import PatchSampler
 
 __all__ = ["BANDS", "WORK", "network"]
 

@@ -11,8 +11,8 @@ import sys
 import tempfile
 import time
 
-from hsisr_core.plan import Plan, planned_runs, read_plan
-from hsisr_core.supervise import carry_out
+from hsisr_core.runs.plan import Plan, planned_runs, read_plan
+from hsisr_core.runs.supervise import carry_out
 
 RUNS = 4
 

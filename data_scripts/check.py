@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hsisr_core.cli import carry_out
+from hsisr_core.cli.commands import carry_out
 from hsisr_core.data.sheet import contact_sheet, data_sheet
 from hsisr_core.data.store import Store
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hsisr_core.cli import carry_out
+from hsisr_core.cli.commands import carry_out
 from hsisr_core.data.fetch import fetch
 from hsisr_core.data.sources import dataset_source
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hsisr_core.cli import carry_out
+from hsisr_core.cli.commands import carry_out
 from hsisr_core.data.prepare import prepare
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hsisr_core.base.threads import thread_count
 from hsisr_core.errors import HsisrError
-from hsisr_core.threads import thread_count
 
 if TYPE_CHECKING:
     from scipy import sparse

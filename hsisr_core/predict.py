@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.memory import reuse_memory
+from hsisr_core.fast.memory import reuse_memory
 from hsisr_core.models import SuperResolver
 
 __all__ = ["enlarged_tiles", "super_resolve"]

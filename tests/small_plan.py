@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hsisr_core.files import write_json
-from hsisr_core.plan import PlannedRun, planned_runs, read_plan
-from hsisr_core.runs import open_run
+from hsisr_core.base.files import write_json
+from hsisr_core.runs.folder import open_run
+from hsisr_core.runs.plan import PlannedRun, planned_runs, read_plan
 
 TINY = Path(__file__).parent / "tiny.yaml"
 

@@ -15,11 +15,11 @@ import pytest
 from small_plan import write_plan
 
 from hsisr_core import __version__
-from hsisr_core.cli import parse_settings
+from hsisr_core.cli.commands import parse_settings
+from hsisr_core.cli.report import scene_table
 from hsisr_core.data import read_scene, write_store
-from hsisr_core.data.scene import Georeference
 from hsisr_core.errors import HsisrError
-from hsisr_core.report import scene_table
+from hsisr_core.scenes.scene import Georeference
 
 TINY = str(Path(__file__).parent / "tiny.yaml")
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hsisr_core.config import RunConfig
 from hsisr_core.errors import HsisrError
 from hsisr_core.paper import TABLES, agrees, paper_table, paper_value, table_settings
+from hsisr_core.runs.config import RunConfig
 
 
 def test_tables_have_the_papers_rows_and_columns() -> None:

@@ -16,8 +16,16 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from hsisr_core.base.files import sha256_file, write_json
+from hsisr_core.base.paths import cache_folder
 from hsisr_core.data.prepare import reduced
-from hsisr_core.data.readers import (
+from hsisr_core.data.regions import Region, Split
+from hsisr_core.data.sources import DATASETS, prepared_store
+from hsisr_core.data.splits import find_split, load_split
+from hsisr_core.data.store import STORE_FORMAT, Source, Store, write_store
+from hsisr_core.errors import HsisrError
+from hsisr_core.scenes.cave import band_folder, holds_bands, visible
+from hsisr_core.scenes.read import (
     INDIAN_PINES,
     dataset_name,
     existing,
@@ -26,15 +34,7 @@ from hsisr_core.data.readers import (
     scene_files,
     scene_name,
 )
-from hsisr_core.data.readers_cave import band_folder, holds_bands, visible
-from hsisr_core.data.regions import Region, Split
-from hsisr_core.data.scene import Scene
-from hsisr_core.data.sources import DATASETS, prepared_store
-from hsisr_core.data.splits import find_split, load_split
-from hsisr_core.data.store import STORE_FORMAT, Source, Store, write_store
-from hsisr_core.errors import HsisrError
-from hsisr_core.files import sha256_file, write_json
-from hsisr_core.paths import cache_folder
+from hsisr_core.scenes.scene import Scene
 
 __all__ = ["Dataset", "load_dataset"]
 

@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
+from hsisr_core.base.files import sha256_file, write_json
+from hsisr_core.base.paths import datasets_folder
 from hsisr_core.data.download import Patience, download
-from hsisr_core.data.readers import scene_name
 from hsisr_core.data.sources import Archive, DatasetSource, dataset_source
 from hsisr_core.data.unpack import Limits, unpack, unpacked
 from hsisr_core.errors import HsisrError
-from hsisr_core.files import sha256_file, write_json
-from hsisr_core.paths import datasets_folder
+from hsisr_core.scenes.read import scene_name
 
 __all__ = ["LOCK", "Fetched", "fetch"]
 

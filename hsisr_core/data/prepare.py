@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from hsisr_core.data.readers import is_scene_file, read_scene, scene_files, scene_name
-from hsisr_core.data.readers_cave import holds_bands, visible
-from hsisr_core.data.readers_mat import variable_names
+from hsisr_core.base.files import sha256_file
 from hsisr_core.data.regions import Split
-from hsisr_core.data.scene import Scene
 from hsisr_core.data.sources import DATASETS, DatasetSource, dataset_source
 from hsisr_core.data.splits import load_split
 from hsisr_core.data.store import Source, Store, write_store
 from hsisr_core.degrade import imresize
 from hsisr_core.errors import HsisrError
-from hsisr_core.files import sha256_file
+from hsisr_core.scenes.cave import holds_bands, visible
+from hsisr_core.scenes.mat import variable_names
+from hsisr_core.scenes.read import is_scene_file, read_scene, scene_files, scene_name
+from hsisr_core.scenes.scene import Scene
 
 __all__ = ["OTHER", "Prepared", "find_scenes", "prepare", "reduced"]
 

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from hsisr_core.data.scene import Scene
+from hsisr_core.base.files import atomic_path
 from hsisr_core.data.sources import DATASETS, dataset_source
 from hsisr_core.data.splits import load_split
 from hsisr_core.data.store import Store
 from hsisr_core.errors import HsisrError
-from hsisr_core.files import atomic_path
+from hsisr_core.scenes.scene import Scene
 
 __all__ = ["SceneFacts", "Sheet", "contact_sheet", "data_sheet", "thumbnail"]
 
@@ -135,7 +135,7 @@ def contact_sheet(sheet: Sheet, path: Path) -> None:
     HsisrError
         It cannot be written, or its suffix is not .png.
     """
-    from hsisr_core.dataset_plots import gallery  # a second to import, and only a picture needs it
+    from hsisr_core.plots.datasets import gallery  # a second to import, and only a picture needs it
 
     if path.suffix.lower() != ".png":
         raise HsisrError(f"{path} is no name for the contact sheet; expected one that ends in .png.")

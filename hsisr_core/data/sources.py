@@ -12,8 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from hsisr_core.base.paths import datasets_folder, project_root
 from hsisr_core.errors import HsisrError
-from hsisr_core.paths import datasets_folder, project_root
 
 __all__ = ["DATASETS", "Archive", "DatasetSource", "Expected", "commands", "dataset_source", "prepared_store"]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import yaml
 
+from hsisr_core.base.paths import book_folder
 from hsisr_core.data.regions import Region, Split, divide_by_rule
-from hsisr_core.data.scene import MINIMUM_SIDE, Bounds
 from hsisr_core.errors import HsisrError
-from hsisr_core.paths import book_folder
+from hsisr_core.scenes.scene import MINIMUM_SIDE, Bounds
 
 __all__ = ["find_split", "load_split"]
 

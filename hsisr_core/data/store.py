@@ -23,9 +23,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hsisr_core.data.scene import Bounds, Scene, span
+from hsisr_core.base.files import atomic_path
 from hsisr_core.errors import HsisrError
-from hsisr_core.files import atomic_path
+from hsisr_core.scenes.scene import Bounds, Scene, span
 
 __all__ = ["STORE_FORMAT", "Source", "Store", "write_store"]
 

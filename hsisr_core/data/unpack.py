@@ -18,8 +18,8 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
+from hsisr_core.base.files import write_json
 from hsisr_core.errors import HsisrError
-from hsisr_core.files import write_json
 
 __all__ = ["Limits", "unpack", "unpacked"]
 

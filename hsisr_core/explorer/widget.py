@@ -11,17 +11,17 @@ import matplotlib as mpl
 import traitlets
 from numpy.typing import ArrayLike
 
-from hsisr_core.comparison import method_label
 from hsisr_core.data import load_dataset
 from hsisr_core.errors import HsisrError
-from hsisr_core.evaluate import reduced_pairs, restore
 from hsisr_core.explorer.pack import DATA_BUDGET, UNIT, CubeSet, pack_cubes
 from hsisr_core.explorer.page import SCRIPT, STYLES, static_page
 from hsisr_core.explorer.picture import still_picture
 from hsisr_core.explorer.state import MOST_PIXELS, MOST_ZOOM, STATE, check_state, first_state
 from hsisr_core.models import Bicubic
-from hsisr_core.plot_style import COLOURS
-from hsisr_core.runs import Run
+from hsisr_core.plots.style import COLOURS
+from hsisr_core.runs.folder import Run
+from hsisr_core.study.comparison import method_label
+from hsisr_core.training.evaluate import reduced_pairs, restore
 
 __all__ = ["SpectralExplorer"]
 

@@ -20,7 +20,7 @@ from hsisr_core.degrade import check_scale
 from hsisr_core.errors import HsisrError
 from hsisr_core.models.base import SuperResolver, check_counts, check_init
 from hsisr_core.models.bicubic import BICUBIC_REACH, upsample
-from hsisr_core.models.initialise import he_init
+from hsisr_core.models.starts import he_init
 
 __all__ = ["GDRRN"]
 

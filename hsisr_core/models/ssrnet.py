@@ -23,12 +23,12 @@ from torch.nn.utils.parametrizations import weight_norm as normalise_weight
 
 from hsisr_core.degrade import check_scale
 from hsisr_core.errors import HsisrError
+from hsisr_core.fast.convolution import ENOUGH, Convolution, finished, from_last
+from hsisr_core.fast.rows import Added, Piece, Rows, cut, each, fork
+from hsisr_core.fast.tail import Reconstruction
+from hsisr_core.fast.winograd import ROWS
 from hsisr_core.models.base import SuperResolver
-from hsisr_core.models.initialise import convolutions, he_init, interpolation_init
-from hsisr_core.models.layers import ENOUGH, Convolution, finished, from_last
-from hsisr_core.models.reconstruction import Reconstruction
-from hsisr_core.models.rows import Added, Piece, Rows, cut, each, fork
-from hsisr_core.models.winograd import ROWS
+from hsisr_core.models.starts import convolutions, he_init, interpolation_init
 
 __all__ = ["SSRNet"]
 

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from hsisr_core.cli import carry_out
-from hsisr_core.pretrained.load import FOLDER
-from hsisr_core.pretrained.pack import pack
-from hsisr_core.runs import read_run
+from hsisr_core.cli.commands import carry_out
+from hsisr_core.runs.folder import read_run
+from hsisr_core.upscale.pack import pack
+from hsisr_core.upscale.weights import FOLDER
 
 
 def main(

@@ -1,0 +1,5 @@
+"""The `hsisr` command."""
+
+from hsisr_core.cli.commands import main
+
+__all__ = ["main"]

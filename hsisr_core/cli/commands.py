@@ -1,0 +1,337 @@
+"""The `hsisr` command: each verb is a few lines over the module."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from hsisr_core import __version__
+from hsisr_core.errors import HsisrError
+
+__all__ = ["app", "carry_out", "main"]
+
+INTERRUPTED = 130  # typer's exit code for Ctrl-C
+
+app = typer.Typer(
+    help="SSRNet for hyperspectral super-resolution: train it, score it, build the book.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+)
+
+Preset = Annotated[str, typer.Option(help="Name in book/presets, or a path to a .yaml file.")]
+Data = Annotated[
+    str | None,
+    typer.Option(help="'indian-pines', a folder of scenes or a scenes.h5; default: what the preset says."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-p", metavar="NAME=VALUE", help="Another value for a setting, for example -p scale=3. Repeatable."
+    ),
+]
+Shard = Annotated[
+    str | None, typer.Option(metavar="i/n", help="Only part i of n, for several machines or a job array.")
+]
+
+
+def parse_settings(settings: list[str] | None) -> dict[str, Any]:
+    """Turn ["scale=3", "clip=null"] into typed values, read as YAML."""
+    values = {}
+    for text in settings or []:
+        name, sign, value = text.partition("=")
+        if not sign or not name:
+            raise HsisrError(f"-p {text}: expected NAME=VALUE, for example -p scale=3.")
+        try:
+            values[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise HsisrError(f"-p {text}: the value is no valid YAML.") from error
+    return values
+
+
+@app.command()
+def book(
+    preset: Preset = "demo",
+    data: Data = None,
+    settings: Settings = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Runs trained at once, then chapters executed at once.")
+    ] = 2,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the executed chapters and the pages; default: _build of the project."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Treat Sphinx warnings as errors.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Execute every chapter, also those that nothing has changed for.")
+    ] = False,
+) -> None:
+    """Train what the book shows, execute every chapter, build the pages."""
+    from dataclasses import fields
+
+    from hsisr_core.book.book_runs import train_shown
+    from hsisr_core.book.pages import build_book
+    from hsisr_core.cli.report import results_table
+    from hsisr_core.runs.folder import RunConfig, open_run
+    from hsisr_core.runs.plan import plan_for_chapters
+
+    values = parse_settings(settings) | ({"data": data} if data else {})
+    names = {item.name for item in fields(RunConfig)}  # a chapter may have parameters of its own, too
+    plan = plan_for_chapters(preset, {name: value for name, value in values.items() if name in names})
+    index = build_book(
+        preset,
+        data,
+        values,
+        jobs=jobs,
+        strict=strict,
+        force=force,
+        before=lambda: train_shown(plan, jobs),
+        out=out,
+    )
+    typer.echo(f"\n{results_table(open_run(plan.defaults))}\n\nThe book: {index}")
+
+
+@app.command()
+def train(preset: Preset = "demo", data: Data = None, settings: Settings = None) -> None:
+    """Carry out one run of a preset, or resume it; a finished one is only shown."""
+    from hsisr_core.cli.report import results_table
+    from hsisr_core.runs.folder import RunConfig
+    from hsisr_core.training.devices import leave_group
+    from hsisr_core.training.loop import train as train_run
+
+    values = parse_settings(settings) | ({"data": data} if data else {})
+    run = train_run(RunConfig.from_preset(preset, **values))
+    if speaks():
+        typer.echo(f"{results_table(run)}\n\nThe run: {run.folder}")
+    leave_group()
+
+
+@app.command()
+def runs(
+    plan: Annotated[
+        str, typer.Argument(help="A preset with `runs`: a name in book/presets or a .yaml file.")
+    ],
+    shard: Shard = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at once on this machine.")] = 1,
+    status: Annotated[bool, typer.Option("--status", help="Only say how far the runs are.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only estimate what the runs cost.")] = False,
+    gpu: Annotated[
+        str | None, typer.Option(help="With --dry-run: also the time on this GPU, for example a100.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Allow a plan of more than 200 runs.")] = False,
+    data: Data = None,
+    settings: Settings = None,
+) -> None:
+    """Work through a plan: reuse finished runs, resume unfinished ones, go on after a failed one."""
+    from hsisr_core.cli import report
+    from hsisr_core.runs.plan import planned_runs, read_plan
+    from hsisr_core.runs.plan import shard as part_of
+    from hsisr_core.runs.status import run_state
+
+    if gpu and not dry_run:
+        raise HsisrError(f"--gpu {gpu}: only --dry-run estimates a time on another GPU; add it.")
+    overrides = parse_settings(settings) | ({"data": data} if data else {})
+    planned = part_of(planned_runs(read_plan(plan, overrides, many=yes)), shard)
+    if dry_run:
+        from hsisr_core.training.estimate import estimate_runs, gpu_rate
+
+        name = gpu_rate(gpu)[0] if gpu else None
+        typer.echo(report.estimate_table(planned, estimate_runs(planned, gpu), name))
+        return
+    if not status:
+        from hsisr_core.runs.supervise import carry_out
+
+        carry_out(planned, jobs)
+    states = [run_state(run) for run in planned]
+    typer.echo(report.status_table(planned, states))
+    if not status and any(state.state not in ("done", "running") for state in states):
+        raise typer.Exit(1)
+
+
+@app.command()
+def results(
+    folder: Annotated[
+        Path | None, typer.Argument(help="A folder of run folders; default: runs/ of the project.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Also write it: .csv, .parquet or .tex.")
+    ] = None,
+) -> None:
+    """Print the results of all finished runs, a row per run and image."""
+    from hsisr_core.cli.report import frame_table
+    from hsisr_core.runs.results import load_results, short_results, write_table
+
+    table = load_results(folder)
+    if out is not None:
+        write_table(table, out)
+    typer.echo(frame_table(short_results(table)))
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A finished run folder, or a folder of run folders.")],
+    data: Data = None,
+    split: Annotated[str | None, typer.Option(help="A split in book/splits, or a path.")] = None,
+    self_ensemble: Annotated[
+        bool,
+        typer.Option(
+            "--self-ensemble", help="Also score the mean over eight turned and flipped inputs, as METHOD+."
+        ),
+    ] = False,
+    shard: Shard = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Also write a row per run and image: .csv, .parquet or .tex."),
+    ] = None,
+) -> None:
+    """Score the networks of finished runs on the test images again, or on other data."""
+    from hsisr_core.cli.report import score_table
+    from hsisr_core.runs.results import write_table
+    from hsisr_core.training.rescore import finished_runs, rescore, score_frame
+
+    scored, failed = [], []
+    for stored in finished_runs(run, shard):
+        try:
+            scored.append(rescore(stored, data, split, self_ensemble))
+        except HsisrError as error:
+            if stored.folder == run:  # one run was asked for: it is the user's mistake
+                raise
+            failed.append(f"{stored.folder}: {error}")
+            continue
+        typer.echo(f"{score_table(scored[-1].rows, stored.config, scored[-1].dataset)}\n\n{stored.folder}\n")
+    if out is not None:
+        write_table(score_frame(scored), out)
+    for line in failed:
+        typer.echo(f"error: {line}", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def info(
+    path: Annotated[
+        str, typer.Argument(help="A scene of any format, a folder of PNGs, a store, or 'indian-pines'.")
+    ],
+    key: Annotated[str | None, typer.Option(help="Name of the array in a .mat or HDF5 file.")] = None,
+    band_axis: Annotated[
+        int | None, typer.Option(help="Which axis of a .npy or HDF5 array is the bands: 0, 1 or 2.")
+    ] = None,
+    divisor: Annotated[float | None, typer.Option(help="The value that stands for 1.")] = None,
+) -> None:
+    """Say what a scene is and how it is read."""
+    from hsisr_core.cli.report import scene_table, store_table
+    from hsisr_core.data import Store, read_scene
+    from hsisr_core.scenes.arrays import is_store
+
+    if Path(path).is_file() and is_store(Path(path)):
+        typer.echo(store_table(Store(path)))
+    else:
+        typer.echo(scene_table(read_scene(path, key=key, band_axis=band_axis, divisor=divisor)))
+
+
+@app.command()
+def upscale(
+    cube: Annotated[str, typer.Argument(help="A scene of any format, a CAVE folder, or 'indian-pines'.")],
+    scale: Annotated[int, typer.Option(help="Factor: 2, 3 or 4.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of shipped weights, a packed file, a run folder or 'bicubic'; default: shipped."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Output: .h5, .mat, .npy, .tif or .hdr (ENVI).")
+    ] = None,
+    tile: Annotated[
+        int | None, typer.Option(help="LR pixels a side of a tile; less takes less memory.")
+    ] = None,
+    bands: Annotated[
+        str | None, typer.Option(help="'all', a number of bands, or 0-based indices such as 0,2,10:20.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Name of the array in a .mat or HDF5 file.")] = None,
+    divisor: Annotated[float | None, typer.Option(help="The value that stands for 1.")] = None,
+    band_axis: Annotated[
+        int | None, typer.Option(help="Which axis of a .npy or HDF5 array is the bands.")
+    ] = None,
+    nodata: Annotated[
+        float | None, typer.Option(help="The value of pixels without a measurement (nan is possible).")
+    ] = None,
+    keep_type: Annotated[
+        bool, typer.Option("--keep-type", help="Write the type of the input instead of float32.")
+    ] = False,
+    check: Annotated[
+        bool | None,
+        typer.Option(
+            "--check/--no-check", help="Self-test on the reduced cube; default: if it is unlike the training."
+        ),
+    ] = None,
+) -> None:
+    """Super-resolve a cube of your own, from disk to disk."""
+    from hsisr_core.upscale.scene import parse_bands
+    from hsisr_core.upscale.scene import upscale as enlarge
+
+    made = enlarge(
+        cube, scale, model, out, tile=tile, bands=parse_bands(bands), key=key, divisor=divisor, band_axis=band_axis,
+        nodata=nodata, keep_type=keep_type, check=check, say=typer.echo,
+    )  # fmt: skip
+    count, height, width = made.shape
+    typer.echo(f"\n{made.path}: {height} x {width} pixels, {count} bands")
+
+
+def version(show: bool) -> None:
+    if show:
+        typer.echo(f"hsisr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def speaks() -> bool:
+    """Of the processes that train one network, the first speaks for all; its errors are everyone's."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def say(line: str) -> None:
+    if speaks():
+        print(line, file=sys.stderr)
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line on stderr and exit code 2."""
+    _guarded(app)
+
+
+def carry_out(command: Callable[..., None]) -> None:
+    """Run a command of its own, such as those in data_scripts/, with the same errors and exit codes."""
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command()(command)
+    _guarded(single)
+
+
+def _guarded(application: typer.Typer) -> None:
+    warnings.showwarning = lambda message, *_: say(f"warning: {message}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: files half written are removed
+    try:
+        application()
+    except HsisrError as error:
+        say(f"error: {error}")
+        sys.exit(getattr(error, "exit_code", 2))
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            say("stopped; nothing is left half-written, and the same command goes on where it can")
+        raise

@@ -1,0 +1,158 @@
+"""The end of SSRNet as one convolution: a transposed convolution and a last one without activation between.
+
+Both are linear, so together they map LR features straight to the r x r values of each LR voxel: a 5x3x3
+convolution and a pixel shuffle instead of a tensor of all features at HR size. Between the two the network
+pads with zeros, which a plain composition would not see: it would read what the transposed convolution
+spreads one voxel beyond the cube. Those contributions come from the outermost voxels alone and are
+subtracted there, so the result is exact at the borders too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from itertools import product
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hsisr_core.fast.convolution import spatial_convolution
+from hsisr_core.fast.rows import Piece, Rows, Windows
+
+__all__ = ["Reconstruction"]
+
+# along each axis: all contributions, or those that went through the voxel before the first, after the last one
+WHOLE, FIRST, LAST = "whole", "first", "last"
+AT = {WHOLE: slice(None), FIRST: slice(0, 1), LAST: slice(-1, None)}
+
+
+class Reconstruction:
+    """`tail(upsample(x))` without the tensor between them, differentiable in everything.
+
+    Parameters
+    ----------
+    upsample : nn.ConvTranspose3d
+        Kernel (3, 2 + r, 2 + r), stride (1, r, r), padding 1.
+    tail : nn.Conv3d
+        Kernel (3, 3, 3) to one channel, padding 1.
+    """
+
+    def __init__(self, upsample: nn.ConvTranspose3d, tail: nn.Conv3d) -> None:
+        self.scale = upsample.stride[1]
+        assert upsample.bias is not None
+        assert tail.bias is not None
+        kind = "cpu" if tail.weight.is_meta else tail.weight.device.type  # "meta" knows no autocast
+        with torch.autocast(kind, enabled=False):  # cheap, and worth the full precision
+            last = tail.weight[0]
+            # every tap t of the last convolution with every tap k of the transposed one, axis by axis
+            pairs = torch.einsum("dtuv,cdkab->ctkuavb", last, upsample.weight)
+            pairs = pairs.reshape(len(upsample.weight), 9, 3 * (2 + self.scale), 3 * (2 + self.scale))
+            self.kernels = compose(pairs, self.scale)
+            self.constant = torch.einsum("dtuv,d->tuv", last, upsample.bias)
+            self.bias = tail.bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """SR (batch, bands, r*h, r*w) of a whole scene (batch, bands, h, w, features), contiguous."""
+        return self.restored(Piece(x, True, True), 1)
+
+    def stream(self, rows: Rows) -> Iterator[Tensor]:
+        """SR of a scene that comes in pieces, in pieces of some r * rows each."""
+        for window in Windows(rows):
+            yield self.restored(window, 0)
+
+    def restored(self, piece: Piece, zero_rows: int) -> Tensor:
+        """SR of one piece; with `zero_rows` 0 it has a row more above and below it."""
+        x, first, last = piece
+        batch, bands, height, width, _ = x.shape
+        inner = x if zero_rows else x[:, :, 1:-1]
+        height, scale = inner.shape[2], self.scale
+        out = convolve(x, self.kernels[WHOLE, WHOLE], zero_rows)  # (batch, bands, h, w, r, r)
+        for (row, column), kernel in self.kernels.items():
+            if row == column == WHOLE or (row == FIRST and not first) or (row == LAST and not last):
+                continue
+            rows, columns = AT[row], AT[column]
+            source = x if row == WHOLE else inner[:, :, rows]
+            part = convolve(source[:, :, :, columns].contiguous(), kernel, zero_rows if row == WHOLE else 0)
+            sign = 1 if WHOLE not in (row, column) else -1  # corners are subtracted twice: one is added back
+            out[:, :, rows, columns, rows, columns] += sign * part
+        sr = out.transpose(3, 4).reshape(batch, bands, height * scale, width * scale)
+        constant = torch.einsum(
+            "tuv,lt,yu,xv->lyx",
+            self.constant,
+            reached(self.constant, bands),
+            reached(self.constant, height * scale, first, last),
+            reached(self.constant, width * scale),
+        )
+        return sr + (constant + self.bias)
+
+
+def compose(pairs: Tensor, scale: int) -> dict[tuple[str, str], Tensor]:
+    """The kernel of each kind of contribution, (features, bands, height, width, phases, phases).
+
+    Along the bands it holds 7 taps: the 5 of the whole, and what to subtract in the first and the last band.
+    Along height and width, "first" and "last" go through a single pair of taps, the first and the last one.
+    """
+    ends = F.one_hot(torch.tensor([0, 8], device=pairs.device), 9).T.to(pairs)
+    pairs = torch.einsum("cijk,it->ctjk", pairs, torch.cat([link(1).to(pairs)[..., 0], ends], dim=1))
+    whole = link(scale).to(pairs)  # (3 * (2 + r), taps, phases)
+    kernels = {}
+    rows = {WHOLE: torch.einsum("ctjk,jup->ctukp", pairs, whole)}
+    rows |= {kind: pairs[:, :, AT[kind], :, None] for kind in (FIRST, LAST)}
+    for kind, part in rows.items():
+        kernels[kind, WHOLE] = torch.einsum("ctukp,kvq->ctuvpq", part, whole)
+        kernels |= {(kind, end): part[:, :, :, AT[end], :, None] for end in (FIRST, LAST)}
+    return kernels
+
+
+@cache
+@torch.inference_mode(False)  # kept for training too, whoever asks first
+def link(scale: int) -> Tensor:
+    """Which pairs of taps (3 of the last, 2 + r of the transposed convolution) an LR tap and a phase are made of.
+
+    Output r*j + p reads, with tap t, the transposed convolution's r*j + p + t - 1, which LR voxel i
+    reaches with tap k where it equals r*i - 1 + k: the LR tap is i - j = (p + t - k) / r.
+
+    Returns
+    -------
+    Tensor
+        Zeros and ones, (3 * (2 + r), taps, phases).
+    """
+    reach = 2 if scale == 1 else 1
+    table = torch.zeros(3, 2 + scale, 2 * reach + 1, scale)
+    for tap, key, phase in product(range(3), range(2 + scale), range(scale)):
+        if (phase + tap - key) % scale == 0:
+            table[tap, key, reach + (phase + tap - key) // scale, phase] = 1
+    return table.flatten(0, 1)
+
+
+def convolve(x: Tensor, kernel: Tensor, zero_rows: int) -> Tensor:
+    """Convolve features-last `x` with a composed kernel; (batch, bands, h, w, phases, phases).
+
+    Zero padding, above and below by `zero_rows`.
+    """
+    features, taps, height, width, *phases = kernel.shape
+    weight = kernel.permute(1, 4, 5, 0, 2, 3).reshape(-1, features, height, width)
+    # all taps along the bands at once as outputs of a 2-D convolution, then each shifted into its place
+    values = spatial_convolution(x, weight, None, zero_rows).unflatten(-1, (taps, -1))
+    out = torch.einsum("lmt,bmhwtp->blhwp", shifts(x.shape[1]).to(values), values)
+    return out.unflatten(-1, phases)
+
+
+@cache
+@torch.inference_mode(False)
+def shifts(bands: int) -> Tensor:
+    """What band m's value of tap t adds to band l, (bands, bands, 7); see `compose` for the taps."""
+    band = torch.arange(bands)
+    whole = [(band - band[:, None] == tap).float() for tap in range(-2, 3)]
+    first, last = torch.zeros(2, bands, bands)
+    first[0, 0] = last[-1, -1] = -1
+    return torch.stack([*whole, first, last], dim=-1)
+
+
+def reached(like: Tensor, size: int, first: bool = True, last: bool = True) -> Tensor:
+    """Which of 3 taps meet one of `size` voxels, (size, 3): all but those beyond the first and the last voxel."""
+    table = torch.ones(size, 3, dtype=like.dtype, device=like.device)
+    table[0, 0] = not first
+    table[-1, -1] = not last
+    return table

@@ -1,0 +1,1 @@
+"""Figures, as functions that return a closed matplotlib Figure."""

@@ -1,0 +1,69 @@
+"""Figures about the network and its training data, for chapters 03 and 04."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hsisr_core.plots.colour import false_colour
+from hsisr_core.plots.style import COLOURS, WIDTH, show_image, styled_figure
+
+__all__ = ["cost_bars", "patch_pairs", "reach_maps"]
+
+
+@styled_figure
+def cost_bars(table: pd.DataFrame) -> Figure:
+    """Share of parameters and of multiply-adds by step, from `anatomy.layer_table`."""
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.42 * len(table) + 0.9))
+    places = np.arange(len(table))
+    for offset, column, colour in zip((-0.2, 0.2), ("parameters", "multiply_adds"), COLOURS, strict=False):
+        share = 100 * table[column] / table[column].sum()
+        label = column.replace("_", "-")
+        bars = axes.barh(places + offset, share, height=0.38, color=colour, label=label)
+        axes.bar_label(bars, fmt="%.1f %%", padding=3, fontsize=8)
+    axes.set_yticks(places, table["step"])
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("share (%)")
+    axes.margins(x=0.12)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    return figure
+
+
+@styled_figure
+def reach_maps(gradient: Tensor, halo: int) -> Figure:
+    """|gradient| of one SR voxel, (bands, side, side): summed over bands, and over rows."""
+    bands, side, _ = gradient.shape
+    middle = side // 2
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.3))
+    views = (
+        (gradient.sum(dim=0), "y (LR pixels)", "summed over bands", (middle - halo, 2 * halo + 1)),
+        (gradient.sum(dim=1), "band", "summed over rows", (0, bands)),
+    )
+    for axes, (view, down, title, (top, height)) in zip(panels, views, strict=True):
+        shown = np.log10(np.maximum((view / view.max()).numpy(), 1e-9))
+        image = axes.imshow(shown, vmin=-8, vmax=0, aspect="auto")
+        frame = Rectangle(
+            (middle - halo - 0.5, top - 0.5), 2 * halo + 1, height, fill=False, color="white", linewidth=1.2
+        )
+        axes.add_patch(frame)
+        axes.grid(visible=False)
+        axes.set(xlabel="x (LR pixels)", ylabel=down, title=title)
+    figure.colorbar(image, ax=panels, label="|gradient|, powers of ten of the largest")
+    return figure
+
+
+@styled_figure
+def patch_pairs(lr: NDArray[np.float32], hr: NDArray[np.float32], wavelengths: NDArray[np.float64]) -> Figure:
+    """LR patches (n, bands, p, p) above their HR patches (n, bands, r*p, r*p), in false colour."""
+    figure, rows = plt.subplots(2, len(lr), figsize=(WIDTH, 2 * WIDTH / len(lr) + 0.3))
+    for panels, cubes, name in ((rows[0], lr, "LR"), (rows[1], hr, "HR")):
+        for axes, cube in zip(panels, cubes, strict=True):
+            rgb, _ = false_colour(cube, wavelengths)
+            show_image(axes, rgb, f"{name} {cube.shape[1]}×{cube.shape[2]}", interpolation="nearest")
+    return figure

@@ -1,0 +1,257 @@
+"""Figures of results: where methods err in the image and in the spectrum, and how they learnt.
+
+SR cubes may hold NaN where a method gives no value (3D-FCNN without padding has no border and 8 bands
+less): such pixels stay empty and are left out of every mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from hsisr_core.errors import HsisrError
+from hsisr_core.plots.style import (
+    COLOURS,
+    DASHES,
+    WIDTH,
+    check_some,
+    panel_grid,
+    show_image,
+    spectral_axis,
+    styled_figure,
+)
+
+__all__ = ["band_near", "band_psnr", "curves", "error_maps", "spectral_curves", "telling_pixels"]
+
+
+def band_near(wavelengths: ArrayLike, nm: float = 660) -> int:
+    """Index of the band nearest to `nm`, 0 if wavelengths are unknown; the paper's 27th band of CAVE is at 660 nm."""
+    return int(np.abs(np.nan_to_num(np.asarray(wavelengths, dtype=np.float64)) - nm).argmin())
+
+
+def telling_pixels(srs: Mapping[str, ArrayLike], hr: ArrayLike) -> list[tuple[int, int]]:
+    """Three pixels (row, column): where the first method is worst, at its median, and one of its best 5 %.
+
+    By its root mean square error over the bands, among the pixels that every method has.
+
+    Raises
+    ------
+    HsisrError
+        No method, cubes of different shapes, or no pixel that all methods have.
+    """
+    cubes, reference = _same_shape(srs, hr)
+    shared = np.all([np.isfinite(cube).any(axis=0) for cube in cubes.values()], axis=0)
+    if not shared.any():
+        raise HsisrError("No pixel has a value from every method: give a larger image.")
+    error = np.sqrt(((next(iter(cubes.values())) - reference) ** 2).mean(axis=0))
+    places = np.argwhere(shared)
+    order = places[np.argsort(error[shared])]
+    return [(int(row), int(column)) for row, column in order[[-1, len(order) // 2, len(order) // 20]]]
+
+
+def _same_shape(srs: Mapping[str, ArrayLike], hr: ArrayLike) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
+    """The cubes as arrays, checked to be (bands, height, width) of one shape."""
+    check_some(srs, "methods")
+    reference = np.asarray(hr)
+    cubes = {method: np.asarray(sr) for method, sr in srs.items()}
+    for method, cube in cubes.items():
+        if cube.shape != reference.shape or reference.ndim != 3:
+            raise HsisrError(
+                f"SR of {method} has shape {cube.shape} and HR {reference.shape}; "
+                "expected the same (bands, height, width)."
+            )
+    return cubes, reference
+
+
+@styled_figure
+def error_maps(
+    srs: Mapping[str, ArrayLike], hr: ArrayLike, band: int, wavelength: float | None = None
+) -> Figure:
+    """Absolute error of each method in one band, beside that band of HR (the paper's Fig. 8).
+
+    Parameters
+    ----------
+    srs : mapping of method name to array of shape (bands, height, width)
+        Clipped to [0, 1], as they are for scoring. NaN where a method gives no value.
+    hr : array, shape (bands, height, width)
+    band : int
+        Counted from 0; the paper shows its 27th band, which is 26 here.
+    wavelength : float, optional
+        Of this band in nm, for the title.
+
+    Returns
+    -------
+    Figure
+        All maps share one colour scale, from 0 to the 99.5th percentile of all errors: blue is
+        small, as in the paper. Titles give each method's RMSE in this band, over the pixels that it has.
+
+    Raises
+    ------
+    HsisrError
+        No method, cubes of different shapes, or no such band.
+    """
+    cubes, reference = _same_shape(srs, hr)
+    if not 0 <= band < len(reference):
+        raise HsisrError(f"band is {band}; the cube has bands 0 to {len(reference) - 1}.")
+    truth = reference[band].astype(np.float64)
+    errors = {method: np.abs(np.clip(cube[band], 0, 1) - truth) for method, cube in cubes.items()}
+    known = np.concatenate([error[np.isfinite(error)] for error in errors.values()])
+    limit = float(np.percentile(known, 99.5)) if known.size else 0.0
+    limit = limit or 1e-6
+    columns = 3 if len(errors) in (1, 2, 4, 5) else 4
+    height, width = truth.shape
+    panel_height = min(0.87 * WIDTH / min(columns, len(errors) + 1) * height / width + 0.3, 4.0)
+    figure, axes = panel_grid(len(errors) + 1, columns, panel_height)
+    at = "" if wavelength is None or not np.isfinite(wavelength) else f", {wavelength:.0f} nm"
+    show_image(axes[0], truth, f"HR, band {band + 1} of {len(reference)}{at}", cmap="gray")
+    for panel, (method, error) in zip(axes[1:], errors.items(), strict=True):
+        inside = error[np.isfinite(error)]
+        quality = f"RMSE {np.sqrt(np.square(inside).mean()):.4f}" if inside.size else "not in this band"
+        image = show_image(panel, error, f"{method}, {quality}", vmin=0, vmax=limit)
+    bar = figure.colorbar(image, ax=axes, extend="max", shrink=0.9, pad=0.02)
+    bar.set_label("absolute error (full scale = 1)")
+    bar.outline.set_visible(False)
+    return figure
+
+
+@styled_figure
+def spectral_curves(
+    srs: Mapping[str, ArrayLike], hr: ArrayLike, wavelengths: ArrayLike, pixels: Sequence[tuple[int, int]]
+) -> Figure:
+    """Spectra of single pixels, HR against each method, and their differences (the paper's Fig. 9).
+
+    Parameters
+    ----------
+    srs : mapping of method name to array of shape (bands, height, width)
+        NaN in the bands that a method lacks: its line ends there.
+    hr : array, shape (bands, height, width)
+    wavelengths : array, shape (bands,)
+        In nm; all NaN if unknown.
+    pixels : sequence of (row, column)
+        A column of the figure each.
+
+    Raises
+    ------
+    HsisrError
+        No method or pixel, cubes of different shapes, or a pixel outside them.
+    """
+    cubes, reference = _same_shape(srs, hr)
+    check_some(pixels, "pixels")
+    x, label = spectral_axis(wavelengths)
+    if x.size != len(reference):
+        raise HsisrError(f"There are {x.size} wavelengths for {len(reference)} bands; give one per band.")
+    for row, column in pixels:
+        if not (0 <= row < reference.shape[1] and 0 <= column < reference.shape[2]):
+            size = "{} rows and {} columns".format(*reference.shape[1:])
+            raise HsisrError(f"Pixel ({row}, {column}) is outside the cube of {size}.")
+    figure, grid = plt.subplots(
+        2, len(pixels), figsize=(WIDTH, 3.9), sharex=True, squeeze=False, height_ratios=(3, 2)
+    )
+    for (row, column), upper, lower in zip(pixels, *grid, strict=True):
+        truth = reference[:, row, column].astype(np.float64)
+        upper.plot(x, truth, ".-", color="black", label="HR")
+        for (method, cube), colour, dash in zip(cubes.items(), cycle(COLOURS), cycle(DASHES), strict=False):
+            upper.plot(x, cube[:, row, column], color=colour, linestyle=dash, label=method)
+            lower.plot(x, cube[:, row, column] - truth, color=colour, linestyle=dash)
+        lower.axhline(0, color="black", linewidth=0.8)
+        upper.set_title(f"row {row}, column {column}")
+        lower.set_xlabel(label)
+    grid[0, 0].set_ylabel("value (full scale = 1)")
+    grid[1, 0].set_ylabel("SR − HR")
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(cubes) + 1)
+    return figure
+
+
+@styled_figure
+def band_psnr(srs: Mapping[str, ArrayLike], hr: ArrayLike, wavelengths: ArrayLike) -> Figure:
+    """PSNR (dB) of each band for each method: where in the spectrum a method gains.
+
+    Parameters
+    ----------
+    srs : mapping of method name to array of shape (bands, height, width)
+        Clipped to [0, 1], as they are for scoring. NaN where a method gives no value: each method's mean is over
+        the pixels that it has.
+    hr : array, shape (bands, height, width)
+    wavelengths : array, shape (bands,)
+        In nm; all NaN if unknown.
+
+    Raises
+    ------
+    HsisrError
+        No method, or cubes of different shapes.
+    """
+    cubes, reference = _same_shape(srs, hr)
+    x, label = spectral_axis(wavelengths)
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.5))
+    for (method, cube), colour, dash in zip(cubes.items(), cycle(COLOURS), cycle(DASHES), strict=False):
+        square = np.square(cube.astype(np.float64) - reference)
+        known = np.isfinite(square)
+        mse = np.full(len(square), np.nan)  # a band that the method lacks: a gap in the line
+        has = known.any(axis=(1, 2))
+        mse[has] = square[has].mean(axis=(1, 2), where=known[has])
+        axes.plot(x, -10 * np.log10(mse), color=colour, linestyle=dash, marker=".", label=method)
+    axes.set(xlabel=label, ylabel="PSNR of the band (dB)")
+    axes.legend(ncols=len(cubes), loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    return figure
+
+
+@styled_figure
+def curves(histories: Mapping[str, pd.DataFrame], bicubic_psnr: float | None = None) -> Figure:
+    """Training loss and test PSNR against the step, for one or several runs (the paper's Fig. 7).
+
+    The loss is a running mean over a fiftieth of the run; a single run shows its raw values too.
+
+    Parameters
+    ----------
+    histories : mapping of run label to DataFrame
+        Columns ``step``, ``loss`` and, if measured, ``psnr`` (dB); steps without a value are NaN.
+    bicubic_psnr : float, optional
+        PSNR (dB) of bicubic interpolation on the same test data, as a line to beat.
+
+    Raises
+    ------
+    HsisrError
+        No run, or a history without ``step`` and ``loss``.
+    """
+    check_some(histories, "runs")
+    for label, history in histories.items():
+        if not {"step", "loss"} <= set(history.columns):
+            raise HsisrError(
+                f"The history of {label} has columns {list(history.columns)}; expected step and loss."
+            )
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.7))
+    for (label, history), colour, dash in zip(histories.items(), cycle(COLOURS), cycle(DASHES), strict=False):
+        loss = history.dropna(subset="loss")
+        if len(histories) == 1:
+            left.plot(loss["step"], loss["loss"], color=colour, alpha=0.25, linewidth=0.6)
+        smooth = loss["loss"].rolling(max(1, len(loss) // 50), min_periods=1).mean()
+        left.plot(loss["step"], smooth, color=colour, linestyle=dash, label=label)
+        if "psnr" in history:
+            quality = history.dropna(subset="psnr")
+            right.plot(
+                quality["step"], quality["psnr"], color=colour, linestyle=dash, marker=".", label=label
+            )
+    left.set(xlabel="step", ylabel="training loss", yscale="log")
+    right.set(xlabel="step", ylabel="PSNR on test data (dB)")
+    if bicubic_psnr is not None:
+        right.axhline(bicubic_psnr, color="black", linewidth=0.9)
+        right.annotate(
+            f"bicubic {bicubic_psnr:.2f} dB",
+            (0.99, bicubic_psnr),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            fontsize=8,
+        )
+    if len(histories) > 1:
+        left.legend()
+    return figure

@@ -1,0 +1,219 @@
+"""Run folders: one run, one folder, named by the hash of its settings.
+
+``runs/<method>-x<scale>-<dataset>-<hash>/`` holds ``config.yaml``, ``history.csv``, ``checkpoint/``,
+``weights.safetensors`` and, once it is finished, ``metrics.json``. Each file is written whole or not
+at all; ``metrics.json`` comes last, so its presence means the run is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import yaml
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from hsisr_core.runs.config import RunConfig
+from hsisr_core.data import Dataset, load_dataset
+from hsisr_core.errors import HsisrError, RunLockedError
+from hsisr_core.base.files import atomic_text
+from hsisr_core.models import SuperResolver, build_model
+from hsisr_core.base.paths import runs_folder
+from hsisr_core.runs.results import load_results
+
+__all__ = [
+    "Run",
+    "RunConfig",
+    "is_locked",
+    "load_results",
+    "open_run",
+    "peak_bytes",
+    "read_run",
+    "reset_peak",
+    "run_folder",
+    "run_lock",
+]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and the settings it was made with."""
+
+    folder: Path
+    config: RunConfig
+    fingerprint: str  # of the dataset and split
+
+    @property
+    def finished(self) -> bool:
+        return (self.folder / "metrics.json").is_file()
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """`metrics.json`: per image and mean, and everything the numbers belong to."""
+        path = self.folder / "metrics.json"
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise HsisrError(
+                f"{self.folder} is not finished: train it with the same settings to resume."
+            ) from error
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise HsisrError(
+                f"{path} is no valid JSON: delete that file and train again to rewrite it."
+            ) from error
+        return dict(values)
+
+    def history(self) -> pd.DataFrame:
+        """The training curve so far.
+
+        Columns: step, loss (mean since the row before), learning_rate, seconds, and psnr, ssim, sam on the
+        test images where they were measured (else NaN).
+        """
+        path = self.folder / "history.csv"
+        if not path.is_file():
+            raise HsisrError(f"{self.folder} has no history.csv yet: the training has not started.")
+        return pd.read_csv(path, on_bad_lines="skip")  # a line being written may be incomplete
+
+    def model(self) -> SuperResolver:
+        """The trained network, ready for inference."""
+        path = self.folder / "weights.safetensors"
+        if not path.is_file():
+            raise HsisrError(f"{self.folder} has no weights yet: train it with the same settings to resume.")
+        try:
+            weights = load_file(path)
+            model = build_model(
+                self.config.method, self.config.scale, len(weights["mean"]), **self.config.model_options()
+            )
+            model.set_mean(weights["mean"])
+            model.mirror = self.config.mirror
+            model.load_state_dict(weights)
+        except (SafetensorError, KeyError, RuntimeError) as error:
+            raise HsisrError(
+                f"{path} is damaged or not of this run: delete it and train again to rewrite it."
+            ) from error
+        return model.eval()
+
+
+def run_folder(config: RunConfig, dataset: Dataset, runs: str | os.PathLike[str] | None = None) -> Path:
+    """Where the run of `config` on `dataset` is or will be, in `runs` (default: ``runs/`` of the project)."""
+    digest = config.hash(dataset.fingerprint)
+    return Path(runs or runs_folder()) / f"{config.method}-x{config.scale}-{dataset.name}-{digest}"
+
+
+def open_run(
+    config: RunConfig, runs: str | os.PathLike[str] | None = None, dataset: Dataset | None = None
+) -> Run:
+    """The run of `config`, new or not. Its folder gets a config.yaml; nothing is trained.
+
+    Parameters
+    ----------
+    config : RunConfig
+    runs : path, optional
+        The folder that holds run folders (default: ``runs/`` of the project, or ``HSISR_RUNS``).
+    dataset : Dataset, optional
+        The data of `config`, when the caller has it open already.
+
+    Raises
+    ------
+    HsisrError
+        The data is missing, or the folder holds a run with other settings.
+    """
+    dataset = dataset or load_dataset(config.data, config.split)
+    digest = config.hash(dataset.fingerprint)
+    folder = run_folder(config, dataset, runs)
+    if not (folder / "config.yaml").is_file():
+        atomic_text(folder / "config.yaml", f"fingerprint: {dataset.fingerprint}\n{config.to_yaml()}")
+    stored = read_run(folder)
+    if (stored.config.hash(stored.fingerprint), stored.fingerprint) != (digest, dataset.fingerprint):
+        raise HsisrError(
+            f"{folder}/config.yaml belongs to another run than its folder name says; it was edited or copied there. "
+            "Move the folder away or delete it, then start again."
+        )
+    return Run(folder, config, dataset.fingerprint)
+
+
+def read_run(folder: str | os.PathLike[str]) -> Run:
+    """Open a run folder that exists.
+
+    Raises
+    ------
+    HsisrError
+        It is no run folder, or its config.yaml cannot be read.
+    """
+    path = Path(folder) / "config.yaml"
+    if not path.is_file():
+        raise HsisrError(f"{folder} is no run folder: it has no config.yaml.")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        fingerprint = values.pop("fingerprint")
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
+        raise HsisrError(f"{path} is damaged: move {folder} away or delete it, then start again.") from error
+    return Run(Path(folder), RunConfig.from_mapping(values, where=str(path)), str(fingerprint))
+
+
+@contextmanager
+def run_lock(folder: Path, wait: bool = True) -> Iterator[None]:
+    """Hold the one right to train in `folder`; the system gives it back when the process ends, however it ends.
+
+    Raises
+    ------
+    RunLockedError
+        Another process holds it, and `wait` is False.
+    """
+    # not zero: `is_locked` of another process holds the lock for a moment
+    lock = FileLock(folder / ".lock", timeout=-1 if wait else 0.3)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise RunLockedError(f"{folder} is being trained by another process: wait until it ends.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process is training in `folder` now."""
+    if not (folder / ".lock").is_file():
+        return False
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    except OSError:  # someone else's folder, which we may not open for writing
+        return False
+    lock.release()
+    return False
+
+
+def reset_peak() -> None:
+    """Start counting `peak_bytes` anew, where the system can (Linux, CUDA)."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_bytes() -> int:
+    """Peak memory of this process so far: on the GPU if one was used, else resident memory."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return int(torch.cuda.max_memory_allocated())
+    with suppress(OSError, StopIteration):
+        # getrusage starts from the peak of the process that started this one
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)

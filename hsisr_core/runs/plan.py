@@ -1,0 +1,226 @@
+"""A plan: a preset with many runs. Read, expanded and checked as a whole before anything starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hsisr_core.runs.config import EXECUTION_FIELDS, RunConfig, preset_path, preset_values
+from hsisr_core.data import Dataset, load_dataset
+from hsisr_core.training.patches import AUGMENTATIONS
+from hsisr_core.errors import HsisrError
+from hsisr_core.runs.expand import count_runs
+from hsisr_core.models import MODELS
+from hsisr_core.paper import TABLES, table_settings
+from hsisr_core.runs.folder import run_folder
+
+__all__ = ["LIMIT", "Plan", "PlannedRun", "plan_for_chapters", "planned_runs", "read_plan", "shard"]
+
+LIMIT = 200  # runs; a larger plan is more likely a slip than a wish
+ALWAYS = ("method", "scale", "seed")
+UNTRAINED = ("bicubic",)
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a preset, in its order, each with the table of the paper that it feeds, if any."""
+
+    name: str
+    defaults: RunConfig
+    entries: tuple[tuple[str | None, RunConfig], ...]
+
+    @property
+    def configs(self) -> tuple[RunConfig, ...]:
+        """The different runs: what several tables share is one."""
+        return tuple(dict.fromkeys(config for _, config in self.entries))
+
+    def table(self, name: str) -> list[RunConfig]:
+        """The runs that feed a table of the paper, in the order of the plan.
+
+        A plan without such a table gives the table's rows with its defaults. The rows of "ablation" then
+        start from the weights of He et al. where the defaults say "interpolation", which a network
+        without global residual cannot.
+
+        Parameters
+        ----------
+        name : {"loss", "ablation", "block", "modules", "comparison"}
+
+        Raises
+        ------
+        HsisrError
+            The paper has no such table.
+        """
+        rows = table_settings(name)
+        planned = [config for table, config in self.entries if table == name]
+        if not planned:
+            start = {"init": "he"} if self.defaults.init == "interpolation" else {}
+            shared = start if name == "ablation" else {}
+            planned = [self.defaults.changed(**shared, **row) for row in rows]
+        return list(dict.fromkeys(planned))
+
+    def shown(self) -> Plan:
+        """The plan of all that the chapters show: the defaults, the entries, and the tables that no entry feeds."""
+        fed = {table for table, _ in self.entries}
+        missing = [(name, config) for name in TABLES if name not in fed for config in self.table(name)]
+        first = ("chapters", self.defaults)  # not None: an entry may be the same run
+        return Plan(self.name, self.defaults, (first, *self.distinct().entries, *missing))
+
+    @property
+    def varied(self) -> list[str]:
+        """Names of the settings in which the runs differ, but for those that do not change a result."""
+        names = [item.name for item in fields(RunConfig) if item.name not in EXECUTION_FIELDS]
+        return [name for name in names if len({getattr(config, name) for config in self.configs}) > 1]
+
+    def label(self, config: RunConfig) -> str:
+        """What sets `config` apart in this plan, for example "scale=2 seed=1 block=standard".
+
+        Defaults are left out, but for the settings that a reader expects (`ALWAYS`).
+        """
+        shown = [
+            name
+            for name in self.varied
+            if name in ALWAYS or getattr(config, name) != getattr(self.defaults, name)
+        ]
+        return " ".join(f"{name}={text(getattr(config, name))}" for name in shown) or (
+            f"{config.method} x{config.scale}"
+        )
+
+    def distinct(self) -> Plan:
+        """This plan with equal runs joined, as happens when an override fixes what the plan varies."""
+        return Plan(self.name, self.defaults, tuple(dict.fromkeys(self.entries)))
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedRun:
+    """One run of a plan: its settings, its data and the folder it has or will have."""
+
+    config: RunConfig
+    dataset: Dataset
+    folder: Path
+    label: str
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole training, as `hsisr_core.training.loop.total_steps` counts them, from the settings alone."""
+        config = self.config
+        if config.epochs is None or config.patches_per_image is None:
+            return config.steps or 0
+        images = len(self.dataset.train) * len(config.image_sizes)
+        patches = images * config.patches_per_image * len(AUGMENTATIONS[config.augment])
+        return config.epochs * (patches // config.batch)
+
+
+def read_plan(preset: str, overrides: Mapping[str, Any] | None = None, *, many: bool = False) -> Plan:
+    """Read the plan in a preset file; a preset without ``runs`` is a plan of one run.
+
+    A plan is a preset (the defaults) with a key ``runs``, a list of settings for one run each, or for
+    several: ``- {features: 8, product: {scale: [2, 3], seed: [1, 2]}}`` is four runs. An entry may name a
+    table of the paper: ``- {table: block, product: {seed: [1, 2]}}`` is two runs for each of its rows.
+
+    Parameters
+    ----------
+    preset : str
+        Name in ``book/presets``, or path of a ``.yaml`` file.
+    overrides : mapping, optional
+        Settings that replace those of every run.
+    many : bool
+        Allow more than `LIMIT` runs.
+
+    Raises
+    ------
+    HsisrError
+        An unknown setting, a value out of range, an unknown method, a wrong form, or too many runs.
+    """
+    values = preset_values(preset)
+    where = f"plan {preset}"
+    defaults = RunConfig.from_mapping({name: values[name] for name in values if name != "runs"}, where)
+    entries: list[tuple[str | None, RunConfig]] = [(None, defaults)]
+    if "runs" in values:
+        count = count_runs(values["runs"], where)
+        if count > LIMIT and not many:
+            raise HsisrError(
+                f"{where} has {count:,} runs, more than {LIMIT}: add --yes if all of them are meant."
+            )
+        entries = list(defaults.variants(values["runs"], where))
+    changes = dict(overrides or {})
+    entries = [(table, config.changed(**changes)) for table, config in entries]
+    plan = Plan(preset_path(preset).stem, defaults.changed(**changes), tuple(entries))
+    trainable = sorted(set(MODELS) - set(UNTRAINED))
+    for config in plan.configs:
+        if config.method not in trainable:
+            raise HsisrError(
+                f"{where}: method {config.method!r} cannot be trained; choose one of {', '.join(trainable)}."
+            )
+    return plan
+
+
+def plan_for_chapters(preset: str, overrides: Mapping[str, Any]) -> Plan:
+    """The plan of a preset as chapters read it: `overrides` hold for all runs, and equal runs are one.
+
+    An override with the value that the preset's defaults have changes nothing: ``papermill -f`` passes
+    those defaults too, and they must not undo what the plan varies.
+
+    Raises
+    ------
+    HsisrError
+        As `read_plan`, but for the number of runs.
+    """
+    defaults = RunConfig.from_preset(preset)
+    changes = {name: value for name, value in overrides.items() if value != getattr(defaults, name)}
+    return read_plan(preset, changes, many=True).distinct()
+
+
+def planned_runs(plan: Plan, runs: str | os.PathLike[str] | None = None) -> list[PlannedRun]:
+    """Load the datasets of `plan` (preparing what is not prepared) and find the folder of each run.
+
+    A run that several tables share, or a table and an entry without one, is one run.
+
+    Raises
+    ------
+    HsisrError
+        A dataset is not there, or two runs are the same and of the same table, or of none.
+    """
+    datasets: dict[tuple[str, str | None], Dataset] = {}
+    planned: dict[Path, PlannedRun] = {}
+    numbers: dict[tuple[Path, str | None], int] = {}
+    for number, (table, config) in enumerate(plan.entries, start=1):
+        key = (config.data, config.split)
+        if key not in datasets:
+            try:
+                datasets[key] = load_dataset(*key)
+            except HsisrError as error:
+                raise HsisrError(f"plan {plan.name}, data {config.data}: {error}") from error
+        folder = run_folder(config, datasets[key], runs)
+        if (folder, table) in numbers:
+            raise HsisrError(
+                f"plan {plan.name}: runs {numbers[folder, table]} and {number} are the same "
+                f"({plan.label(config)}); {', '.join(EXECUTION_FIELDS)} do not tell runs apart. "
+                "Leave out one of them."
+            )
+        numbers[folder, table] = number
+        planned.setdefault(folder, PlannedRun(config, datasets[key], folder, plan.label(config)))
+    return list(planned.values())
+
+
+def shard(items: Sequence[Item], part: str | None) -> list[Item]:
+    """Part i of n of `items` for ``part = "i/n"``, i from 1 to n, dealt out like cards; all for None.
+
+    Raises
+    ------
+    HsisrError
+        `part` has another form.
+    """
+    if part is None:
+        return list(items)
+    index, sign, count = part.partition("/")
+    if not (sign and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+        raise HsisrError(f"--shard {part}: expected i/n with i from 1 to n, for example 1/4.")
+    return list(items[int(index) - 1 :: int(count)])
+
+
+def text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

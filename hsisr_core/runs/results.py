@@ -1,0 +1,153 @@
+"""The results of many runs as one table, and its export.
+
+Only ``metrics.json`` is read: it holds the settings too, and JSON is parsed a hundred times faster than YAML.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hsisr_core.runs.config import RunConfig
+from hsisr_core.errors import HsisrError
+from hsisr_core.base.files import atomic_path
+from hsisr_core.base.paths import runs_folder
+
+__all__ = ["COLUMNS", "SUFFIXES", "load_results", "short_results", "write_table"]
+
+SUFFIXES = (".csv", ".parquet", ".tex")
+SETTINGS = tuple(item.name for item in fields(RunConfig))
+SCORES = ("psnr", "mpsnr", "ssim", "sam", "rmse", "ergas", "zero_pixels", "scored_bands", "scored_border")
+COLUMNS = (
+    "run", *SETTINGS, "dataset", "fingerprint", "image", "result", *SCORES, "trained_steps", "seconds", "parameters",
+)  # fmt: skip
+SHORT = ("psnr", "ssim", "sam", "trained_steps", "seconds")
+
+
+def load_results(folder: str | os.PathLike[str] | None = None) -> pd.DataFrame:
+    """One tidy table of every finished run in `folder`.
+
+    A row is one test image of one run, for the trained method and for bicubic. Columns: run, every
+    setting of `RunConfig`, dataset, fingerprint, image, result ("bicubic" or the method), psnr and mpsnr
+    (dB), ssim, sam (degrees), rmse, ergas, zero_pixels, scored_bands, scored_border
+    (pixels left out on each side), trained_steps, seconds, parameters.
+
+    Runs that are not finished are left out; a damaged or foreign folder is left out with a warning that
+    names it. Files and hidden folders beside the runs are ignored.
+
+    Parameters
+    ----------
+    folder : path, optional
+        A folder of run folders, or one run folder (default: ``runs/`` of the project, or ``HSISR_RUNS``).
+
+    Raises
+    ------
+    HsisrError
+        The given `folder` does not exist.
+    """
+    place = Path(folder or runs_folder())
+    if folder is not None and not place.is_dir():
+        raise HsisrError(f"{place} is no folder: give a folder of run folders.")
+    rows: list[dict[str, Any]] = []
+    for path in [place] if (place / "metrics.json").is_file() else run_folders(place):
+        try:
+            rows += run_rows(path)
+        except (HsisrError, ValueError, OSError) as error:
+            warnings.warn(f"{path} is left out of the results: {error}", stacklevel=2)
+    table = pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
+    names: list[str] = [str(name) for name in table.columns]
+    names.sort(key=column_order)
+    return table[names]
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """The folders in `folder`, by name, without hidden ones."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as found:
+        names = sorted(item.name for item in found if not item.name.startswith(".") and item.is_dir())
+    return [folder / name for name in names]
+
+
+def run_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of one run folder; none for a run that is not finished. HsisrError says what is wrong with it."""
+    try:
+        metrics = json.loads((path / "metrics.json").read_bytes())
+    except FileNotFoundError:
+        if (path / "config.yaml").is_file():
+            return []
+        raise HsisrError("it is no run folder, it has no config.yaml.") from None
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are both
+        raise HsisrError(f"metrics.json is no valid JSON ({error}).") from error
+    try:
+        shared = {
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in metrics["config"].items()},
+            "run": path.name,
+            "dataset": metrics["dataset"],
+            "fingerprint": metrics["fingerprint"],
+            "trained_steps": metrics["steps"],
+            "seconds": metrics["seconds"],
+            "parameters": metrics["parameters"],
+        }  # fmt: skip
+        rows = [shared | image for image in metrics["images"]]
+        if not rows or not all({"image", "result", "psnr"} <= row.keys() for row in rows):
+            raise HsisrError("metrics.json has no scored images.")
+    except (KeyError, TypeError, AttributeError) as error:
+        what = f"has no {error}" if isinstance(error, KeyError) else f"has another form ({error})"
+        raise HsisrError(f"metrics.json {what}: it was not written by hsisr.") from error
+    return rows
+
+
+def column_order(name: str) -> tuple[int, str]:
+    return (COLUMNS.index(name), "") if name in COLUMNS else (len(COLUMNS), name)
+
+
+def short_results(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns of `table` to look at: what its rows belong to, the settings that differ, and the scores.
+
+    Where some rows are scored on less than HR, also on how much.
+    """
+    varied = [name for name in SETTINGS if name in table and differs(table[name])]
+    first = [name for name in ("preset", "dataset", "method", "scale", "seed") if name not in varied]
+    cropped = "scored_border" in table and bool((table["scored_border"] > 0).any())
+    region = ["scored_bands", "scored_border"] if cropped else []
+    return table[[*first, *varied, "image", "result", *region, *SHORT]]
+
+
+def differs(values: Iterable[Any]) -> bool:
+    return len({repr(value) for value in values}) > 1  # repr, because NaN differs from itself
+
+
+def write_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write `table` as CSV or Parquet (every column), or as LaTeX (`short_results`), by the suffix of `path`.
+
+    Raises
+    ------
+    HsisrError
+        Another suffix, a package that Parquet needs is missing, or the folder cannot be written.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise HsisrError(f"{path}: expected a name that ends in one of {', '.join(SUFFIXES)}.")
+    with atomic_path(path) as temporary:
+        if path.suffix == ".csv":
+            table.to_csv(temporary, index=False)
+        elif path.suffix == ".tex":
+            short = short_results(table).rename(columns=lambda name: name.replace("_", " "))
+            short.to_latex(
+                temporary, index=False, escape=True, float_format="%.4g", longtable=len(short) > 40
+            )
+        else:
+            try:
+                table.to_parquet(temporary, index=False)
+            except ImportError as error:
+                raise HsisrError(
+                    f"{path}: writing Parquet needs pyarrow. Run `pip install pyarrow`, or choose a .csv file."
+                ) from error

@@ -1,0 +1,1 @@
+"""What the numbers say: the paper's tables beside ours, differences and their spread."""

@@ -1,0 +1,252 @@
+"""A table of the paper beside ours: a row per setting, our mean over seeds, differences to the paper's network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from hsisr_core.errors import HsisrError
+from hsisr_core.paper import paper_table, table_settings
+from hsisr_core.runs.config import EXECUTION_FIELDS, RunConfig
+from hsisr_core.runs.folder import Run
+
+__all__ = [
+    "baseline",
+    "belongs_to",
+    "compare_rows",
+    "not_converged",
+    "origin",
+    "paired",
+    "row_label",
+    "rows_of",
+    "show_rows",
+    "still_learning",
+]
+
+LABELS = {"l1": "L1", "mse": "MSE", "0.5*mse+0.5*sam": "0.5 MSE + 0.5 SAM"}
+SHOWN = ("psnr", "ssim", "sam")
+UNITS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "sam": "SAM (°)", "difference": "difference (dB)"}
+FORMATS = {
+    "psnr": "{:.2f}", "ssim": "{:.4f}", "sam": "{:.2f}",
+    "spread": "{:.3f}", "difference": "{:+.2f}", "over_bicubic": "{:+.2f}", "seconds": "{:.1f}",
+}  # fmt: skip
+LATE = 0.05  # dB gained in the second half of a training: more is not converged
+
+
+def row_label(name: str, row: Mapping[str, Any]) -> str:
+    """A row of a table in words, for example "LFF + GRL", "D = 3" or "separable"."""
+    if name == "ablation":
+        on = [short for short, key in (("LFF", "local_fusion"), ("GRL", "global_residual")) if row[key]]
+        return " + ".join(on) or "neither"
+    if name == "modules":
+        return f"D = {row['modules']}"
+    value = str(row[name])
+    return LABELS.get(value, value)
+
+
+def baseline(name: str) -> str:
+    """Label of the row that stands for the paper's own network, to which differences are taken."""
+    own = RunConfig()
+    return next(
+        row_label(name, row)
+        for row in table_settings(name)
+        if all(getattr(own, setting) == value for setting, value in row.items())
+    )
+
+
+def rows_of(name: str, runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """The runs of each row of a table, by its label, in the paper's order and by seed.
+
+    A row without a run has an empty list.
+
+    Raises
+    ------
+    HsisrError
+        There is no run, or runs differ in more than the table's settings and the seed: then a
+        difference between rows has more than one cause.
+    """
+    if not runs:
+        raise HsisrError(f"There is no run of table {name}; give at least one.")
+    rows = table_settings(name)
+    free = {*rows[0], "seed", "data", "split", *EXECUTION_FIELDS}  # the fingerprint stands for data and split
+    for setting in ("fingerprint", *(item.name for item in fields(RunConfig) if item.name not in free)):
+        values = {getattr(run if setting == "fingerprint" else run.config, setting) for run in runs}
+        if len(values) > 1:
+            listed = ", ".join(sorted(map(str, values)))
+            raise HsisrError(
+                f"The runs of table {name} differ in {setting} ({listed}), which is none of its rows. "
+                f"Choose one value in the plan, or as a parameter of the chapter."
+            )
+    ordered = sorted(runs, key=lambda run: run.config.seed)
+    return {
+        row_label(name, row): [
+            run for run in ordered if all(getattr(run.config, key) == value for key, value in row.items())
+        ]
+        for row in rows
+    }
+
+
+def paired(name: str, runs: Sequence[Run], metric: str = "psnr") -> pd.DataFrame:
+    """Each run's score minus that of the baseline row with the same seed.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per seed, a column per row of the table, the baseline's zeros included; NaN where one of
+        the two runs is missing.
+    """
+    scores = pd.DataFrame(
+        {
+            label: pd.Series(
+                {run.config.seed: run.metrics["mean"][run.config.method][metric] for run in group},
+                dtype=float,
+            )
+            for label, group in rows_of(name, runs).items()
+        }
+    ).rename_axis("seed")
+    return scores.sub(scores[baseline(name)], axis=0)
+
+
+def compare_rows(name: str, runs: Sequence[Run]) -> pd.DataFrame:
+    """The paper's row and ours, for every row of a table.
+
+    Parameters
+    ----------
+    name : {"loss", "ablation", "block", "modules"}
+    runs : sequence of Run
+        Finished, for example ``[train(config) for config in plan.table(name)]``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by `row_label`. ``paper_psnr`` (dB), ``paper_ssim``, ``paper_sam`` (degrees),
+        ``paper_difference`` (dB, to the baseline row); ours, as means over the seeds: ``psnr``, ``ssim``,
+        ``sam``, ``difference`` (of runs with the same seed); ``spread`` (dB, standard deviation of the
+        PSNR over the seeds), ``seeds`` (how many), ``over_bicubic`` (dB), ``parameters``, ``seconds``
+        and ``steps`` of one training. NaN where there is no run, and a spread needs two.
+        ``attrs``: ``table``, such as "Table II"; ``ours``, what our numbers belong to.
+
+    Raises
+    ------
+    HsisrError
+        As `rows_of`, or a run is not finished.
+    """
+    groups = rows_of(name, runs)
+    printed = paper_table(name)
+    differences = paired(name, runs).mean()
+    rows = {}
+    for (label, group), (_, paper) in zip(groups.items(), printed.iterrows(), strict=True):
+        metrics = [run.metrics for run in group]
+        means = [found["mean"][run.config.method] for run, found in zip(group, metrics, strict=True)]
+        psnr = [mean["psnr"] for mean in means]
+        bicubic = [found["mean"]["bicubic"]["psnr"] for found in metrics]
+        rows[label] = {
+            **{f"paper_{metric}": paper[metric] for metric in SHOWN},
+            **{metric: average([mean[metric] for mean in means]) for metric in SHOWN},
+            "spread": float(np.std(psnr, ddof=1)) if len(psnr) > 1 else np.nan,
+            "seeds": len(psnr),
+            "difference": differences[label],
+            "over_bicubic": average(psnr) - average(bicubic),
+            **{key: average([found[key] for found in metrics]) for key in ("parameters", "seconds", "steps")},
+        }
+    table = pd.DataFrame(rows).T
+    table["paper_difference"] = table["paper_psnr"] - rows[baseline(name)]["paper_psnr"]
+    table.attrs = {"table": printed.attrs["table"], "ours": belongs_to(runs), "baseline": baseline(name)}
+    return table
+
+
+def average(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else np.nan
+
+
+def belongs_to(runs: Sequence[Run]) -> str:
+    """What the numbers of `runs` belong to: preset, data, split, scale, seeds, steps, and bicubic's PSNR there."""
+    config, metrics = runs[0].config, runs[0].metrics
+    steps = sorted({run.metrics["steps"] for run in runs})
+    return (
+        f"x{config.scale}, {origin(runs)}, {' or '.join(f'{count:,}' for count in steps)} steps; "
+        f"bicubic {metrics['mean']['bicubic']['psnr']:.2f} dB"
+    )
+
+
+def origin(runs: Sequence[Run]) -> str:
+    """Preset, data, split and seeds of `runs`, which are all of one dataset."""
+    metrics = runs[0].metrics
+    seeds = sorted({run.config.seed for run in runs})
+    split = metrics["split"]
+    return (
+        f"preset {runs[0].config.preset}, {metrics['dataset']} (split {split['name']}, test: "
+        f"{', '.join(split['test'])}), seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    )
+
+
+def show_rows(table: pd.DataFrame) -> Styler:
+    """The table of `compare_rows` as it stands in a chapter: *paper | ours*, with what the numbers belong to."""
+    paper, ours, cost = "paper, CAVE x2", "ours", "ours, one training"
+    layout = {
+        **{f"paper_{name}": (paper, UNITS[name]) for name in (*SHOWN, "difference")},
+        **{name: (ours, UNITS[name]) for name in SHOWN},
+        "spread": (ours, "± over seeds (dB)"),
+        "difference": (ours, UNITS["difference"]),
+        "over_bicubic": (ours, "over bicubic (dB)"),
+        "parameters": (cost, "parameters"),
+        "steps": (cost, "steps"),
+        "seconds": (cost, "seconds"),
+    }
+    shown = table[list(layout)].set_axis(pd.MultiIndex.from_tuples(list(layout.values())), axis=1)
+    formats: dict[Any, Any] = {
+        column: FORMATS.get(name.removeprefix("paper_"), "{:,.0f}") if name != "paper_ssim" else "{:.3f}"
+        for name, column in layout.items()
+    }
+    caption = (
+        f"{table.attrs['table']}. Ours: {table.attrs['ours']}; mean over the seeds. "
+        f'Differences are to "{table.attrs["baseline"]}".'
+    )
+    return shown.style.format(formats, na_rep="–").set_caption(caption)
+
+
+def still_learning(name: str, runs: Sequence[Run]) -> str:
+    """One sentence of Markdown: which rows of a table have not converged; see `not_converged`."""
+    return not_converged(rows_of(name, runs))
+
+
+def not_converged(groups: Mapping[str, Sequence[Run]]) -> str:
+    """One sentence of Markdown: which groups of runs have not converged, by two plain signs.
+
+    A group has not when its mean PSNR is below bicubic interpolation on the same pixels, or when it gained more
+    than 0.05 dB in the second half of its training. The opposite is no proof: a learning rate that falls to
+    zero ends every curve flat.
+    """
+    found = []
+    for label, group in groups.items():
+        if not group:
+            continue
+        over = average([over_bicubic(run) for run in group])
+        gain = average([late_gain(run) for run in group])
+        if over < 0:
+            found.append(f"{label} ({-over:.2f} dB below bicubic)")
+        elif gain > LATE:
+            found.append(f"{label} ({gain:+.2f} dB in the second half)")
+    if not found:
+        return (
+            f"**No row is below bicubic or gained more than {LATE} dB in the second half of its training.**"
+        )
+    return f"**Not converged:** {'; '.join(found)}. The differences of such rows say how fast they learn, not how far."
+
+
+def over_bicubic(run: Run) -> float:
+    """Mean PSNR (dB) of a run minus that of bicubic interpolation on the same bands and pixels."""
+    mean = run.metrics["mean"]
+    return float(mean[run.config.method]["psnr"] - mean["bicubic"]["psnr"])
+
+
+def late_gain(run: Run) -> float:
+    """PSNR (dB) that a run gained in the second half of its steps; NaN when its curve was not measured."""
+    curve = run.history().dropna(subset="psnr")
+    last = curve[curve["step"] >= curve["step"].max() / 2]
+    return float(last["psnr"].iloc[-1] - last["psnr"].iloc[0]) if len(last) > 1 else np.nan

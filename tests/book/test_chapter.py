@@ -1,0 +1,291 @@
+"""Parameters of chapters, with real kernels where papermill takes part."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from small_book import ROOT, write_notebook, write_project
+
+from hsisr_core.book.chapter import (
+    Parameter,
+    assign_parameters,
+    chapter_parameters,
+    check_parameters,
+    open_chapter,
+)
+from hsisr_core.errors import HsisrError
+
+CELL = """#!from typing import Optional
+scale: int = 2  # the factor r: 2, 3 or 4
+preset = "demo"
+data: Optional[str] = None  # a folder of scenes  # or a dataset
+# a line of its own is no help text
+rate: float = 1e-4
+steps: Optional[int] = None
+bands: list[int] = [0, 15]
+verbose: bool = False
+offset: float = -0.5  # negative
+"""
+
+
+@pytest.fixture
+def chapter(tmp_path: Path) -> Path:
+    return write_notebook(tmp_path / "book" / "04-training.ipynb", "# Training", CELL, "1 + 1")
+
+
+def test_chapter_parameters_reads_defaults_types_and_help(chapter: Path) -> None:
+    assert chapter_parameters(chapter) == {
+        "scale": Parameter(2, "int", "the factor r: 2, 3 or 4"),
+        "preset": Parameter("demo", "str", ""),
+        "data": Parameter(None, "Optional[str]", "a folder of scenes  # or a dataset"),
+        "rate": Parameter(1e-4, "float", ""),
+        "steps": Parameter(None, "Optional[int]", ""),
+        "bands": Parameter([0, 15], "list[int]", ""),
+        "verbose": Parameter(False, "bool", ""),
+        "offset": Parameter(-0.5, "float", "negative"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("scale = 1 + 1", "`scale = 1 + 1` in the parameters cell: expected one name and one literal"),
+        ("data: str | None = None", "expected a type that is one of int, float"),
+        ("import os", "`import os` in the parameters cell: expected only lines like"),
+        ("scale: int", "expected one name and one literal"),
+        ("a = b = 1", "expected only lines like"),
+        ("a, b = 1, 2", "expected one name and one literal"),
+        ("data = None", "expected a type that is one of int, float"),
+        ("data: Path = 'x'", "expected a type that is one of int, float"),
+        ("scale: int = 2.5", "the default is no int"),
+        ("scale: int = True", "the default is no int"),
+        ("scale = open('x')", "expected one name and one literal"),
+        ("scale = (", "no valid Python"),
+    ],
+)
+def test_parameters_cell_holds_literals_only(tmp_path: Path, cell: str, message: str) -> None:
+    path = write_notebook(tmp_path / "x.ipynb", f"#!{cell}")
+    with pytest.raises(HsisrError) as raised:
+        chapter_parameters(path)
+    assert message in str(raised.value)
+    assert str(path) in str(raised.value)
+
+
+def test_exactly_one_parameters_cell(tmp_path: Path) -> None:
+    none = write_notebook(tmp_path / "none.ipynb", "scale = 2")
+    with pytest.raises(HsisrError, match=r"none.ipynb has 0 cells tagged 'parameters', expected exactly one"):
+        chapter_parameters(none)
+    two = write_notebook(tmp_path / "two.ipynb", "#!scale = 2", "#!data = 'x'")
+    with pytest.raises(HsisrError, match=r"two.ipynb has 2 cells"):
+        chapter_parameters(two)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"worksheets": []}', "\x89PNG"])
+def test_a_file_that_is_no_notebook(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.ipynb"
+    path.write_text(text)
+    with pytest.raises(HsisrError, match="no notebook of format 4"):
+        chapter_parameters(path)
+    with pytest.raises(HsisrError, match=r"absent.ipynb cannot be read: No such file"):
+        chapter_parameters(tmp_path / "absent.ipynb")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"scale": 4},
+        {"rate": 1},  # a whole number is a float
+        {"data": None},
+        {"data": "scenes"},
+        {"steps": None, "bands": [1, 2, 3], "verbose": True},
+        {"bands": []},
+        {},
+    ],
+)
+def test_check_parameters_accepts(chapter: Path, given: dict[str, Any]) -> None:
+    check_parameters(chapter, given)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"scal": 4}, "04-training has no parameter 'scal'. Did you mean 'scale'?"),
+        ({"zzz": 4}, "04-training has no parameter 'zzz'. Valid"),
+        ({"scale": "4"}, "04-training: scale='4', expected int."),
+        ({"scale": 4.0}, "scale=4.0, expected int."),
+        ({"scale": True}, "scale=True, expected int."),
+        ({"scale": None}, "scale=None, expected int."),
+        ({"rate": True}, "rate=True, expected float."),
+        ({"rate": "1e-4"}, "rate='1e-4', expected float (YAML reads 1e-4 as a text: write 1.0e-4)."),
+        ({"data": 3}, "data=3, expected Optional[str]."),
+        ({"bands": [1, 2.5]}, "bands=[1, 2.5], expected list[int]."),
+        ({"bands": "12"}, "bands='12', expected list[int]."),
+        ({"verbose": 1}, "verbose=1, expected bool."),
+    ],
+)
+def test_check_parameters_refuses_and_lists_what_is_valid(
+    chapter: Path, given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(HsisrError) as raised:
+        check_parameters(chapter, given)
+    assert message in str(raised.value)
+    assert "Valid parameters: scale: int = 2, preset: str = 'demo', data: Optional[str] = None" in str(
+        raised.value
+    )
+
+
+def test_assign_parameters_gives_each_chapter_its_own(tmp_path: Path) -> None:
+    first = write_notebook(tmp_path / "a.ipynb", "#!scale = 2\npreset = 'demo'")
+    second = write_notebook(tmp_path / "b.ipynb", "#!preset = 'demo'")
+    assert assign_parameters([first, second], {"scale": 3, "preset": "paper"}) == {
+        first: {"scale": 3, "preset": "paper"},
+        second: {"preset": "paper"},
+    }
+    with pytest.raises(
+        HsisrError, match=r"^No chapter has a parameter 'sale'. Valid parameters: scale: int = 2, pre"
+    ):
+        assign_parameters([first, second], {"sale": 3})
+    with pytest.raises(HsisrError, match="b: preset=3, expected str"):
+        assign_parameters([second], {"preset": 3})
+
+
+def run(chapter: Path, *arguments: str) -> tuple[int, str, list[str]]:
+    """Execute a chapter with the papermill command from the project's folder: status, stderr, text of the outputs."""
+    out = chapter.parent.parent / "out.ipynb"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(out.parent / "ipython")}
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        str(chapter),
+        str(out),
+        "-k",
+        "python3",
+        "--no-progress-bar",
+    ]
+    done = subprocess.run(
+        [*command, *arguments], cwd=out.parent, env=environment, capture_output=True, text=True, check=False
+    )
+    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
+    texts = ["\n".join(item["traceback"]) if "traceback" in item else item["text"] for item in outputs]
+    return done.returncode, done.stderr, texts
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project whose one chapter opens itself and says what it was given."""
+    book = write_project(tmp_path, "04-training")
+    opening = (
+        "from hsisr_core.book.chapter import open_chapter\n\nchapter = open_chapter('04-training', globals())"
+    )
+    show = "print(sorted(chapter.overrides.items()), chapter.parameters['rate'], chapter.name)"
+    return write_notebook(book / "04-training.ipynb", CELL, opening, show)
+
+
+@pytest.mark.slow
+def test_papermill_alone_runs_a_chapter(project: Path) -> None:
+    status, _, texts = run(project)
+    assert status == 0
+    assert texts == ["[('preset', 'demo'), ('scale', 2)] 0.0001 04-training\n"]
+
+
+@pytest.mark.slow
+def test_papermill_alone_with_a_preset_file(project: Path) -> None:
+    """Settings of a run that the chapter does not declare are valid, and typed (1e-3 is a text in YAML)."""
+    preset = project.parent / "presets" / "mine.yaml"
+    preset.write_text("preset: demo\nscale: 3\nlearning_rate: 1e-3\nimage_sizes: [1.0]\nclip: null\n")
+    status, _, texts = run(project, "-f", "book/presets/mine.yaml", "-p", "scale", "4", "-p", "rate", "1")
+    assert status == 0
+    assert len(texts) == 1, "open_chapter prints nothing"
+    assert texts[0] == (
+        "[('clip', None), ('image_sizes', (1.0,)), ('learning_rate', 0.001), ('preset', 'demo'), ('scale', 4)] "
+        "1 04-training\n"
+    )
+
+
+@pytest.mark.slow
+def test_papermill_alone_with_a_plan(project: Path) -> None:
+    """`papermill -f` injects the plan's `runs` and its defaults; neither undoes what the plan varies."""
+    preset = project.parent / "presets" / "demo.yaml"
+    defaults = preset.read_text().partition("\nruns:")[0]
+    preset.write_text(defaults + "\nruns: [{product: {scale: [2, 3], seed: [1, 2]}}]\n")
+    notebook = nbformat.read(project, 4)
+    notebook.cells[-1].source = "print(sorted((c.scale, c.seed, c.steps) for c in chapter.plan().configs))"
+    nbformat.write(notebook, project)
+    file = ("-f", "book/presets/demo.yaml")
+    status, log, texts = run(project, *file, "-p", "steps", "7")
+    assert status == 0, log
+    assert texts == ["[(2, 1, 7), (2, 2, 7), (3, 1, 7), (3, 2, 7)]\n"]
+    status, _, texts = run(project, *file, "-p", "scale", "3")
+    assert texts == ["[(3, 1, 2000), (3, 2, 2000)]\n"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("-p", "sclae", "3"),
+            "HsisrError: 04-training has no parameter 'sclae'. Did you mean 'scale'? Valid",
+        ),
+        (
+            ("-p", "scale", "two"),
+            "HsisrError: 04-training: scale='two', expected int. Valid parameters: scale",
+        ),
+        (("-p", "features", "x"), "HsisrError: features='x': expected a whole number."),
+    ],
+)
+def test_papermill_alone_refuses_in_one_line(project: Path, arguments: tuple[str, ...], message: str) -> None:
+    status, errors, texts = run(project, *arguments)
+    assert status == 1
+    assert len(texts) == 1
+    assert texts[0].startswith(message)
+    assert "\n" not in texts[0]
+    assert message in errors
+    if "sclae" in arguments:
+        assert "from a preset: preset, method, data" in texts[0]
+
+
+def namespace(*history: str, **values: Any) -> dict[str, Any]:
+    given = {
+        "scale": 2,
+        "preset": "demo",
+        "data": None,
+        "rate": 0.1,
+        "steps": None,
+        "bands": [],
+        "offset": 0.0,
+    }
+    return given | {"verbose": False, "In": ["", *history]} | values
+
+
+def test_open_chapter_without_papermill(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.parent)  # JupyterLab's working folder is the notebook's
+    chapter = open_chapter("04-training", namespace("%matplotlib inline", scale=3, steps=10))
+    assert chapter.overrides == {"preset": "demo", "scale": 3, "steps": 10}
+    assert chapter.parameters["data"] is None
+    assert list(chapter.parameters)[:3] == ["scale", "preset", "data"]
+    with pytest.raises(HsisrError, match=r"04-training: scale=2.5, expected int"):
+        open_chapter("04-training", namespace(scale=2.5))
+    unset = namespace()
+    del unset["bands"]
+    with pytest.raises(HsisrError, match=r"04-training: bands has no value. Run the parameters cell first"):
+        open_chapter("04-training", unset)
+    with pytest.raises(HsisrError, match=r"05-x.ipynb does not exist: open_chapter takes one of 04-training"):
+        open_chapter("05-x", namespace())
+
+
+def test_open_chapter_reads_the_last_injected_cell(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.parent)
+    wrong, right = "# Parameters\nunknown = 3\n", "# Parameters\nscale = 3\nfeatures = 8\n"
+    chapter = open_chapter("04-training", namespace(wrong, "1 + 1", right, scale=3, features=8))
+    assert chapter.overrides == {"preset": "demo", "scale": 3, "features": 8}
+    with pytest.raises(HsisrError, match="has no parameter 'unknown'"):
+        open_chapter("04-training", namespace(right, wrong))
+    open_chapter("04-training", namespace("# Parameters of my own\nunknown = 3", "# Parameters\nif"))

@@ -1,0 +1,378 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+
+from hsisr_core.data import (
+    Region,
+    Scene,
+    Split,
+    Store,
+    datasets,
+    load_dataset,
+    load_split,
+    read_scene,
+    write_store,
+)
+from hsisr_core.errors import HsisrError
+
+ROOT = Path(__file__).parents[2]
+SPLITS = ROOT / "book" / "splits"
+RNG = np.random.default_rng(2)
+CaveFolder = Callable[..., Path]
+
+
+def save_mat(path: Path, shape: tuple[int, int, int] = (12, 9, 31), key: str = "Omsi") -> Path:
+    scipy.io.savemat(path, {key: RNG.integers(1, 65536, shape, dtype=np.uint16)})
+    return path
+
+
+def write_split(project: Path, train: str, test: str, name: str = "toys") -> Path:
+    path = project / "book" / "splits" / f"{name}.yaml"
+    path.write_text(f"name: {name}\ndataset: toys\ntrain: {train}\ntest: {test}\n")
+    return path
+
+
+@pytest.fixture
+def toys(project: Path, cave_folder: CaveFolder, tmp_path: Path) -> Path:
+    """A folder of scenes a (PNG), b (.mat), c (PNG), stray files, and a split: a and b train, c tests."""
+    folder = tmp_path / "toys"
+    cave_folder("a_ms", parent=folder, seed=1)
+    cave_folder("c_ms", parent=folder / "c_ms", seed=3)
+    save_mat(folder / "b_ms_256.mat")
+    (folder / "README.md").write_text("Not a scene.\n")
+    (folder / "notes.txt").write_text("Not a scene.\n")
+    (folder / "._b_ms_256.mat").write_bytes(b"not a scene")
+    (folder / "empty").mkdir()
+    write_split(project, "[a, {name: b-top, scene: b, rows: [0, 8], cols: [1, 9]}]", "[c]")
+    return folder
+
+
+def stores(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "cache").glob("*/scenes.h5"))
+
+
+def test_a_folder_is_prepared_and_split(toys: Path, tmp_path: Path) -> None:
+    dataset = load_dataset(toys)
+    assert (dataset.name, dataset.split.name, dataset.bands) == ("toys", "toys", 31)
+    assert (dataset.train, dataset.test) == (["a", "b-top"], ["c"])
+    assert np.array_equal(dataset.wavelengths, np.arange(400, 701, 10))
+    assert np.array_equal(dataset.scene("c").cube, read_scene(toys / "c_ms").cube)
+    part = dataset.scene("b-top")
+    assert part.name == "b-top"
+    assert np.array_equal(part.cube, read_scene(toys / "b_ms_256.mat").cube[:, 0:8, 1:9])
+    with pytest.raises(HsisrError, match=r"no region 'b'\. It has: a, b-top, c"):
+        dataset.scene("b")
+    (store,) = stores(tmp_path)
+    assert store.parent.name.startswith("toys-")
+    assert len(store.parent.name) == len("toys-") + 12
+    assert [name for name, _, _ in dataset.store.sources][-1] == "c/c_ms_31.png"
+    assert len(dataset.store.sources) == 31 + 1 + 31
+
+
+def test_the_mean_is_over_training_pixels_only(toys: Path) -> None:
+    dataset = load_dataset(toys)
+    pixels = [dataset.scene(name).cube.reshape(31, -1).astype(np.float64) for name in ("a", "b-top")]
+    mean = dataset.train_mean()
+    assert mean.dtype == np.float32
+    assert mean.shape == (31,)
+    assert np.allclose(mean, np.concatenate(pixels, axis=1).mean(axis=1), rtol=1e-7, atol=0)
+    assert not np.allclose(mean, np.mean([p.mean(axis=1) for p in pixels], axis=0), rtol=1e-4)
+
+
+def test_indian_pines_needs_no_file(project: Path, tmp_path: Path) -> None:
+    dataset = load_dataset(split=SPLITS / "indian-pines.yaml")
+    assert dataset.bands == 31
+    whole = read_scene("indian-pines").cube
+    assert np.array_equal(dataset.scene("north-east").cube, whole[:, 0:72, 72:144])
+    assert np.array_equal(dataset.scene("south").cube, whole[:, 72:144, 0:144])
+    (source,) = dataset.store.sources
+    assert source[0] == "indian-pines/Indian_pines_corrected.npy"
+    assert stores(tmp_path)[0].parent.name.startswith("indian-pines-")
+
+
+def test_the_mean_is_summed_in_double_precision(project: Path) -> None:
+    dataset = load_dataset("indian-pines", SPLITS / "indian-pines.yaml")
+    pixels = [dataset.scene(name).cube.reshape(31, -1).astype(np.float64) for name in dataset.train]
+    expected = np.concatenate(pixels, axis=1).mean(axis=1).astype(np.float32)
+    assert np.array_equal(dataset.train_mean(), expected)
+
+
+def test_no_pixel_of_the_test_region_reaches_the_training_data(project: Path) -> None:
+    """Change every test pixel: nothing that training sees may change."""
+    split = load_split(SPLITS / "indian-pines.yaml")
+    dataset = load_dataset("indian-pines", SPLITS / "indian-pines.yaml")
+    scene = dataset.store.read("indian-pines")
+    for region in split.test:
+        (top, bottom), (left, right) = region.bounds(scene.height, scene.width)
+        scene.cube[:, top:bottom, left:right] = 0.5
+    write_store("changed.h5", [scene], sources=[], dataset="indian-pines")
+    changed = load_dataset("changed.h5", SPLITS / "indian-pines.yaml")
+    assert not np.array_equal(changed.scene("north-east").cube, dataset.scene("north-east").cube)
+    for name in dataset.train:
+        assert np.array_equal(changed.scene(name).cube, dataset.scene(name).cube)
+    assert np.array_equal(changed.train_mean(), dataset.train_mean())
+    assert changed.fingerprint != dataset.fingerprint
+
+
+def test_a_store_is_a_dataset_too(toys: Path) -> None:
+    dataset = load_dataset(toys)
+    again = load_dataset(dataset.store.path)
+    assert again.fingerprint == dataset.fingerprint
+    assert np.array_equal(again.scene("b-top").cube, dataset.scene("b-top").cube)
+
+
+def test_files_of_other_formats_are_scenes_of_a_dataset(toys: Path, project: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.save(toys / "n.npy", rng.random((31, 32, 33)))
+    with h5py.File(toys / "h.h5", "w") as file:
+        file["cube"] = rng.random((31, 32, 33))
+    write_store(toys / "store.h5", [read_scene(toys / "n.npy")], sources=[], dataset="x")  # is none of them
+    write_split(project, "[a, n]", "[h]")
+    dataset = load_dataset(toys)
+    assert np.array_equal(dataset.scene("h").cube, read_scene(toys / "h.h5").cube)
+    regions = "[{name: up, scene: h, rows: [0, 16]}]", "[{name: down, scene: h, rows: [16, 32]}]"
+    write_split(project, *regions, name="halves")
+    assert load_dataset(toys / "h.h5", "halves").scene("up").height == 16
+
+
+def test_a_prepared_dataset_of_the_paper_goes_by_its_name(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HSISR_DATASETS", str(tmp_path / "data"))
+    with pytest.raises(
+        HsisrError, match=r"The dataset foster is not prepared: .*fetch\.py foster; .*prepare\.py"
+    ):
+        load_dataset("foster")
+    nm = np.linspace(400, 720, 33)
+    scenes = [Scene(f"s{i}", np.full((33, 520, 513), i / 9 + 0.1, np.float32), nm, 1.0, "") for i in range(5)]
+    write_store(tmp_path / "data" / "foster" / "scenes.h5", scenes, sources=[], dataset="foster")
+    (project / "book" / "splits" / "foster.yaml").write_text((SPLITS / "foster.yaml").read_text())
+    dataset = load_dataset("foster")
+    assert (dataset.name, len(dataset.train), len(dataset.test)) == ("foster", 4, 1)
+    assert dataset.scene(dataset.test[0]).cube.shape == (33, 512, 512)
+    assert dataset.scene(dataset.train[0]).cube.shape == (33, 520, 513)
+
+
+def test_one_scene_with_a_split_into_regions_is_a_dataset(
+    project: Path, cave_folder: CaveFolder, tmp_path: Path
+) -> None:
+    regions = "[{name: left, scene: x, cols: [0, 4]}]", "[{name: right, scene: x, cols: [4, 9]}]"
+    write_split(project, *regions)
+    assert load_dataset(save_mat(tmp_path / "x_ms.mat")).scene("right").width == 5
+    assert load_dataset(cave_folder("x_ms")).scene("left").width == 4
+
+
+def test_prepared_data_are_used_again(toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load_dataset(toys)
+    written = first.store.path.stat().st_mtime_ns
+
+    def fail(*args: object, **options: object) -> None:
+        raise AssertionError("read or hashed again")
+
+    monkeypatch.setattr(datasets, "read_scene", fail)
+    with monkeypatch.context() as patch:
+        patch.setattr(datasets, "sha256_file", fail)
+        assert load_dataset(toys).fingerprint == first.fingerprint
+    # touched, but not changed: hashed, and found the same
+    os.utime(toys / "b_ms_256.mat", ns=(1, 1))
+    # the same files elsewhere
+    (toys).rename(tmp_path / "moved")
+    assert load_dataset(tmp_path / "moved").store.path.stat().st_mtime_ns == written
+    assert len(stores(tmp_path)) == 1
+
+
+def test_a_changed_source_is_noticed(toys: Path, tmp_path: Path) -> None:
+    first = load_dataset(toys)
+    file = toys / "b_ms_256.mat"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    before = file.stat().st_mtime_ns
+    file.write_bytes(data)
+    os.utime(file, ns=(before + 1, before + 1))
+    second = load_dataset(toys)
+    assert second.fingerprint != first.fingerprint
+    assert len(stores(tmp_path)) == 2
+    assert np.array_equal(second.scene("b-top").cube, read_scene(file).cube[:, 0:8, 1:9])
+
+
+def test_the_fingerprint_follows_the_split(toys: Path, project: Path) -> None:
+    first = load_dataset(toys)
+    file = write_split(project, "[a, {name: b-top, scene: b, rows: [0, 7], cols: [1, 9]}]", "[c]")
+    second = load_dataset(toys)
+    assert second.store.fingerprint == first.store.fingerprint
+    assert second.fingerprint != first.fingerprint
+    file.write_text(file.read_text() + "note: another word about it\n")
+    assert load_dataset(toys).fingerprint == second.fingerprint
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:3000], lambda data: b"", lambda data: b"other" * 100])
+def test_a_damaged_cache_is_written_again(toys: Path, damage: Callable[[bytes], bytes]) -> None:
+    dataset = load_dataset(toys)
+    dataset.store.path.write_bytes(damage(dataset.store.path.read_bytes()))
+    (dataset.store.path.parent.parent / "hashes.json").write_text("[1, 2")
+    assert load_dataset(toys).fingerprint == dataset.fingerprint
+
+
+def test_a_store_of_other_sources_in_its_place_is_not_trusted(toys: Path) -> None:
+    dataset = load_dataset(toys)
+    scenes = [dataset.store.read(name) for name in dataset.store.names]
+    write_store(dataset.store.path, scenes, sources=[("x", 1, "y")], dataset="toys")
+    assert len(load_dataset(toys).store.sources) == 63
+
+
+_PREPARE = """
+import sys, time
+from pathlib import Path
+from hsisr_core.data import datasets
+folder, me = Path(sys.argv[1]), sys.argv[2]
+write = datasets.write_store
+def slow(*args, **options):
+    with open(folder / "log", "a") as log:
+        log.write("written\\n")
+    time.sleep(0.5)  # time for the other to come
+    write(*args, **options)
+datasets.write_store = slow
+(folder / f"ready-{me}").touch()
+while len(list(folder.glob("ready-*"))) < 2:
+    time.sleep(0.01)
+print(datasets.load_dataset(sys.argv[3]).fingerprint)
+"""
+
+
+def test_two_processes_prepare_once(toys: Path, tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", _PREPARE, str(tmp_path), str(me), str(toys)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for me in range(2)
+    ]
+    ended = [process.communicate(timeout=120) for process in running]
+    assert [process.returncode for process in running] == [0, 0], ended
+    assert (tmp_path / "log").read_text() == "written\n"
+    assert {out.strip() for out, _ in ended} == {load_dataset(toys).fingerprint}
+    index = json.loads((tmp_path / "cache" / "hashes.json").read_text())
+    assert len(index) == 63
+
+
+def test_a_scene_the_split_names_must_be_readable_others_need_not(toys: Path, project: Path) -> None:
+    (toys / "d_ms.mat").write_text("not a scene")
+    assert load_dataset(toys).test == ["c"]
+    write_split(project, "[a, d]", "[c]")
+    with pytest.raises(HsisrError, match=r"d_ms\.mat cannot be read"):
+        load_dataset(toys)
+    (toys / "d_ms.mat").unlink()
+    (toys / "a_ms" / "a_ms_09.png").unlink()
+    write_split(project, "[a]", "[c]")
+    with pytest.raises(HsisrError, match="missing: 9"):
+        load_dataset(toys)
+
+
+def test_nothing_is_left_of_a_failed_preparation(toys: Path, tmp_path: Path) -> None:
+    file = toys / "c_ms" / "c_ms" / "c_ms_20.png"
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(HsisrError, match="truncated"):
+        load_dataset(toys)
+    assert not list((tmp_path / "cache").glob("*/*.h5"))
+    assert not list((tmp_path / "cache").glob("*/.*.h5"))
+
+
+def test_a_scene_that_is_there_twice_is_refused_if_needed(toys: Path, project: Path) -> None:
+    save_mat(toys / "a.mat")
+    with pytest.raises(HsisrError, match=r"Scene a is in .* several times \(a\.mat, a_ms\)"):
+        load_dataset(toys)
+    write_split(project, "[b]", "[c]")
+    assert load_dataset(toys).train == ["b"]
+
+
+def test_no_or_several_fitting_splits_are_refused(toys: Path, project: Path) -> None:
+    write_split(project, "[b]", "[c]", name="more")
+    with pytest.raises(HsisrError, match=r"several splits \(more, toys\)"):
+        load_dataset(toys)
+    assert load_dataset(toys, "more").train == ["b"]
+    with pytest.raises(HsisrError, match=r"No split .* \(indian-pines\): more needs b, c"):
+        load_dataset("indian-pines")
+    (toys / "b_ms_256.mat").unlink()
+    with pytest.raises(HsisrError, match=r"No split .* \(a, c\): more needs b, c; toys needs a, b, c"):
+        load_dataset(toys)
+    with pytest.raises(HsisrError, match=r"Split more needs the scenes b, which are not in .* it has a, c"):
+        load_dataset(toys, "more")
+
+
+def test_scenes_of_different_bands_are_refused_and_the_odd_one_named(toys: Path) -> None:
+    save_mat(toys / "b_ms_256.mat", (12, 9, 30))
+    with pytest.raises(HsisrError, match=r"Scenes of split toys differ in bands: b has 30, but others 31"):
+        load_dataset(toys)
+
+
+def test_scenes_of_different_wavelengths_are_refused_but_unknown_ones_are_not(toys: Path) -> None:
+    save_mat(toys / "b_ms_256.mat", key="unknown_key")
+    assert np.array_equal(load_dataset(toys).wavelengths, np.arange(400, 701, 10))
+    save_mat(toys / "b_ms_256.mat", key="ref")
+    with pytest.raises(HsisrError, match="400 to 700 nm"):
+        load_dataset(toys)
+
+
+def test_a_region_outside_its_scene_is_refused(toys: Path, project: Path) -> None:
+    write_split(project, "[{scene: a, rows: [0, 13]}]", "[c]")
+    with pytest.raises(HsisrError, match="Rows of region a in scene a of 12x9 pixels: 0 to 13"):
+        load_dataset(toys)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("no/such/folder", "does not exist"),
+        ("chikusei", "Unknown dataset 'chikusei'.* Known: indian-pines"),
+        ("notes.txt", "expected a folder of scenes"),
+        ("notes.h5", "no store of prepared scenes"),
+        (".", r"No split .* \(none\)"),
+    ],
+)
+def test_other_data_are_refused(project: Path, data: str, message: str) -> None:
+    for name in ("notes.txt", "notes.h5"):
+        (project / name).write_text("Not a scene.\n")
+    with pytest.raises(HsisrError, match=message):
+        load_dataset(data)
+
+
+def test_a_cache_that_cannot_be_written_is_one_clear_error(
+    toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "taken").write_text("a file where the folder should be")
+    monkeypatch.setenv("HSISR_CACHE", str(tmp_path / "taken" / "cache"))
+    with pytest.raises(HsisrError, match=r"Cannot write to the cache folder .*HSISR_CACHE"):
+        load_dataset(toys)
+
+
+def test_a_dataset_can_be_made_by_hand(toys: Path) -> None:
+    store = load_dataset(toys).store
+    split = Split("mine", "toys", (Region("a", "a"),), (Region("c", "c", rows=(0, 4)),))
+    assert datasets.Dataset("toys", split, Store(store.path)).scene("c").height == 4
+
+
+def test_the_real_sample_is_found_by_its_scenes(project: Path, hsisr_data: Path) -> None:
+    target = project / "book" / "splits" / "cave-sample.yaml"
+    target.write_text((SPLITS / "cave-sample.yaml").read_text())
+    dataset = load_dataset(hsisr_data / "cave_sample")
+    assert dataset.name == "cave-sample"
+    assert dataset.train == ["balloons", "cloth", "real_and_fake_apples"]
+    assert dataset.scene("stuffed_toys").cube.shape == (31, 512, 512)
+    assert dataset.scene("cloth").cube.shape == (31, 256, 256)
+    assert 0.05 < dataset.train_mean().min() < dataset.train_mean().max() < 0.3
+    with pytest.raises(HsisrError, match="UPavia_Subset"):
+        load_dataset(hsisr_data / "other")

@@ -1,0 +1,224 @@
+"""The datasets in their true layouts become stores whose values are the protocol's."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+from loopback import cave_zip, counts, foster_array, foster_zip, harvard_arrays, harvard_tgz
+
+from hsisr_core.data import Scene, load_dataset, load_split, read_scene
+from hsisr_core.data.prepare import find_scenes, prepare, reduced
+from hsisr_core.degrade import imresize
+from hsisr_core.errors import HsisrError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def cave(tmp_path: Path) -> Path:
+    folder = tmp_path / "cave"
+    with zipfile.ZipFile(io.BytesIO(cave_zip())) as archive:
+        archive.extractall(folder / "complete_ms_data")
+    return folder
+
+
+@pytest.fixture
+def harvard(tmp_path: Path) -> Path:
+    folder = tmp_path / "harvard"
+    for data in (harvard_tgz(), harvard_tgz("CZ_hsdbi", ("imgh7",))):
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            archive.extractall(folder, filter="data")
+    return folder
+
+
+def hwc_to_cube(array: np.ndarray, divisor: float) -> np.ndarray:
+    return np.moveaxis(array / divisor, 2, 0).astype(np.float32)
+
+
+def test_cave_is_divided_by_its_full_range_and_watercolors_left_out(cave: Path, tmp_path: Path) -> None:
+    done = prepare("cave", cave, tmp_path / "out" / "scenes.h5")
+    assert done.store.names == ["balloons", "cloth"]
+    assert done.store.dataset == "cave"
+    ((place, why),) = done.left_out.items()
+    assert place == "complete_ms_data/watercolors_ms/watercolors_ms"
+    assert "8 bits" in why
+    scene = done.store.read("cloth")
+    assert np.array_equal(scene.cube, (counts(1) / 65535).astype(np.float32))
+    assert np.array_equal(scene.wavelengths, np.arange(400, 701, 10))
+    assert scene.divisor == 65535
+    assert len(done.store.sources) == 62
+    assert done.bytes_read == sum(size for _, size, _ in done.store.sources)
+    assert done.store.sources[0][0] == "balloons/balloons_ms_01.png"
+
+
+def test_harvard_is_divided_by_the_maximum_of_the_whole_image_and_keeps_its_mask(
+    harvard: Path, tmp_path: Path
+) -> None:
+    done = prepare("harvard", harvard, tmp_path / "scenes.h5")
+    assert done.store.names == ["imga1", "imgb2", "imgh7"]
+    assert done.left_out == {}
+    for name in done.store.names:
+        arrays = harvard_arrays(name)
+        scene = done.store.read(name)
+        assert scene.divisor == arrays["ref"].max()
+        assert np.array_equal(scene.cube, hwc_to_cube(arrays["ref"], arrays["ref"].max()))
+        assert np.array_equal(scene.wavelengths, np.arange(420, 721, 10))
+        assert scene.mask is not None
+        assert np.array_equal(scene.mask, arrays["lbl"] != 0)
+        part = done.store.read(name, (1, 6), (4, 9)).mask
+        assert part is not None
+        assert np.argwhere(~part).tolist() == [[1, 1], [2, 1]]
+
+
+def test_the_mask_is_part_of_the_fingerprint(harvard: Path, tmp_path: Path) -> None:
+    with_mask = prepare("harvard", harvard, tmp_path / "a.h5").store
+    for file in harvard.rglob("*.mat"):
+        scipy.io.savemat(file, {"ref": harvard_arrays(file.stem)["ref"]})
+    without = prepare("harvard", harvard, tmp_path / "b.h5").store
+    assert without.read("imga1").mask is None
+    assert without.fingerprint != with_mask.fingerprint
+
+
+def test_foster_is_read_from_v73_and_named_by_its_archive(tmp_path: Path) -> None:
+    for name in ("Nogueiro", "Ruivaes"):
+        with zipfile.ZipFile(io.BytesIO(foster_zip(name, tmp_path))) as archive:
+            archive.extractall(tmp_path / "foster" / name)
+    scipy.io.savemat(tmp_path / "foster" / "Ruivaes" / "reference.mat", {"illuminant": np.ones((33, 1))})
+    done = prepare("foster", tmp_path / "foster", tmp_path / "scenes.h5")
+    assert done.store.names == ["Nogueiro", "Ruivaes"]
+    assert done.left_out == {"Ruivaes/reference.mat": "it holds no array named hsi or reflectances"}
+    array = foster_array("Ruivaes")
+    assert np.array_equal(done.store.read("Ruivaes").cube, hwc_to_cube(array, array.max()))
+    assert np.array_equal(done.store.wavelengths("Ruivaes"), np.arange(400, 721, 10))
+
+
+@pytest.mark.parametrize(("bands", "first", "last"), [(31, 410, 710), (33, 400, 720)])
+def test_the_older_sets_of_foster_are_read_too(tmp_path: Path, bands: int, first: int, last: int) -> None:
+    array = np.random.default_rng(bands).random((9, 8, bands)) * 0.5
+    (tmp_path / "old").mkdir()
+    scipy.io.savemat(tmp_path / "old" / "ref_crown3bb_reg1.mat", {"reflectances": array})
+    scene = prepare("foster", tmp_path / "old", tmp_path / "s.h5").store.read("ref_crown3bb_reg1")
+    assert np.array_equal(scene.cube, hwc_to_cube(array, array.max()))
+    assert (scene.wavelengths[0], scene.wavelengths[-1]) == (first, last)
+
+
+def test_the_sample_is_rebuilt_from_full_scenes(tmp_path: Path) -> None:
+    """Full scenes of 512 pixels give the three training scenes of the sample, with whole numbers as MATLAB."""
+    names = ("balloons", "cloth", "real_and_fake_apples", "stuffed_toys")
+    folder = tmp_path / "cave"
+    folder.mkdir()
+    rng = np.random.default_rng(5)
+    full = {name: np.kron(rng.integers(0, 65536, (31, 64, 64)), np.ones((8, 8))) for name in names}
+    for name, cube in full.items():
+        array = np.moveaxis(cube, 0, 2).astype(np.uint16)
+        scipy.io.savemat(folder / f"{name}_ms.mat", {"Omsi": array})
+    store = prepare("cave", folder, tmp_path / "scenes.h5", "cave-sample").store
+    assert store.dataset == "cave-sample"
+    assert store.shape("stuffed_toys") == (31, 512, 512)
+    assert store.shape("cloth") == (31, 256, 256)
+    exact = imresize(full["cloth"], scale=0.5)
+    assert exact.max() > 65535  # the filter overshoots
+    assert np.array_equal(
+        store.read("cloth").cube, (np.floor(exact + 0.5).clip(0, 65535) / 65535).astype(np.float32)
+    )
+    whole = prepare("cave", folder, tmp_path / "whole.h5").store
+    with pytest.raises(
+        HsisrError, match=r"balloons reduced to 256 pixels.* holds it with 512.* --split cave-sample"
+    ):
+        load_dataset(whole.path, "cave-sample")
+    assert load_dataset(store.path).split.name == "cave-sample"
+    # and the same from the folder of scenes itself, through the cache
+    assert load_dataset(folder, "cave-sample").store.fingerprint == store.fingerprint
+
+
+def test_a_split_whose_scenes_are_missing_is_refused(cave: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        HsisrError, match="cave-sample needs the scenes real_and_fake_apples, stuffed_toys, which"
+    ):
+        prepare("cave", cave, tmp_path / "s.h5", "cave-sample")
+
+
+def test_other_scenes_of_any_format(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    np.save(folder / "a.npy", np.random.default_rng(0).random((3, 5, 6)))
+    (folder / ".b.npy").touch()
+    done = prepare("other", folder, folder / "scenes.h5")
+    assert done.store.names == ["a"]
+    assert prepare("other", folder, folder / "scenes.h5").store.names == ["a"]  # the store is no scene
+
+
+def test_an_unreadable_scene_leaves_the_old_store(cave: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scenes.h5"
+    before = prepare("cave", cave, out).store.fingerprint
+    file = next(cave.rglob("cloth_ms_20.png"))
+    file.write_bytes(file.read_bytes()[:-30])
+    with pytest.raises(HsisrError, match="truncated"):
+        prepare("cave", cave, out)
+    assert prepare("other", cave.parent / "cave" / "complete_ms_data" / "balloons_ms", tmp_path / "b.h5")
+    assert read_scene(cave / "complete_ms_data" / "balloons_ms").name == "balloons"
+    from hsisr_core.data import Store
+
+    assert Store(out).fingerprint == before
+
+
+def test_mistakes_are_refused(cave: Path, tmp_path: Path) -> None:
+    with pytest.raises(HsisrError, match=r"Unknown dataset 'icvl'\. Known: cave, harvard, foster; or other"):
+        prepare("icvl", cave, tmp_path / "s.h5")
+    with pytest.raises(HsisrError, match=r"nowhere is no folder"):
+        prepare("cave", tmp_path / "nowhere", tmp_path / "s.h5")
+    with pytest.raises(HsisrError, match=r"holds no scene of harvard \(3 left out\)"):
+        prepare("harvard", cave, tmp_path / "s.h5")
+    scenes = cave / "complete_ms_data"
+    shutil.copytree(scenes / "cloth_ms" / "cloth_ms", cave / "copy" / "cloth_ms")
+    with pytest.raises(HsisrError, match=r"Scene cloth is there twice: .*complete_ms_data.* and .*copy"):
+        find_scenes("cave", cave)
+    assert not (tmp_path / "s.h5").exists()
+
+
+def test_reducing_follows_matlab_on_integers_and_clips_nothing_else() -> None:
+    rng = np.random.default_rng(1)
+    cube = rng.integers(0, 2, (2, 8, 12)).astype(np.float32)
+    nm = np.array([500.0, 600])
+    mask = np.ones((8, 12), np.bool_)
+    mask[3, 5] = False
+    small = reduced(Scene("a", cube, nm, 255.0, "read.", mask), 6)
+    assert small.cube.shape == (2, 4, 6)
+    exact = imresize(cube.astype(np.float64), scale=0.5)
+    assert np.array_equal(small.cube, (np.floor(exact * 255 + 0.5).clip(0, 255) / 255).astype(np.float32))
+    assert small.mask is not None
+    assert np.argwhere(~small.mask).tolist() == [[1, 2]]
+    assert small.source == "read. Reduced by 2."
+    floats = reduced(Scene("a", cube, nm, 1.0, ""), 6)
+    assert np.allclose(floats.cube, exact, atol=1e-6)
+    assert floats.cube.max() > 1
+    scene = Scene("a", cube, nm, 1.0, "")
+    assert reduced(scene, 12) is scene
+    assert reduced(scene, None) is scene
+    with pytest.raises(HsisrError, match="of 8x12 pixels cannot be reduced to 5 by a whole factor"):
+        reduced(scene, 5)
+
+
+def test_the_real_sample_is_prepared(hsisr_data: Path, tmp_path: Path) -> None:
+    done = prepare(
+        "cave", hsisr_data / "cave_sample", tmp_path / "s.h5", ROOT / "book/splits/cave-sample.yaml"
+    )
+    assert done.store.names == load_split(ROOT / "book/splits/cave-sample.yaml").scenes
+    for name, place in find_scenes("cave", hsisr_data / "cave_sample")[0].items():
+        assert np.array_equal(done.store.read(name).cube, read_scene(place).cube)
+    assert prepare("other", hsisr_data / "other", tmp_path / "o.h5").store.names == ["UPavia_Subset"]
+
+
+def test_preparing_loads_no_training_library() -> None:
+    """PyTorch alone is six scenes of CAVE in memory."""
+    code = "import sys, hsisr_core.data.prepare; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,87 @@
+"""The three commands from an archive to a data sheet, as a user runs them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from loopback import cave_zip, harvard_tgz
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(script: str, *arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "data_scripts" / f"{script}.py"), *map(str, arguments)]
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "HSISR_DATASETS": str(folder / "data"),
+        "COLUMNS": "100",
+    }
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)
+
+
+def test_harvard_from_archives_to_the_data_sheet(tmp_path: Path) -> None:
+    for name, data in (("CZ_hsdb", harvard_tgz()), ("CZ_hsdbi", harvard_tgz("CZ_hsdbi", ("imgh7",)))):
+        (tmp_path / f"{name}.tgz").write_bytes(data)
+    fetched = run("fetch", "harvard", "--from", tmp_path, folder=tmp_path)
+    assert (fetched.returncode, fetched.stderr) == (0, "")
+    lines = fetched.stdout.splitlines()
+    # before anything is fetched: the terms and whom to cite
+    assert lines[0].startswith("Harvard real-world hyperspectral images, 7.5 GB")
+    assert lines[2] == "Terms: Free for research and academic use."
+    assert lines[3].startswith("Please cite: Chakrabarti")
+    store = tmp_path / "data" / "harvard" / "scenes.h5"
+    assert lines[-1] == f"Next: python data_scripts/prepare.py harvard {store.parent} --out {store}"
+    prepared = run("prepare", "harvard", store.parent, "--out", store, folder=tmp_path)
+    assert (prepared.returncode, prepared.stderr) == (0, "")
+    assert f"{store}: 3 scenes of harvard from" in prepared.stdout
+    checked = run("check", store, folder=tmp_path)
+    assert checked.returncode == 1
+    assert "OFF: 3 scenes, the paper has 77." in checked.stdout
+    assert "OFF: imgb2 is 10x9 pixels, expected 1040x1392." in checked.stdout
+    assert store.with_suffix(".png").is_file()
+
+
+def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+    (tmp_path / "complete_ms_data.zip").write_bytes(cave_zip())
+    fetched = run("fetch", "cave", "--to", tmp_path, "--scenes", "balloons,watercolors", folder=tmp_path)
+    # the true archive has 405,988,465 bytes
+    assert fetched.returncode == 2
+    assert "expected 405988465: it is not whole, or another file" in fetched.stderr
+    import zipfile
+
+    zipfile.ZipFile(tmp_path / "complete_ms_data.zip").extractall(tmp_path / "mine")
+    prepared = run("prepare", "cave", "mine", "--out", "scenes.h5", folder=tmp_path)
+    assert "left out: watercolors_ms/watercolors_ms: its bands are colour PNGs of 8 bits" in prepared.stdout
+    assert "scenes.h5: 2 scenes of cave" in prepared.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("fetch", "icvl"), "Unknown dataset 'icvl'. Known: cave, harvard, foster."),
+        (("prepare", "cave", "nowhere", "--out", "s.h5"), "nowhere is no folder"),
+        (("check", "nowhere.h5"), "nowhere.h5 does not exist"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    result = run(*arguments, folder=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ")
+    assert words in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_store_with_nothing_off_ends_with_zero(hsisr_data: Path, tmp_path: Path) -> None:
+    sample = hsisr_data / "cave_sample"
+    prepared = run("prepare", "cave", sample, "--split", "cave-sample", "--out", "s.h5", folder=tmp_path)
+    assert prepared.returncode == 0, prepared.stderr
+    checked = run("check", "s.h5", "--picture", "p.png", folder=tmp_path)
+    assert checked.returncode == 0
+    assert "Nothing is off." in checked.stdout
+    assert (tmp_path / "p.png").is_file()

@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import hashlib
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hsisr_core.data import Region, Split, load_split, read_scene
+from hsisr_core.data.regions import divide_by_rule
+from hsisr_core.data.splits import find_split
+from hsisr_core.errors import HsisrError
+
+SPLITS = Path(__file__).parents[2] / "book" / "splits"
+VALID = """
+name: toy
+dataset: toys
+note: made for a test
+train:
+  - a
+  - {name: b-top, scene: b, rows: [0, 4]}
+test:
+  - {scene: b, rows: [4, 8], cols: [0, 3]}
+"""
+
+
+def painted(split: Split, side: str, scene: str, height: int, width: int) -> np.ndarray:
+    """Count how often each pixel of `scene` is in a region of `side`."""
+    counts = np.zeros((height, width), int)
+    for region in getattr(split, side):
+        if region.scene == scene:
+            (top, bottom), (left, right) = region.bounds(height, width)
+            counts[top:bottom, left:right] += 1
+    return counts
+
+
+def test_indian_pines_regions_share_no_pixel_and_crop_nothing_at_any_scale() -> None:
+    split = load_split(SPLITS / "indian-pines.yaml")
+    train = painted(split, "train", "indian-pines", 145, 145)
+    test = painted(split, "test", "indian-pines", 145, 145)
+    assert (train + test).max() == 1
+    assert (train.sum(), test.sum()) == (144 * 72 + 72 * 72, 72 * 72)
+    for region in split.regions:
+        for start, stop in region.bounds(145, 145):
+            assert (stop - start) % 12 == 0
+
+
+def test_indian_pines_tests_on_the_quadrant_most_like_the_whole() -> None:
+    cube = read_scene("indian-pines").cube.astype(np.float64)
+
+    def energy(part: np.ndarray) -> float:
+        return float((np.diff(part, axis=1) ** 2).mean() + (np.diff(part, axis=2) ** 2).mean())
+
+    corners = [(top, left) for top in (0, 72) for left in (0, 72)]
+    ratio = {(t, c): energy(cube[:, t : t + 72, c : c + 72]) / energy(cube) for t, c in corners}
+    (region,) = load_split(SPLITS / "indian-pines.yaml").test
+    assert region.rows is not None
+    assert region.cols is not None
+    assert min(corners, key=lambda corner: abs(ratio[corner] - 1)) == (region.rows[0], region.cols[0])
+    assert sorted(round(value, 2) for value in ratio.values()) == [0.83, 1.0, 1.03, 1.1]  # as the note says
+
+
+def test_cave_sample_tests_on_the_original_scene() -> None:
+    split = load_split(SPLITS / "cave-sample.yaml")
+    assert [region.scene for region in split.train] == ["balloons", "cloth", "real_and_fake_apples"]
+    assert [split.reduce_to(scene) for scene in split.scenes] == [256, 256, 256, None]
+    assert split.test == (Region("stuffed_toys", "stuffed_toys"),)
+    assert "never to be called CAVE" in split.note
+
+
+def test_every_split_of_the_book_is_valid_and_named_as_its_file() -> None:
+    files = sorted(SPLITS.glob("*.yaml"), key=lambda file: file.stem)
+    assert {"cave", "cave-25", "cave-25-tune", "cave-nine", "cave-nine-tune", "indian-pines"} <= {
+        f.stem for f in files
+    }
+    for file in files:
+        split = load_split(file, [f"scene{index}" for index in range(10)])
+        assert split.name == file.stem
+        assert split.note
+        for first, second in combinations(split.regions, 2):
+            assert not first.overlaps(second)
+
+
+def test_cave_is_divided_by_the_rule_that_its_note_gives() -> None:
+    split = load_split(SPLITS / "cave.yaml")
+    assert (len(split.train), len(split.test)) == (25, 6)
+    assert "watercolors" not in split.scenes
+    rule = "divide_by_rule(scenes, seed=12, train_fraction=0.8)"
+    assert rule in " ".join(split.note.split())
+    assert divide_by_rule(split.scenes, seed=12, train_fraction=0.8) == (split.train, split.test)
+    sample = load_split(SPLITS / "cave-sample.yaml")
+
+    def keeps_the_sample(seed: int) -> bool:
+        train, test = ({region.scene for region in side} for side in divide_by_rule(split.scenes, seed, 0.8))
+        return {r.scene for r in sample.train} <= train and {r.scene for r in sample.test} <= test
+
+    assert next(seed for seed in range(1, 99) if keeps_the_sample(seed)) == 12
+
+
+@pytest.mark.parametrize(("name", "scenes", "train"), [("harvard", 77, 62), ("foster", 30, 24)])
+def test_harvard_and_foster_are_divided_80_to_20_by_scene(name: str, scenes: int, train: int) -> None:
+    names = [f"img{index}" for index in range(scenes)]
+    split = load_split(SPLITS / f"{name}.yaml", names)
+    assert (len(split.train), len(split.test)) == (train, scenes - train)
+    assert {region.rows for region in split.test} == {region.cols for region in split.test} == {(0, 512)}
+    assert {region.rows for region in split.train} == {None}
+    assert f"({train} of {scenes})" in " ".join(split.note.split())
+
+
+def test_a_rule_depends_on_the_seed_and_the_names_alone() -> None:
+    train, test = divide_by_rule(["c", "a", "e", "b", "d"], seed=1, train_fraction=0.8)
+    order = ["a", "b", "c", "d", "e"]
+    order.sort(key=lambda name: hashlib.sha256(f"1:{name}".encode()).hexdigest())
+    assert test == (Region(order[-1], order[-1]),)
+    assert [region.name for region in train] == sorted(order[:-1])
+    assert divide_by_rule(["e", "d", "c", "b", "a", "a"], seed=1, train_fraction=0.8) == (train, test)
+    tests = {divide_by_rule("abcde", seed, 0.8)[1][0].scene for seed in range(40)}
+    assert tests == set("abcde")
+
+
+def test_a_rule_needs_scenes_for_both_sides(project: Path) -> None:
+    path = project / "book" / "splits" / "r.yaml"
+    path.write_text("name: r\ndataset: toys\nrule: {seed: 1, train_fraction: 0.8}\n")
+    with pytest.raises(HsisrError, match="Split r is a rule for the scenes at hand, and none are given"):
+        load_split("r")
+    with pytest.raises(HsisrError, match=r"Split r takes 80% .* there are 2: one side would be empty"):
+        load_split("r", ["a", "b"])
+    assert len(load_split("r", ["a", "b", "c"]).train) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rule: {seed: 1}", "rule: keys missing: train_fraction"),
+        ("rule: {seed: x, train_fraction: 0.8}", "expected a whole number for seed"),
+        ("rule: {seed: 1, train_fraction: 80}", "a number between 0 and 1"),
+        ("rule: {seed: 1, train_fraction: 0.8, test_side: 0}", "test_side is 0; expected a number of pixels"),
+        ("rule: {seed: 1, train_fraction: 0.8}\ntrain: [a]", "has a rule and lists of scenes"),
+        ("train: [{scene: a, reduce_to: 2.5}]\ntest: [b]", r"train\[0\]: reduce_to is 2.5"),
+        (
+            "train: [{scene: a, rows: [0, 4], reduce_to: 9}]\ntest: [{scene: a, name: b, rows: [5, 9]}]",
+            "regions of scene a differ in reduce_to",
+        ),
+    ],
+)
+def test_wrong_rules_and_reductions_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "r.yaml").write_text(f"name: r\ndataset: toys\n{text}\n")
+    with pytest.raises(HsisrError, match=message):
+        load_split(tmp_path / "r.yaml", "abcdef")
+
+
+def test_a_store_says_which_of_several_splits_is_meant(project: Path) -> None:
+    folder = project / "book" / "splits"
+    (folder / "all.yaml").write_text("name: all\ndataset: toys\ntrain: [a]\ntest: [b]\n")
+    (folder / "some.yaml").write_text("name: some\ndataset: few\ntrain: [a]\ntest: [b]\n")
+    (folder / "r.yaml").write_text("name: r\ndataset: other\nrule: {seed: 1, train_fraction: 0.5}\n")
+    with pytest.raises(HsisrError, match=r"several splits \(all, some\)"):
+        find_split(["a", "b"], "here")
+    assert find_split(["a", "b"], "here", "few").name == "some"
+    assert find_split(["a", "b"], "here", "other").name == "r"
+    with pytest.raises(HsisrError, match="r divide any scenes, if asked for with split="):
+        find_split(["y", "z"], "here")
+
+
+def test_a_split_is_found_by_name(project: Path) -> None:
+    (project / "book" / "splits" / "toy.yaml").write_text(VALID)
+    split = load_split("toy")
+    assert (split.name, split.dataset, split.note) == ("toy", "toys", "made for a test")
+    assert split.train == (Region("a", "a"), Region("b-top", "b", rows=(0, 4)))
+    assert split.test == (Region("b", "b", rows=(4, 8), cols=(0, 3)),)
+    assert split.scenes == ["a", "b"]
+    assert load_split("book/splits/toy.yaml") == split
+
+
+def test_an_unknown_name_lists_the_known_ones(project: Path) -> None:
+    (project / "book" / "splits" / "toy.yaml").write_text(VALID)
+    with pytest.raises(HsisrError, match=r"Unknown split 'toys'\. Known: toy; or"):
+        load_split("toys")
+    with pytest.raises(HsisrError, match=r"other\.yaml does not exist"):
+        load_split("other.yaml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("note:", "notes:", "unknown: notes"),
+        ("dataset: toys", "", "missing: dataset"),
+        ("cols:", "columns:", r"test\[0\]: keys unknown: columns"),
+        ("scene: b, rows: [0, 4]", "rows: [0, 4]", r"train\[1\]: keys missing: scene"),
+        ("rows: [0, 4]", "rows: [0, 4, 8]", r"train\[1\]: rows is \[0, 4, 8\]"),
+        ("rows: [0, 4]", "rows: [4, 4]", "0 <= start < stop"),
+        ("rows: [0, 4]", "rows: [-4, 4]", "0 <= start < stop"),
+        ("rows: [0, 4]", "rows: [0.0, 4]", r"expected \[start, stop\]"),
+        ("rows: [0, 4]", "rows: [false, 4]", r"expected \[start, stop\]"),
+        ("rows: [0, 4]", "rows: 4", "rows is 4"),
+        ("rows: [0, 4]", "rows: [0, 5]", "b-top and test region b share pixels of scene b"),
+        ("rows: [0, 4]", "cols: [0, 4]", "share pixels"),
+        ("name: b-top, ", "", "two regions named 'b'"),
+        ("  - a\n", "  - 31\n", r"train\[0\] is 31; expected a mapping"),
+        ("  - a\n", "  - ../a\n", "'../a' is not a name"),
+        ("name: toy", "name: 7", "name is 7"),
+        ("dataset: toys", "dataset: ../toys", "dataset is '../toys'"),
+        (VALID[VALID.index("train") :], "train: []\ntest: [a]", "at least one region in train"),
+        (VALID[VALID.index("train") :], "train: a\ntest: [b]", "train is 'a'; expected a list"),
+        (VALID, "- a\n- b\n", "expected a mapping with the keys name"),
+        (VALID, "name: [", "not readable YAML"),
+        (VALID, "!!python/object/apply:os.getcwd []", "not readable YAML"),
+    ],
+)
+def test_invalid_files_are_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in VALID
+    (tmp_path / "toy.yaml").write_text(VALID.replace(old, new, 1))
+    with pytest.raises(HsisrError, match=message):
+        load_split(tmp_path / "toy.yaml")
+
+
+def test_touching_regions_do_not_overlap() -> None:
+    left, right = Region("l", "s", cols=(0, 4)), Region("r", "s", cols=(4, 8))
+    assert not left.overlaps(right)
+    assert left.overlaps(Region("x", "s", cols=(3, 8)))
+    assert left.overlaps(Region("all", "s"))
+    assert not left.overlaps(Region("all", "other"))
+
+
+def test_a_region_outside_its_scene_is_refused() -> None:
+    assert Region("r", "s", rows=(2, 6)).bounds(6, 9) == ((2, 6), (0, 9))
+    with pytest.raises(HsisrError, match=r"Rows of region r in scene s of 5x9 pixels: 2 to 6"):
+        Region("r", "s", rows=(2, 6)).bounds(5, 9)
+    with pytest.raises(HsisrError, match="Columns of region r"):
+        Region("r", "s", cols=(2, 10)).bounds(5, 9)
+
+
+def test_the_only_split_that_fits_is_found(project: Path) -> None:
+    folder = project / "book" / "splits"
+    (folder / "toy.yaml").write_text(VALID)
+    (folder / "other.yaml").write_text("name: other\ndataset: o\ntrain: [a]\ntest: [c]\n")
+    assert find_split(["a", "b", "z"], "here").name == "toy"
+    with pytest.raises(HsisrError, match=r"scenes of several splits \(other, toy\).* split="):
+        find_split(["a", "b", "c"], "here")
+    with pytest.raises(
+        HsisrError, match=r"scenes in here \(b\): other needs a, c; toy needs a, b\..* split="
+    ):
+        find_split(["b"], "here")

@@ -1,0 +1,271 @@
+"""SSRNet against its printed parameter counts and against the paper's equations written out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hsisr_core.degrade import imresize
+from hsisr_core.errors import HsisrError
+from hsisr_core.fast.convolution import finished
+from hsisr_core.fast.tail import link
+from hsisr_core.models import Bicubic, SSRNet, build_model, count_parameters
+
+COUNTS = json.loads((Path(__file__).parents[1] / "reference" / "fixtures.json").read_text())[
+    "parameters_exact"
+]
+CASES = [(int(r[1]), name, count) for r in ("x2", "x3", "x4") for name, count in COUNTS[r].items()]
+
+
+@pytest.mark.parametrize(("scale", "name", "count"), CASES)
+def test_parameter_counts_to_the_digit(scale: int, name: str, count: int) -> None:
+    model = SSRNet(
+        scale,
+        modules=int(name[1]),
+        block="standard" if "standard" in name else "separable",
+        local_fusion="without_LFF" not in name,
+    )
+    assert count_parameters(model) == count
+
+
+def test_counts_that_the_paper_prints() -> None:
+    """Table III prints 1275K and 2562K; both are truncated, and only weight normalisation gives both."""
+    separable, standard = count_parameters(SSRNet(2)), count_parameters(SSRNet(2, block="standard"))
+    assert (separable // 1000, standard // 1000) == (1275, 2562)
+    assert count_parameters(SSRNet(2, weight_norm=False)) // 1000 == 1272
+
+
+def randomised(model: SSRNet) -> SSRNet:
+    """Move weight norm's g away from |v|, so that folding has something to get wrong."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(0.5 + torch.rand(parameter.shape, generator=generator))
+    return model
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize(
+    "options", [{}, {"block": "standard"}, {"local_fusion": False}, {"global_residual": False}]
+)
+def test_folding_keeps_the_output_and_the_original(scale: int, options: dict) -> None:
+    model = randomised(SSRNet(scale, features=5, modules=2, **options))
+    model.set_mean(torch.linspace(0.1, 0.4, 6))
+    lr = torch.rand(2, 6, 7, 9)
+    before = model(lr)
+    folded = model.folded()
+    torch.testing.assert_close(folded(lr), before, atol=1e-5, rtol=0)
+    assert folded(lr).shape == (2, 6, 7 * scale, 9 * scale)
+    assert count_parameters(folded) < count_parameters(model)
+    torch.testing.assert_close(model(lr), before, atol=0, rtol=0)
+
+
+def test_folded_count() -> None:
+    assert count_parameters(SSRNet(2).folded()) == COUNTS["x2_D3_with_weight_norm_folded"]
+
+
+def by_the_equations(model: SSRNet, lr: Tensor, order: str, block: str, fusion: bool, skip: bool) -> Tensor:
+    """Eq. 1-7 with plain functions and the model's own weights."""
+    weights = model.folded().state_dict()
+
+    def conv(x: Tensor, name: str, pad: tuple[int, int, int]) -> Tensor:
+        return F.conv3d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], padding=pad)
+
+    def f_block(x: Tensor, name: str) -> Tensor:
+        if block == "standard":
+            return conv(x, f"{name}.0", (1, 1, 1))
+        pads = [(0, 1, 1), (1, 0, 0)] if order == "spatial-first" else [(1, 0, 0), (0, 1, 1)]
+        return F.relu(conv(F.relu(conv(x, f"{name}.0", pads[0])), f"{name}.2", pads[1]))
+
+    first = conv((lr - model.mean)[:, None], "head", (1, 1, 1))
+    x = first
+    for d in range(2):
+        units, unit = [], x
+        for n in range(3):
+            unit = (
+                f_block(f_block(unit, f"body.{d}.units.{n}.blocks.0"), f"body.{d}.units.{n}.blocks.1") + unit
+            )
+            units.append(unit)
+        fused = F.relu(conv(torch.cat(units, 1), f"body.{d}.fusion", (0, 0, 0))) if fusion else unit
+        x = f_block(fused + x, f"body.{d}.block")
+        x = x + first if skip else x
+    r = model.scale
+    x = F.conv_transpose3d(
+        x, weights["upsample.weight"], weights["upsample.bias"], stride=(1, r, r), padding=1
+    )
+    return conv(x, "tail", (1, 1, 1))[:, 0] + model.mean
+
+
+@pytest.mark.parametrize("block", ["separable", "standard"])
+@pytest.mark.parametrize("order", ["spatial-first", "spectral-first"])
+@pytest.mark.parametrize(("fusion", "skip"), [(True, True), (True, False), (False, True), (False, False)])
+def test_wiring_follows_the_equations(block: str, order: str, fusion: bool, skip: bool) -> None:
+    torch.manual_seed(0)
+    model = randomised(
+        SSRNet(3, features=4, modules=2, block=block, order=order, local_fusion=fusion, global_residual=skip)
+    )
+    model.set_mean(torch.tensor([0.2, 0.3, 0.1, 0.5]))
+    lr = torch.rand(1, 4, 6, 5)
+    expected = by_the_equations(model, lr, order, block, fusion, skip)
+    torch.testing.assert_close(model(lr), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_halo_is_the_reach_of_a_pixel(scale: int) -> None:
+    """Changing one LR pixel changes SR inside the halo only, and at its edge."""
+    torch.manual_seed(1)
+    model = SSRNet(scale, features=6, modules=1, units=1, init="he").double()
+    side = 2 * model.halo + 5
+    lr = torch.rand(1, 3, side, side, dtype=torch.float64)
+    moved = lr.clone()
+    centre = side // 2
+    moved[..., centre, centre] += 1
+    changed = (model(moved) - model(lr)).abs().amax(dim=(0, 1)) > 1e-12
+    rows = torch.nonzero(changed.any(dim=1)).flatten()
+    reach = max(centre - int(rows.min()) // scale, int(rows.max()) // scale - centre)
+    assert reach <= model.halo
+    assert reach >= model.halo - 1
+
+
+@pytest.mark.parametrize(("scale", "tolerance"), [(2, 1e-5), (3, 1e-5), (4, 0.01)])
+def test_interpolation_init_is_bicubic_without_its_modules(scale: int, tolerance: float) -> None:
+    """Exact at x2 and x3; at x4 the kernel does not reach two outer taps of weight 0.007."""
+    torch.manual_seed(0)
+    model = SSRNet(scale, features=12, modules=1, init="interpolation")
+    with torch.no_grad():  # silence the module: what is left is the carrier channels
+        last = model.body[0].block[-1]
+        last.weight = torch.full_like(last.weight, 1e-12)
+        last.bias.zero_()
+    lr = torch.rand(1, 4, 9, 9)
+    inner = (..., slice(2 * scale, -2 * scale), slice(2 * scale, -2 * scale))
+    torch.testing.assert_close(model(lr)[inner], Bicubic(scale)(lr)[inner], atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_interpolation_init_keeps_a_flat_cube_flat(scale: int) -> None:
+    torch.manual_seed(0)
+    model = SSRNet(scale, features=8, init="interpolation")
+    model.set_mean(torch.full((5,), 0.3))
+    sr = model(torch.full((1, 5, 8, 8), 0.4))
+    assert abs(sr[..., 2 * scale : -2 * scale, 2 * scale : -2 * scale] - 0.4).max() < 0.05
+
+
+def test_interpolation_init_needs_the_global_skip() -> None:
+    with pytest.raises(HsisrError, match="global_residual=True"):
+        SSRNet(2, features=4, init="interpolation", global_residual=False)
+
+
+def test_he_init_has_the_variance_of_the_paper_it_cites() -> None:
+    torch.manual_seed(0)
+    head = SSRNet(2, features=64, init="he").body[0].units[0].blocks[0][0]
+    assert head.weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)
+    assert not head.bias.any()
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_bicubic_model_equals_imresize(scale: int) -> None:
+    lr = np.random.default_rng(0).random((3, 8, 11)).astype(np.float32)
+    sr = build_model("bicubic", scale, 3)(torch.from_numpy(lr)[None])[0].numpy()
+    np.testing.assert_allclose(sr, imresize(lr, scale), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: build_model("srcnn", 2, 31), "3d-fcnn, bicubic, edsr, gdrrn, ssrnet"),
+        (lambda: build_model("ssrnet", 5, 31), "2, 3 and 4"),
+        (lambda: build_model("ssrnet", 2, 31, filters=8), "features"),
+        (lambda: build_model("ssrnet", 2, 0), "at least 1 band"),
+        (lambda: SSRNet(2, block="dense"), "separable, standard"),
+        (lambda: SSRNet(2, modules=0), "at least 1"),
+        (lambda: SSRNet(2, features=4)(torch.rand(3, 8, 8)), r"\(batch, bands, height, width\)"),
+    ],
+)
+def test_bad_input_is_one_clear_error(call, words: str) -> None:
+    with pytest.raises(HsisrError, match=words):
+        call()
+
+
+def test_bands_other_than_trained_are_refused() -> None:
+    model = SSRNet(2, features=4, modules=1)
+    model.set_mean(torch.zeros(31))
+    with pytest.raises(HsisrError, match="31 bands and the cube has 7"):
+        model(torch.rand(1, 7, 8, 8))
+
+
+def test_a_network_that_has_predicted_first_can_be_trained() -> None:
+    link.cache_clear()
+    model = SSRNet(3, features=4, modules=1, units=1)
+    with torch.inference_mode():
+        model(torch.zeros(1, 3, 4, 4))
+    model(torch.zeros(1, 3, 4, 4)).sum().backward()
+    assert model.upsample.bias.grad is not None
+
+
+@pytest.mark.parametrize("method", ["ssrnet", "edsr"])
+def test_mirror_extends_the_scene_and_crops_back(method: str) -> None:
+    torch.manual_seed(0)
+    options = {"features": 8, "init": "pytorch"}
+    model = build_model(method, 2, 3, **options).eval()
+    model.set_mean(torch.tensor([0.1, 0.2, 0.3]))
+    lr = torch.rand(1, 3, 6, 4)
+    extended = F.pad(lr, (3, 3, 5, 5), mode="reflect")  # 7 pixels are wanted, the scene has 3 and 5 to mirror
+    expected = model(extended)[..., 10:-10, 6:-6]
+    plain = model(lr)
+    model.mirror = 7
+    torch.testing.assert_close(model(lr), expected)
+    torch.testing.assert_close(model.folded()(lr), expected)
+    assert (plain - expected).abs().max() > 1e-4
+    torch.testing.assert_close(model.train()(lr), plain)  # patches are never mirrored
+
+
+def test_training_keeps_no_more_than_its_gradients_need() -> None:
+    """In a module: 13 inputs of convolutions, the last unit's output, and what a ReLU gives inside the last block.
+
+    Of the five ReLUs that a sum follows, it is one byte a value.
+    """
+    modules, features = 2, 16
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    model = SSRNet(2, features=features, modules=modules)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        sr = model(torch.rand(2, 5, 6, 7))
+    values = 2 * 5 * 6 * 7 * features
+    sizes = list(kept.values())
+    assert sr.requires_grad
+    assert sizes.count(4 * values) == 15 * modules + 1  # the last one goes to the reconstruction
+    assert sizes.count(values) == 5 * modules
+
+
+def test_trains_under_autocast() -> None:
+    torch.manual_seed(0)
+    model = SSRNet(2, features=8, modules=1)
+    lr = torch.rand(1, 4, 6, 6)
+    parameters = list(model.parameters())
+    exact = torch.autograd.grad(model(lr).sum(), parameters)
+    with torch.autocast("cpu", torch.bfloat16):
+        sr = model(lr)
+    rounded = torch.autograd.grad(sr.sum(), parameters)
+    for found, expected in zip(rounded, exact, strict=True):
+        assert (found - expected).norm() < 0.1 * expected.norm() + 1e-3
+
+
+@pytest.mark.parametrize("kept", ["both", "convolution", "sum"])
+def test_gradients_of_relu_and_sum_in_place(kept: str) -> None:
+    torch.manual_seed(0)
+    x, plus = torch.randn(2, 3, 4, dtype=torch.float64), torch.randn(2, 3, 4, dtype=torch.float64)
+    x.requires_grad_(kept != "sum")
+    plus.requires_grad_(kept != "convolution")
+    torch.testing.assert_close(finished(x.clone(), True, plus), F.relu(x) + plus)
+    assert torch.autograd.gradcheck(lambda x, plus: finished(x.clone(), True, plus), (x, plus))

@@ -1,0 +1,129 @@
+"""What the figures draw: the values of lines and images, and scales shared between panels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from hsisr_core.degrade import make_pair
+from hsisr_core.errors import HsisrError
+from hsisr_core.plots import scenes as plots
+from hsisr_core.plots.colour import false_colour
+from hsisr_core.scenes.scene import Scene
+
+
+def scene(
+    first: float = 400, last: float = 700, bands: int = 31, side: int = 20, name: str = "noise"
+) -> Scene:
+    cube = np.random.default_rng(bands).random((bands, side, side + 4)).astype(np.float32)
+    return Scene(name, cube, np.linspace(first, last, bands), 1.0, "random")
+
+
+def unknown_wavelengths(known: Scene) -> Scene:
+    return Scene(known.name, known.cube, np.full(known.bands, np.nan), 1.0, "random")
+
+
+def with_images(figure: Figure) -> list[Axes]:
+    return [axes for axes in figure.axes if axes.images]
+
+
+def lines(axes: Axes) -> dict[str, np.ndarray]:
+    """Values of the labelled lines."""
+    labelled = {str(line.get_label()): y(line) for line in axes.lines}
+    return {label: values for label, values in labelled.items() if not label.startswith("_")}
+
+
+def x(line: Line2D) -> np.ndarray:
+    return np.asarray(line.get_xdata())
+
+
+def y(line: Line2D) -> np.ndarray:
+    return np.asarray(line.get_ydata())
+
+
+def pixels_of(axes: Axes) -> np.ndarray:
+    return np.asarray(axes.images[0].get_array())
+
+
+def test_scene_gallery_shows_each_scene() -> None:
+    scenes = [scene(name="first"), scene(400, 1000, name="second", side=30)]
+    figure = plots.scene_gallery(scenes)
+    assert len(figure.axes) == 2
+    for axes, shown in zip(figure.axes, scenes, strict=True):
+        rgb, caption = false_colour(shown)
+        np.testing.assert_array_equal(pixels_of(axes), rgb)
+        assert axes.get_title().startswith(shown.name)
+        assert axes.get_xlabel() == caption
+
+
+def test_mean_spectra_values() -> None:
+    scenes = [scene(name="first"), unknown_wavelengths(scene(name="second", bands=7)), scene(name="third")]
+    figure = plots.mean_spectra(scenes)
+    assert [axes.get_title() for axes in figure.axes] == ["first", "second", "third"]
+    for axes, shown in zip(figure.axes, scenes, strict=True):
+        np.testing.assert_allclose(lines(axes)["mean"], shown.cube.mean(axis=(1, 2)), rtol=1e-5)
+        band = np.asarray(axes.collections[0].get_paths()[0].vertices)
+        percentiles = np.percentile(shown.cube, (5, 95), axis=(1, 2))
+        assert band[:, 1].min() == pytest.approx(percentiles[0].min())
+        assert band[:, 1].max() == pytest.approx(percentiles[1].max())
+    np.testing.assert_array_equal(x(figure.axes[0].lines[0]), scenes[0].wavelengths)
+    assert figure.axes[0].get_xlabel() == "wavelength (nm)"
+    np.testing.assert_array_equal(x(figure.axes[1].lines[0]), np.arange(1, 8))
+    assert figure.axes[1].get_xlabel() == "band"
+    assert figure.axes[0].get_ylim() == figure.axes[2].get_ylim()
+
+
+def test_band_statistics_values() -> None:
+    smooth = scene()
+    smooth.cube[10] = 1 - smooth.cube[9]  # correlation -1
+    smooth.cube[20] = 0.5  # constant: no correlation with its neighbours
+    top, bottom = plots.band_statistics(smooth).axes
+    np.testing.assert_allclose(lines(top)["mean"], smooth.cube.mean(axis=(1, 2)), rtol=1e-5)
+    correlation = y(bottom.lines[0])
+    assert correlation.shape == (30,)
+    assert correlation[9] == pytest.approx(-1, abs=1e-5)
+    expected = np.corrcoef(smooth.cube[3].ravel(), smooth.cube[4].ravel())[0, 1]
+    assert correlation[3] == pytest.approx(expected, abs=1e-5)
+    assert list(np.flatnonzero(~np.isfinite(correlation))) == [19, 20]
+    assert x(bottom.lines[0])[0] == pytest.approx(405)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_border_rule_is_at_the_border_only(scale: int) -> None:
+    cube = np.random.default_rng(9).random((3, 60, 49)).astype(np.float32)
+    figure = plots.border_rule(cube, scale)
+    image = pixels_of(with_images(figure)[0])
+    assert image.shape == (10, 10)
+    assert image[3:, 3:].max() < 1e-12
+    drawn = lines(figure.axes[1])
+    assert image.max() <= drawn["largest"][0]
+    assert drawn["largest"][0] > 1e-3
+    assert drawn["largest"][2:].max() < 1e-12
+    assert (drawn["mean"] <= drawn["largest"]).all()
+    height, width = make_pair(cube, scale)[0].shape[1:]
+    assert f"{height}×{width} pixels" in with_images(figure)[0].get_title()
+
+
+CUBE = np.zeros((4, 12, 12))
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: plots.scene_gallery([]), "no scenes"),
+        (lambda: plots.mean_spectra([]), "no scenes"),
+        (lambda: plots.border_rule(CUBE, 5), "2, 3 and 4"),
+    ],
+)
+def test_mistakes_are_named_and_leave_no_figure(draw: Callable[[], Any], message: str) -> None:
+    before = plt.get_fignums()
+    with pytest.raises(HsisrError, match=message):
+        draw()
+    assert plt.get_fignums() == before

@@ -1,0 +1,80 @@
+"""The figures of the paper's tables show the numbers that they are given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hsisr_core.errors import HsisrError
+from hsisr_core.plots.tables import convergence, cost_panels, forest, rows_beside, size_and_quality
+
+
+def curve(*psnr: float) -> pd.DataFrame:
+    return pd.DataFrame({"step": range(0, 10 * len(psnr), 10), "psnr": psnr})
+
+
+def test_convergence_is_the_mean_over_runs() -> None:
+    figure = convergence({"a": [curve(20, 30, 31), curve(22, 32, 33)], "b": [curve(25, 26, 27)]}, 28.0)
+    left, right = figure.axes
+    assert left.lines[0].get_ydata().tolist() == [21, 31, 32]
+    assert right.lines[0].get_xdata().tolist() == [10, 20]
+    band = left.collections[0].get_paths()[0].vertices
+    assert (band[:, 1].min(), band[:, 1].max()) == (20, 33)
+    assert left.lines[2].get_ydata() == [28, 28]
+    with pytest.raises(HsisrError, match="set evaluate_every"):
+        convergence({"a": [curve(np.nan, np.nan)]}, 28.0)
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    table = pd.DataFrame(
+        {
+            "paper_difference": [-0.1, 0.0],
+            "psnr": [30.0, 31.0],
+            "spread": [0.1, np.nan],
+            "parameters": [1000.0, 2000.0],
+        },
+        index=["one", "two"],
+    )
+    table.attrs = {"baseline": "two"}
+    return table
+
+
+def test_rows_stand_beside_the_paper(table: pd.DataFrame) -> None:
+    seeds = pd.DataFrame({"one": [-1.0, -3.0], "two": [0.0, 0.0]})
+    left, right = rows_beside(table, seeds).axes
+    assert left.lines[0].get_xdata().tolist() == [-0.1, 0.0]
+    assert right.lines[0].get_xdata().tolist() == [-1, -3]
+    assert right.lines[1].get_xdata().tolist() == [-2]
+    assert [text.get_text() for text in left.get_yticklabels()] == ["one", "two"]
+
+
+def test_quality_against_size(table: pd.DataFrame) -> None:
+    left, right = size_and_quality({"one": (5e5, 44.0), "two": (1e6, 45.0)}, table).axes
+    assert left.lines[0].get_ydata().tolist() == [44, 45]
+    assert right.lines[0].get_xdata().tolist() == [1000, 2000]
+    assert left.xaxis.get_major_formatter()(1_275_138, None) == "1,275"
+
+
+def test_costs_say_their_ratio() -> None:
+    costs = pd.DataFrame({"time (ms)": [10.0, 15.0]}, index=["separable", "standard"])
+    (panel,) = cost_panels(costs).axes
+    assert [bar.get_width() for bar in panel.patches] == [10, 15]
+    assert panel.get_title() == "time (ms): ratio 1.50"
+
+
+def test_a_forest_has_a_panel_for_each_table() -> None:
+    row = {"paper": -0.1, "mean": 0.2, "low": -0.3, "high": 0.7}
+    tables = {"Table I": pd.DataFrame({"a": row, "b": row}).T, "Table II": pd.DataFrame({"c": row}).T}
+    seeds = {
+        "Table I": pd.DataFrame({"a": [0.1, 0.3], "b": [0.2, np.nan]}),
+        "Table II": pd.DataFrame({"c": [0.2]}),
+    }
+    first, second = forest(tables, seeds).axes
+    assert first.get_title(loc="left") == "Table I"
+    drawn = [np.atleast_1d(line.get_xdata()).tolist() for line in first.lines[:4]]
+    assert drawn == [[-0.3, 0.7], [0.1, 0.3], [0.2], [-0.1]]
+    assert [text.get_text() for text in second.get_yticklabels()] == ["c"]
+    with pytest.raises(HsisrError, match="at least one table"):
+        forest({}, {})

@@ -1,0 +1,263 @@
+"""Plans: expanded, checked as a whole, cut into shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_plan import TINY, small_plan, write_plan
+
+from hsisr_core.runs.config import RunConfig
+from hsisr_core.data import Dataset, load_dataset
+from hsisr_core.errors import HsisrError
+from hsisr_core.paper import TABLES, table_settings
+from hsisr_core.runs.plan import LIMIT, plan_for_chapters, planned_runs, read_plan, shard
+from hsisr_core.runs.folder import open_run
+from hsisr_core.training.loop import build_sampler, total_steps
+
+
+def test_a_preset_without_runs_is_a_plan_of_one(tmp_path: Path) -> None:
+    plan = read_plan(write_plan(tmp_path, ""))
+    assert plan.configs == (RunConfig.from_preset(str(TINY)),)
+    assert plan.label(plan.configs[0]) == "ssrnet x2"
+
+
+def test_defaults_entries_and_overrides(tmp_path: Path) -> None:
+    path = write_plan(tmp_path, "[{epochs: 3, patches_per_image: 2}, {product: {scale: [3, 4]}, clip: null}]")
+    first, *others = read_plan(path, {"seed": 7}).configs
+    assert (first.epochs, first.steps, first.seed, first.scale, first.clip) == (3, None, 7, 2, 1.0)
+    assert [(config.scale, config.steps, config.seed, config.clip) for config in others] == [
+        (3, 20, 7, None),
+        (4, 20, 7, None),
+    ]
+
+
+def test_labels_say_what_differs(tmp_path: Path) -> None:
+    runs = small_plan(
+        tmp_path, "[{product: {scale: [2, 3], seed: [1]}}, {block: standard, image_sizes: [1.0, 0.75]}]"
+    )
+    assert [run.label for run in runs] == [
+        "scale=2",
+        "scale=3",
+        "scale=2 block=standard image_sizes=1.0,0.75",
+    ]
+
+
+def test_the_folder_is_the_one_that_train_uses(tmp_path: Path) -> None:
+    (run,) = small_plan(tmp_path, "[{seed: 3}]")
+    assert not run.folder.exists(), "planning writes nothing"
+    assert open_run(run.config, tmp_path / "runs", run.dataset).folder == run.folder
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"epochs": 4, "steps": None, "patches_per_image": 5, "image_sizes": [1.0, 0.75], "batch": 3},
+    ],
+)  # fmt: skip
+def test_steps_are_those_of_the_training(tmp_path: Path, settings: dict[str, object]) -> None:
+    (run,) = small_plan(tmp_path, "[{seed: 3}]", **settings)
+    assert run.steps == total_steps(run.config, build_sampler(run.config, run.dataset))
+
+
+@pytest.mark.parametrize(
+    ("runs", "words"),
+    [
+        ("[{colour: 1}]", "entry 1 of runs: 'colour' is no setting of a run. Valid settings: preset, method"),
+        ("[{seed: 1}, {scale: 7}]", "entry 2 of runs: scale=7: expected one of 2, 3, 4"),
+        ("[{seed: [1, 2]}]", "expected a whole number. A list of values expands only inside `product`"),
+        ("[{product: {seed: [1, x]}}]", "entry 1 of runs: seed='x'"),
+        ("[{method: bicubic}]", "method 'bicubic' cannot be trained"),
+        ("[{method: magic}]", "method 'magic' cannot be trained; choose one of"),
+        ("[{steps: null}]", "give exactly one"),
+    ],
+)
+def test_a_mistake_in_a_plan_is_named(tmp_path: Path, runs: str, words: str) -> None:
+    path = write_plan(tmp_path, runs)
+    with pytest.raises(HsisrError) as raised:
+        read_plan(path)
+    assert words in str(raised.value)
+
+
+def test_from_preset_gives_the_defaults_and_checks_the_runs(tmp_path: Path) -> None:
+    good = write_plan(tmp_path, "[{seed: 9}]")
+    assert RunConfig.from_preset(good, scale=3) == RunConfig.from_preset(str(TINY), scale=3)
+    with pytest.raises(HsisrError, match="'colour' is no setting"):
+        RunConfig.from_preset(write_plan(tmp_path, "[{seed: 1}, {colour: 1}]", "bad.yaml"))
+    endless = ", ".join(
+        f"{name}: [{', '.join(map(str, range(1, 2000)))}]" for name in ("seed", "features", "units")
+    )
+    assert (
+        RunConfig.from_preset(write_plan(tmp_path, f"[{{product: {{{endless}}}}}]", "endless.yaml")).seed == 1
+    )
+
+
+def test_a_large_plan_must_be_meant(tmp_path: Path) -> None:
+    path = write_plan(tmp_path, f"[{{product: {{seed: {list(range(LIMIT + 1))}}}}}]")
+    with pytest.raises(HsisrError, match=f"has {LIMIT + 1} runs, more than {LIMIT}: add --yes"):
+        read_plan(path)
+    assert len(read_plan(path, many=True).configs) == LIMIT + 1
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        "[{seed: 1}, {seed: 2}, {seed: 1}]",
+        "[{seed: 1}, {seed: 2}, {device: cpu}]",  # how a run is carried out is not in its hash
+        "[{seed: 1}, {seed: 2}, {split: indian-pines}]",  # the same data under another name
+    ],
+)
+def test_the_same_run_twice_is_refused(tmp_path: Path, runs: str) -> None:
+    with pytest.raises(HsisrError, match=r"runs 1 and 3 are the same \(.*Leave out one"):
+        small_plan(tmp_path, runs)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_distinct_joins_what_an_override_made_equal(tmp_path: Path) -> None:
+    plan = read_plan(write_plan(tmp_path, "[{product: {scale: [2, 3], seed: [1, 2]}}]"), {"scale": 3})
+    assert [config.seed for config in plan.distinct().configs] == [1, 2]
+
+
+def test_a_run_that_tables_share_is_one(tmp_path: Path) -> None:
+    path = write_plan(tmp_path, "[{seed: 1}, {table: block}, {table: loss, device: cpu}, {table: modules}]")
+    plan = read_plan(path)
+    planned = planned_runs(plan, tmp_path / "runs")
+    # 1 alone, 2 blocks, 3 losses, 4 modules; the defaults are a row of block and loss, and the run alone
+    assert len(planned) == 1 + 1 + 2 + 4
+    assert len({run.folder for run in planned}) == len({run.label for run in planned}) == len(planned)
+    assert [(config.block, config.device) for config in plan.table("block")] == [
+        ("standard", "auto"),
+        ("separable", "auto"),
+    ]
+    assert [config.loss for config in plan.table("loss")] == ["mse", "l1", "0.5*mse+0.5*sam"]
+    assert [config.modules for config in plan.table("modules")] == [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("runs", "first", "second"),
+    [
+        ("[{table: block}, {seed: 2}, {table: block, device: cpu}]", 1, 4),
+        ("[{table: block, product: {seed: [1, 1]}}]", 1, 2),
+        ("[{seed: 1}, {table: block}, {seed: 1}]", 1, 4),
+    ],
+)
+def test_the_same_run_twice_in_one_table_is_refused(
+    tmp_path: Path, runs: str, first: int, second: int
+) -> None:
+    with pytest.raises(HsisrError, match=f"runs {first} and {second} are the same"):
+        small_plan(tmp_path, runs)
+
+
+def test_a_plan_without_a_table_gives_its_rows_with_the_defaults(tmp_path: Path) -> None:
+    plan = read_plan(write_plan(tmp_path, "[{table: loss, steps: 3}, {seed: 5}]", seed=5))
+    assert [config.steps for config in plan.table("loss")] == [3, 3, 3]
+    assert [(config.modules, config.steps, config.seed) for config in plan.table("modules")] == [
+        (depth, 20, 5) for depth in (2, 3, 4, 5)
+    ]
+    assert plan.table("comparison") == [plan.defaults]
+    # the defaults start as an interpolator, which a network without global residual cannot
+    assert {config.init for config in plan.table("ablation")} == {"he"}
+    assert {config.init for config in plan.table("block")} == {"interpolation"}
+    with pytest.raises(HsisrError, match="no table 'speed'; choose one of loss, ablation"):
+        plan.table("speed")
+    started = read_plan(write_plan(tmp_path, "", init="pytorch")).table("ablation")
+    assert {config.init for config in started} == {"pytorch"}
+
+
+def test_all_that_chapters_show(tmp_path: Path) -> None:
+    """The defaults (chapters 04 and 05), every entry, and the tables that no entry feeds."""
+    plan = read_plan(write_plan(tmp_path, "[{seed: 1}, {table: loss, seed: 3}, {seed: 7}]"))
+    shown = planned_runs(plan.shown(), tmp_path / "runs")
+    expected = {plan.defaults, *plan.configs}
+    for name in TABLES:
+        expected |= set(plan.table(name))
+    assert {run.config for run in shown} == expected
+    assert shown[0].config == plan.defaults, "the longest run comes first"
+
+
+def test_an_override_holds_for_all_runs_of_the_chapters(tmp_path: Path) -> None:
+    path = write_plan(tmp_path, "[{table: loss, product: {seed: [1, 2]}}, {seed: 2}]")
+    plan = plan_for_chapters(path, {"seed": 2, "steps": 3})
+    assert {(config.seed, config.steps) for config in plan.configs} == {(2, 3)}
+    assert len(plan.table("loss")) == 3
+    # what equals the defaults changes nothing: papermill -f passes them all
+    assert len(plan_for_chapters(path, {"seed": 1}).table("loss")) == 6
+
+
+@pytest.mark.parametrize("preset", ["demo", "cpu", "paper", str(TINY)])
+def test_the_presets_feed_every_table(preset: str) -> None:
+    plan = read_plan(preset)
+    assert plan.defaults in plan.configs
+    fed = {table for table, _ in plan.entries}
+    for name, count in (("loss", 3), ("ablation", 4), ("block", 2), ("modules", 4)):
+        assert name in fed
+        rows = {tuple(getattr(config, key) for key in table_settings(name)[0]) for config in plan.table(name)}
+        assert len(rows) == count
+        settled = [config for config in plan.table(name) if config.init == "interpolation"]
+        assert all(config.global_residual for config in settled)
+
+
+@pytest.mark.parametrize(("preset", "scales"), [("demo", {2, 3, 4}), ("paper", {2, 3, 4}), (str(TINY), {2})])
+def test_the_presets_compare_every_method_at_every_scale(preset: str, scales: set[int]) -> None:
+    plan = read_plan(preset)
+    rows = {(config.method, config.scale) for config in plan.table("comparison")}
+    methods = {"gdrrn", "3d-fcnn", "edsr", "ssrnet"}
+    assert rows == {(method, scale) for method in methods for scale in scales}
+    assert plan.defaults in plan.table("comparison"), "SSRNet x2 is the run of chapters 04 and 05"
+
+
+def test_the_paper_s_plan_has_the_settings_of_each_method_s_paper() -> None:
+    plan = read_plan("paper").table("comparison")
+    own = {
+        config.method: (config.features, config.loss, config.learning_rate, config.init) for config in plan
+    }
+    assert own == {
+        "gdrrn": (128, "mse+0.1*sam", 1e-4, "he"),
+        "3d-fcnn": (64, "mse", 5e-5, "he"),
+        "edsr": (64, "l1", 1e-4, "pytorch"),
+        "ssrnet": (64, "l1", 1e-4, "he"),
+    }
+
+
+def test_the_demo_has_three_seeds_of_every_row() -> None:
+    plan = read_plan("demo")
+    for name, count in (("loss", 3), ("ablation", 4), ("block", 2), ("modules", 4)):
+        assert [config.seed for config in plan.table(name)] == [1, 2, 3] * count
+    shared = [plan.table(name) for name in ("loss", "block", "modules")]
+    assert len(set(shared[0]) & set(shared[1]) & set(shared[2])) == 3, "the paper's own row, once a seed"
+
+
+def test_the_cpu_preset_has_every_method_at_every_scale_with_its_own_loss() -> None:
+    rows = {(config.method, config.scale): config.loss for config in read_plan("cpu").table("comparison")}
+    losses = {"ssrnet": "l1", "gdrrn": "mse+0.1*sam", "3d-fcnn": "mse", "edsr": "l1"}
+    assert rows == {(method, scale): loss for method, loss in losses.items() for scale in (2, 3, 4)}
+
+
+def test_missing_data_is_said_with_the_plan(tmp_path: Path) -> None:
+    plan = read_plan(write_plan(tmp_path, "[{seed: 1}, {data: nowhere/CAVE}]"))
+    with pytest.raises(HsisrError, match="plan plan, data nowhere/CAVE: nowhere/CAVE does not exist"):
+        planned_runs(plan, tmp_path / "runs")
+
+
+def test_datasets_are_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+
+    def load(*key: str) -> Dataset:
+        loaded.append(key)
+        return load_dataset(*key)
+
+    monkeypatch.setattr("hsisr_core.runs.plan.load_dataset", load)
+    small_plan(tmp_path, "[{product: {seed: [1, 2, 3]}}]")
+    assert loaded == [("indian-pines", None)]
+
+
+def test_shards_cover_everything_once() -> None:
+    items = list(range(10))
+    parts = [shard(items, f"{i}/3") for i in (1, 2, 3)]
+    assert parts == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8]]
+    assert shard(items, None) == items
+    assert shard(items[:1], "2/2") == []
+    for wrong in ("0/3", "4/3", "1", "a/3", "1/", "-1/3", "1/0", "1.0/3"):
+        with pytest.raises(HsisrError, match="expected i/n"):
+            shard(items, wrong)

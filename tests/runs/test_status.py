@@ -1,0 +1,61 @@
+"""The state of a run is what its folder says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_plan import finish, small_plan
+
+from hsisr_core.runs.folder import run_lock
+from hsisr_core.runs.status import RunState, last_row, run_state, step_cost, time_left
+from hsisr_core.runs.work import record_failure
+
+
+def test_every_state(tmp_path: Path) -> None:
+    done, running, failed, unfinished, missing = small_plan(tmp_path, "[{product: {seed: [1, 2, 3, 4, 5]}}]")
+    finish(done, psnr=31.5)
+    for run in (running, failed, unfinished):
+        (run.folder / "checkpoint").mkdir(parents=True)
+        (run.folder / "history.csv").write_text(
+            "step,loss,learning_rate,seconds,psnr,ssim,sam\n10,1,1,3.5,,,\n12,"
+        )
+        (run.folder / "checkpoint" / "step-00000005.safetensors").touch()
+    record_failure(failed.folder, "no luck")
+    (missing.folder / "checkpoint").mkdir(parents=True)
+    with run_lock(running.folder):
+        states = [run_state(run) for run in (done, running, failed, unfinished, missing)]
+    assert states == [
+        RunState("done", 20, 20, 2.0, 20, 31.5),
+        RunState("running", 10, 20, 3.5, 10),
+        RunState("failed", 5, 20, 3.5, 10, error="no luck"),
+        RunState("unfinished", 5, 20, 3.5, 10),
+        RunState("missing", 0, 20),
+    ]
+    assert run_state(running).state == "unfinished", "the lock went with the process that held it"
+
+
+def test_a_half_written_history_counts_to_its_last_whole_line(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    header = "step,loss,learning_rate,seconds,psnr,ssim,sam\n"
+    assert last_row(path) == (0, None)
+    for text, expected in (
+        ("", (0, None)),
+        (header, (0, None)),
+        (header + "10,1,1,2.5,,,\n20,1", (10, 2.5)),
+        (header + "".join(f"{step},0.1,0.1,{step / 4},,,\n" for step in range(1, 5000)), (4999, 4999 / 4)),
+    ):
+        path.write_text(text)
+        assert last_row(path) == expected
+
+
+def test_time_left_follows_the_speed_of_equal_runs_then_the_work_in_a_step(tmp_path: Path) -> None:
+    first, second, large = runs = small_plan(tmp_path, "[{seed: 1}, {seed: 2}, {seed: 1, batch: 6}]")
+    assert time_left(runs, [run_state(run) for run in runs]) is None
+    finish(first, seconds=4.0)
+    states = [run_state(run) for run in runs]
+    assert time_left(runs[:2], states[:2]) == pytest.approx(4.0)
+    assert step_cost(large.config, 31) == 3 * step_cost(second.config, 31)
+    assert time_left(runs, states) == pytest.approx(4.0 + 3 * 4.0)
+    half = RunState("unfinished", 10, 20, seconds=1.0, timed_steps=10)
+    assert time_left(runs[:2], [states[0], half]) == pytest.approx(1.0), "its own speed first"

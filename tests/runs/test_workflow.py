@@ -1,0 +1,170 @@
+"""The Snakemake workflow: one job a run, what each asks for, and a rerun that does only what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hsisr_core.runs import workflow
+from hsisr_core.runs.config import RunConfig
+from hsisr_core.data import load_dataset
+from hsisr_core.errors import HsisrError
+from hsisr_core.runs.plan import planned_runs, read_plan
+
+ROOT = Path(__file__).resolve().parents[2]
+SNAKEMAKE = ROOT / ".venv-snakemake" / "bin" / "python"
+needs_snakemake = pytest.mark.skipif(
+    not SNAKEMAKE.is_file(), reason=".venv-snakemake is not there: `make snakemake` makes it"
+)
+RUNS = [{"product": {"seed": [1, 2, 3]}}]
+
+
+@pytest.fixture
+def plan(project: Path) -> Path:
+    """A plan of three tiny runs, in a project folder of its own that uses this code."""
+    for name in ("hsisr_core", "workflow"):
+        (project / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "book" / "splits", project / "book" / "splits", dirs_exist_ok=True)
+    values = yaml.safe_load((ROOT / "tests" / "tiny.yaml").read_text())
+    file = project / "plan.yaml"
+    file.write_text(yaml.safe_dump(values | {"steps": 150, "evaluate_every": None, "runs": RUNS}))
+    return file
+
+
+def test_a_job_trains_the_run_that_the_plan_names(plan: Path) -> None:
+    jobs = workflow.jobs(str(plan))
+    assert [job["label"] for job in jobs] == ["seed=1", "seed=2", "seed=3"]
+    fingerprint = load_dataset("indian-pines").fingerprint
+    for job in jobs:
+        config = RunConfig.from_preset(job["config"])
+        assert job["name"].endswith(config.hash(fingerprint))
+        assert job["metrics"] == f"runs/{job['name']}/metrics.json"
+        assert (job["steps"], job["gpu"]) == (150, 0)
+    before = Path(jobs[0]["config"]).stat().st_mtime_ns
+    workflow.jobs(str(plan))
+    assert Path(jobs[0]["config"]).stat().st_mtime_ns == before  # a new file would plan every run again
+
+
+def test_needs_grow_with_the_work(plan: Path) -> None:
+    def needs(gpu: str | None = None, **settings: object) -> dict[str, int]:
+        return workflow.needs(
+            planned_runs(read_plan("plan.yaml", {"seed": 1, **settings}).distinct())[0], gpu
+        )
+
+    small = needs(steps=100_000, batch=8)
+    assert small["gpu"] == 0
+    twice = needs(steps=200_000, batch=8)
+    start = workflow.START_MINUTES
+    assert twice["runtime"] - start == pytest.approx(2 * (small["runtime"] - start), abs=2)
+    assert needs(steps=100_000, batch=64)["mem_mb"] > small["mem_mb"]
+    gpu = needs("a100", steps=100_000, batch=64)
+    assert gpu["gpu"] == 1
+    assert gpu["mem_mb"] <= small["mem_mb"]  # the batch lies on the GPU
+    assert start < gpu["runtime"] < small["runtime"]
+
+
+def test_what_is_wrong_with_a_plan_is_one_line(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(HsisrError, match="preset 'nothing' is unknown"):
+        workflow.jobs("nothing")
+    assert workflow.main(["nothing"]) == 2
+    assert capsys.readouterr().err.startswith("error: preset 'nothing' is unknown")
+    assert workflow.main([str(plan), "--gpu", "abacus"]) == 2
+    assert capsys.readouterr().err.startswith("error: --gpu abacus: choose one of")
+    assert workflow.main([str(plan), "--gpu", "a100"]) == 0
+    assert [job["gpu"] for job in json.loads(capsys.readouterr().out)] == [1, 1, 1]
+
+
+def snakemake_command(*arguments: str, profile: str = "local") -> list[str]:
+    config = ["--config", "plan=plan.yaml", f"python={sys.executable}"]
+    options = ["--profile", f"workflow/profiles/{profile}", "--cores", "1"]
+    return [str(SNAKEMAKE), "-m", "snakemake", *options, *arguments, *config]
+
+
+def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def begun_runs(runs: Path) -> set[Path]:
+    """The runs with a checkpoint and no result."""
+    stored = {path.parent.parent for path in runs.glob("*/checkpoint/step-*")}
+    return {folder for folder in stored if not (folder / "metrics.json").exists()}
+
+
+@needs_snakemake
+@pytest.mark.slow
+def test_the_dry_run_lists_every_run(plan: Path) -> None:
+    result = run(snakemake_command("--dry-run"))
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"^run +3$", result.stdout + result.stderr, re.MULTILINE)
+    wrong = run([part.replace("plan=plan.yaml", "plan=nothing") for part in snakemake_command("--dry-run")])
+    assert wrong.returncode != 0
+    assert "preset 'nothing' is unknown" in wrong.stdout + wrong.stderr
+
+
+@needs_snakemake
+@pytest.mark.slow
+def test_killed_with_9_and_rerun_does_only_what_is_missing(plan: Path) -> None:
+    runs = plan.parent / "runs"
+    victim = subprocess.Popen(
+        snakemake_command(), start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 240
+        while not (list(runs.glob("*/metrics.json")) and begun_runs(runs)):
+            assert time.monotonic() < deadline
+            assert victim.poll() is None
+            time.sleep(0.05)
+    finally:
+        os.killpg(victim.pid, signal.SIGKILL)  # Snakemake and its jobs
+        victim.wait()
+    finished = {path.parent for path in runs.glob("*/metrics.json")}
+    (begun,) = begun_runs(runs)
+    assert len(finished) == 1
+    # As if only Snakemake had died and its job had gone on: complete, but marked incomplete by Snakemake.
+    settings = f"_build/workflow/{begun.name}.yaml"
+    assert run([sys.executable, "-m", "hsisr_core", "train", "--preset", settings]).returncode == 0
+    trained = {folder: (folder / "weights.safetensors").stat().st_mtime_ns for folder in {*finished, begun}}
+
+    locked = run(snakemake_command())
+    assert locked.returncode != 0
+    assert "--unlock" in locked.stdout + locked.stderr
+    assert run(snakemake_command("--unlock")).returncode == 0
+    again = run(snakemake_command("--rerun-incomplete"))
+    assert again.returncode == 0, again.stderr
+    assert re.search(r"^run +2$", again.stdout + again.stderr, re.MULTILINE)  # the begun one, and the third
+    assert len(list(runs.glob("*/metrics.json"))) == 3
+    for folder, before in trained.items():
+        assert (folder / "weights.safetensors").stat().st_mtime_ns == before, "trained a second time"
+    nothing = run(snakemake_command())
+    assert "Nothing to be done" in nothing.stdout + nothing.stderr
+
+
+@needs_snakemake
+@pytest.mark.slow
+def test_what_slurm_would_be_given(plan: Path) -> None:
+    shown = run(
+        [str(SNAKEMAKE), "workflow/show_slurm.py", "--config", "plan=plan.yaml", f"python={sys.executable}"]
+    )
+    assert shown.returncode == 0, shown.stderr
+    jobs = [line for line in shown.stdout.splitlines() if line.startswith("$ sbatch")]
+    assert len(jobs) == 3
+    expected = {job["name"]: job for job in workflow.jobs("plan.yaml", gpu="a100")}
+    for line in jobs:
+        (name,) = (name for name in expected if name in line)
+        assert f"-t {expected[name]['runtime']} " in line
+        assert f"--mem {expected[name]['mem_mb']} " in line
+        assert "--gpus=1" in line
+        assert "-A research -p gpu" in line
+    assert "#!/bin/sh" in shown.stdout
+    assert not list(plan.parent.glob("runs/*")), "a job that was only shown leaves nothing"

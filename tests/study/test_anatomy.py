@@ -1,0 +1,48 @@
+"""Counts by arithmetic agree with counts on the network itself."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from hsisr_core.models import SSRNet, count_parameters
+from hsisr_core.study.anatomy import layer_table, multiply_adds, reach, ssrnet_parameters
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("block", ["separable", "standard"])
+@pytest.mark.parametrize("weight_norm", [True, False])
+def test_arithmetic_agrees_with_the_network(scale: int, block: str, weight_norm: bool) -> None:
+    model = SSRNet(scale, features=6, modules=2, units=2, block=block, weight_norm=weight_norm)
+    kernel = (3, 2 + scale, 2 + scale)
+    counted = ssrnet_parameters(block, kernel, weight_norm, features=6, modules=2, units=2)
+    assert counted == count_parameters(model)
+
+
+def test_multiply_adds_agree_with_pytorch() -> None:
+    model = SSRNet(3, features=4, modules=1).folded()
+    model.stepwise = True  # the count is of the paper's steps
+    with FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 5, 6, 7))
+    assert 2 * sum(multiply_adds(model, 5, 6, 7).values()) == counter.get_total_flops()
+
+
+def test_layer_table_covers_the_network() -> None:
+    model = SSRNet(2, features=4, modules=2)
+    table = layer_table(model, 5, 6, 7)
+    assert table["parameters"].sum() == count_parameters(model)
+    assert table["multiply_adds"].sum() == sum(multiply_adds(model, 5, 6, 7).values())
+    assert list(table["output"]) == ["4 x 5 x 6 x 7"] * 3 + ["4 x 5 x 12 x 14", "1 x 5 x 12 x 14"]
+
+
+def test_reach_stops_at_the_halo() -> None:
+    torch.manual_seed(0)
+    model = SSRNet(2, features=6, modules=1, units=1, init="he")
+    side = 2 * model.halo + 7
+    map_ = reach(model, 9, side).sum(dim=0)
+    middle = side // 2
+    outside = map_.clone()
+    outside[middle - model.halo : middle + model.halo + 1, middle - model.halo : middle + model.halo + 1] = 0
+    assert outside.max() == 0
+    assert map_[middle, middle] > 0

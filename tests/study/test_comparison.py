@@ -1,0 +1,227 @@
+"""Table V beside runs with made-up scores: every number follows by hand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_plan import small_plan
+
+from hsisr_core.base.files import write_json
+from hsisr_core.data import load_dataset
+from hsisr_core.errors import HsisrError
+from hsisr_core.plots.tables import gain_panels, method_curves
+from hsisr_core.runs.config import RunConfig
+from hsisr_core.runs.folder import Run, open_run
+from hsisr_core.study.comparison import (
+    at_largest_scale,
+    by_row,
+    compare_methods,
+    data_needed,
+    ensemble_scores,
+    learning_curves,
+    method_label,
+    one_per_row,
+    restored,
+    run_scores,
+    show_comparison,
+)
+from hsisr_core.study.rows import not_converged
+from hsisr_core.training.loop import train
+
+PLAN = "[{scale: 3}, {seed: 1}, {seed: 2}, {method: 3d-fcnn}, {method: gdrrn}, {method: 3d-fcnn, keep_size: true}]"
+PSNR = {"SSRNet": 38.0, "GDRRN": 36.5, "3D-FCNN": 39.0, "3D-FCNN, padded": 37.5}
+CUT = {"scored_bands": 23, "scored_border": 6}
+WHOLE = {"scored_bands": 31, "scored_border": 0}
+
+
+def finish(run: Run, dataset: str, psnr: float, bicubic: float, region: dict[str, int]) -> None:
+    """What a finished training leaves: two images, 1 dB above and below the mean."""
+    others = {"mpsnr": 0.0, "rmse": 0.0, "ergas": 0.0}
+    means = {
+        "bicubic": {"psnr": bicubic, "ssim": 0.9, "sam": 3.0, **others},
+        run.config.method: {"psnr": psnr, "ssim": 0.95, "sam": 2.0, **others},
+    }
+    rows = [
+        {"image": image, "result": result, **scores, "psnr": scores["psnr"] + shift, **region}
+        for image, shift in (("a", 1.0), ("b", -1.0))
+        for result, scores in means.items()
+    ]
+    values = {
+        "mean": means,
+        "images": rows,
+        "dataset": dataset,
+        "steps": 20,
+        "seconds": 2.0,
+        "parameters": 1234,
+    }
+    write_json(run.folder / "metrics.json", values | {"split": {"name": "s", "test": ["a", "b"]}})
+    (run.folder / "history.csv").write_text(
+        f"step,loss,psnr\n0,,{psnr - 1}\n10,1,{psnr - 0.01}\n20,1,{psnr}\n"
+    )
+
+
+def finished(tmp_path: Path, dataset: str = "indian-pines") -> list[Run]:
+    """The runs of `PLAN`; bicubic has 37 dB, or 38.5 on what the 3D-FCNN without padding keeps."""
+    runs = []
+    for planned in small_plan(tmp_path, PLAN):
+        run = open_run(planned.config, tmp_path / "runs", planned.dataset)
+        cut = method_label(run.config) == "3D-FCNN"
+        psnr = PSNR[method_label(run.config)] + 0.4 * (run.config.seed - 1)
+        finish(run, dataset, psnr, 38.5 if cut else 37.0, CUT if cut else WHOLE)
+        runs.append(run)
+    return runs
+
+
+def row(table: Any, *place: object) -> dict[str, Any]:
+    return dict(table.loc[place].to_dict())
+
+
+def test_a_row_for_every_method_scale_and_dataset(tmp_path: Path) -> None:
+    table = compare_methods(finished(tmp_path))
+    assert list(table.index.unique("data")) == ["indian-pines", "CAVE", "Harvard", "Foster"]
+    assert len(table) == 45 + 7
+    ours = table.loc["indian-pines"]
+    assert list(ours.loc[2].index) == ["bicubic", "GDRRN", "3D-FCNN", "3D-FCNN, padded", "SSRNet"]
+    assert list(ours.loc[3].index) == ["bicubic", "SSRNet"]
+    assert list(table.loc["CAVE"].loc[4].index) == ["bicubic", "GDRRN", "3D-FCNN", "EDSR", "SSRNet"]
+    assert table["psnr"].notna().sum() == 7
+    assert row(table, "CAVE", 4, "EDSR")["paper_psnr"] == 38.58
+    assert row(table, "CAVE", 4, "EDSR")["paper_over_bicubic"] == pytest.approx(38.58 - 35.75)
+    assert table.attrs["ours"] == "preset tiny, indian-pines (split s, test: a, b), seeds 1, 2"
+
+
+def test_rows_are_means_over_seeds_and_bicubic_is_whole(tmp_path: Path) -> None:
+    table = compare_methods(finished(tmp_path))
+    network = row(table, "indian-pines", 2, "SSRNet")
+    assert network["psnr"] == pytest.approx(38.2)
+    assert network["over_bicubic"] == pytest.approx(1.2)
+    assert (network["sam"], network["steps"], network["parameters"]) == (2.0, 20, 1234)
+    bicubic = row(table, "indian-pines", 2, "bicubic")
+    assert (bicubic["psnr"], bicubic["bands"], bicubic["border"]) == (37.0, 31, 0)
+    assert np.isnan(bicubic["steps"])
+    cut = row(table, "indian-pines", 2, "3D-FCNN")
+    assert (cut["psnr"], cut["bands"], cut["border"]) == (39.0, 23, 6)
+    assert cut["over_bicubic"] == pytest.approx(0.5), "over bicubic on the same pixels"
+
+
+def test_on_data_of_the_paper_ours_stand_in_its_rows(tmp_path: Path) -> None:
+    table = compare_methods(finished(tmp_path, "harvard"))
+    assert list(table.index.unique("data")) == ["CAVE", "Harvard", "Foster"]
+    network = row(table, "Harvard", 2, "SSRNet")
+    assert (network["paper_psnr"], network["psnr"]) == (46.25, pytest.approx(38.2))
+    assert np.isnan(row(table, "Harvard", 4, "SSRNet")["psnr"])
+    with pytest.raises(HsisrError, match="no run to compare"):
+        compare_methods([])
+
+
+def cells(html: str, data: str, bold: bool = True) -> dict[str, set[str]]:
+    """The bold values of the page's table, by row heading "x2 SSRNet", of one dataset."""
+    styles = re.findall(r"(#T_[^{]*?) \{\s*font-weight: bold;", html, re.DOTALL)
+    marked = set(re.findall(r"#(T_\w+_row\d+_col\d+)", " ".join(styles)))
+    found: dict[str, set[str]] = {}
+    current = scale = ""
+    for line in re.findall(r"<tr>(.*?)</tr>", html, re.DOTALL):
+        for level, name in re.findall(r'row_heading level(\d) row\d+"[^>]*>(.*?)</th>', line):
+            current, scale, method = (
+                (name, scale, "")
+                if level == "0"
+                else (current, name, "")
+                if level == "1"
+                else (current, scale, name)
+            )
+        values = re.findall(r'<td id="(T_\w+)"[^>]*>(.*?)</td>', line)
+        if current.startswith(data) and values:
+            found[f"{scale} {method}"] = {value for place, value in values if (place in marked) is bold}
+    return found
+
+
+def test_the_best_is_bold_and_what_is_missing_says_what_it_needs(tmp_path: Path) -> None:
+    runs = finished(tmp_path)
+    more = [{**run_scores(runs[1])[1], "method": "SSRNet+", "psnr": 38.9, "over_bicubic": 1.9}]
+    needed = {"CAVE": "get <cave>; prepare cave", "Harvard": "get harvard", "Foster": "get foster"}
+    html = show_comparison(compare_methods(runs, more), needed).to_html()
+    ours, cave = cells(html, "indian-pines"), cells(html, "CAVE")
+    assert ours["x2 3D-FCNN"] == set(), "not on all bands"
+    assert ours["x2 SSRNet+"] == {"38.90", "+1.90", "0.9500", "2.00"}
+    assert ours["x2 SSRNet"] == ours["x2 GDRRN"] == {"0.9500", "2.00"}, "ties are all bold"
+    assert cave["x2 SSRNet"] == {"44.99", "0.974", "2.26"}
+    assert cells(html, "Harvard")["x4 3D-FCNN"] == {"2.36"}
+    assert "23 bands, without 6 pixels at the border" in cells(html, "indian-pines", False)["x2 3D-FCNN"]
+    wanted = "needs CAVE: <code>get &lt;cave&gt;</code>; <code>prepare cave</code>"
+    assert all(wanted in values for values in cells(html, "CAVE", False).values())
+
+
+def test_commands_for_the_data_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HSISR_DATASETS", str(tmp_path))
+    needed = data_needed(load_dataset("indian-pines"), "paper")
+    assert list(needed) == ["CAVE", "Harvard", "Foster"]
+    assert needed["Harvard"].startswith(
+        "python data_scripts/fetch.py harvard; python data_scripts/prepare.py harvard"
+    )
+    monkeypatch.setattr("hsisr_core.study.comparison.stores_at_hand", lambda _: ({}, {"cave": ("a", "b")}))
+    assert data_needed(load_dataset("indian-pines"), "paper")["Foster"] == "hsisr runs paper --data foster"
+
+
+def test_one_value_of_scale_leaves_one_run_a_row() -> None:
+    config = RunConfig(steps=5, epochs=None, schedule="constant")
+    long, padded = config.changed(steps=9), config.changed(method="3d-fcnn", keep_size=True)
+    valid = config.changed(method="3d-fcnn")
+    configs = [config, long, config.changed(seed=2), valid, padded]
+    assert one_per_row(configs) == [config, config.changed(seed=2), valid, padded]
+
+
+def test_rows_that_learn_and_their_curves(tmp_path: Path) -> None:
+    runs = finished(tmp_path)
+    rows = by_row(runs)
+    assert {label: len(group) for label, group in rows.items()} == {
+        "SSRNet x3": 1, "SSRNet x2": 2, "3D-FCNN x2": 1, "GDRRN x2": 1, "3D-FCNN, padded x2": 1,
+    }  # fmt: skip
+    assert not_converged(rows).startswith("**Not converged:** GDRRN x2 (0.50 dB below bicubic). ")
+    curves = learning_curves(runs)
+    assert list(curves) == ["x2", "x3"]
+    assert list(curves["x2"]) == ["GDRRN", "3D-FCNN", "3D-FCNN, padded", "SSRNet"]
+    assert curves["x2"]["3D-FCNN"][0]["over_bicubic"].tolist() == pytest.approx([-0.5, 0.49, 0.5])
+    figure = method_curves(curves)
+    assert np.asarray(figure.axes[0].lines[3].get_ydata()) == pytest.approx(
+        [0.2, 1.19, 1.2]
+    )  # the mean of two seeds
+    for run in runs:
+        (run.folder / "history.csv").write_text("step,loss,psnr\n0,,\n")
+    with pytest.raises(HsisrError, match="set evaluate_every"):
+        method_curves(learning_curves(runs))
+
+
+def test_gains_of_the_paper_and_ours(tmp_path: Path) -> None:
+    figure = gain_panels(compare_methods(finished(tmp_path)))
+    assert [panel.get_title() for panel in figure.axes] == [
+        "ours, indian-pines", "paper, CAVE", "paper, Harvard", "paper, Foster",
+    ]  # fmt: skip
+    ours, theirs = ({line.get_label(): line for line in panel.lines} for panel in figure.axes[:2])
+    assert np.asarray(ours["SSRNet"].get_xydata()) == pytest.approx(np.array([[2, 1.2], [3, 1.0]]))
+    assert ours["3D-FCNN"].get_color() == ours["3D-FCNN, padded"].get_color() == theirs["3D-FCNN"].get_color()
+
+
+def test_what_the_pictures_show(tmp_path: Path) -> None:
+    runs = finished(tmp_path)
+    assert [method_label(run.config) for run in at_largest_scale(runs)] == ["SSRNet"]
+    small = at_largest_scale(runs[1:])
+    assert [method_label(run.config) for run in small] == ["GDRRN", "3D-FCNN", "3D-FCNN, padded", "SSRNet"]
+    assert small[-1].config.seed == 1
+
+
+def test_networks_are_restored_and_ensembled(tmp_path: Path) -> None:
+    plan = small_plan(tmp_path, "[{method: 3d-fcnn, steps: 1}]")
+    run = train(plan[0].config, tmp_path / "runs", plan[0].dataset, progress=False)
+    cubes = restored([run], np.full((31, 12, 12), 0.5))
+    assert list(cubes) == ["bicubic", "3D-FCNN"]
+    assert cubes["bicubic"].shape == cubes["3D-FCNN"].shape == (31, 24, 24)
+    assert np.isnan(cubes["3D-FCNN"][3]).all()
+    (plus,) = ensemble_scores(run)
+    (alone,) = (record for record in run_scores(run) if record["method"] == "3D-FCNN")
+    assert plus["method"] == "3D-FCNN+"
+    assert (plus["bands"], plus["border"]) == (23, 6)
+    assert plus["psnr"] == pytest.approx(alone["psnr"], abs=0.5)

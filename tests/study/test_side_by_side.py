@@ -1,0 +1,180 @@
+"""Tables of the paper beside runs with made-up scores: every number follows by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_plan import small_plan
+
+from hsisr_core.base.files import write_json
+from hsisr_core.data import load_dataset
+from hsisr_core.errors import HsisrError
+from hsisr_core.runs.folder import Run, open_run
+from hsisr_core.study.rows import (
+    baseline,
+    compare_rows,
+    paired,
+    row_label,
+    rows_of,
+    show_rows,
+    still_learning,
+)
+from hsisr_core.study.significance import difference_table, image_spread, part_means, repeats_needed
+
+SCORES = {("l1", 1): 30.0, ("l1", 2): 30.4, ("mse", 1): 29.0, ("mse", 2): 29.8, ("0.5*mse+0.5*sam", 1): 27.0}
+
+
+def finished(tmp_path: Path, runs: str, scores: dict[Any, float], *names: str) -> list[Run]:
+    """Runs of a plan with a PSNR by the settings `names`; bicubic has 29.5 dB."""
+    made = []
+    for number, planned in enumerate(small_plan(tmp_path, runs)):
+        run = open_run(planned.config, tmp_path / "runs", planned.dataset)
+        psnr = scores[tuple(getattr(run.config, name) for name in names)]
+        mean = {
+            "ssrnet": {"psnr": psnr, "ssim": 0.9, "sam": 2.0},
+            "bicubic": {"psnr": 29.5, "ssim": 0.8, "sam": 3.0},
+        }
+        images = [{"image": "north-east", "result": name, **values} for name, values in mean.items()]
+        write_json(
+            run.folder / "metrics.json",
+            {
+                "mean": mean, "images": images, "dataset": "indian-pines", "steps": 20, "seconds": 2.0 + number,
+                "parameters": 7, "split": {"name": "indian-pines", "train": [], "test": ["north-east"]},
+            },
+        )  # fmt: skip
+        (run.folder / "history.csv").write_text(
+            f"step,loss,learning_rate,seconds,psnr\n0,,1,0,20\n10,1,1,1,{psnr - 0.2}\n20,1,1,2,{psnr}\n"
+        )
+        made.append(run)
+    return made
+
+
+@pytest.fixture
+def losses(tmp_path: Path) -> list[Run]:
+    runs = '[{product: {seed: [2, 1], loss: [l1, mse]}}, {loss: "0.5*mse+0.5*sam"}]'
+    return finished(tmp_path, runs, SCORES, "loss", "seed")
+
+
+def test_labels_and_the_paper_s_own_row() -> None:
+    assert [baseline(name) for name in ("loss", "ablation", "block", "modules")] == [
+        "L1",
+        "LFF + GRL",
+        "separable",
+        "D = 3",
+    ]
+    assert row_label("ablation", {"local_fusion": False, "global_residual": False}) == "neither"
+    assert row_label("ablation", {"local_fusion": False, "global_residual": True}) == "GRL"
+
+
+def test_rows_means_and_differences(losses: list[Run]) -> None:
+    table = compare_rows("loss", losses)
+    assert list(table.index) == ["MSE", "L1", "0.5 MSE + 0.5 SAM"]
+    assert table["paper_difference"].tolist() == pytest.approx([-0.37, 0, -1.77])
+    assert table["psnr"].tolist() == pytest.approx([29.4, 30.2, 27.0])
+    assert table["spread"].tolist()[:2] == pytest.approx([0.8 / 2**0.5, 0.4 / 2**0.5])
+    assert np.isnan(table["spread"].to_dict()["0.5 MSE + 0.5 SAM"])
+    # of the same seed: -1.0 and -0.6; the third loss has only seed 1
+    assert table["difference"].tolist() == pytest.approx([-0.8, 0, -3.0])
+    assert table["over_bicubic"].tolist() == pytest.approx([-0.1, 0.7, -2.5])
+    assert table["seeds"].tolist() == [2, 2, 1]
+    assert table["seconds"].tolist() == pytest.approx([(3 + 5) / 2, (2 + 4) / 2, 6])  # in the plan's order
+    assert table.attrs["table"] == "Table I"
+    assert table.attrs["ours"] == (
+        "x2, preset tiny, indian-pines (split indian-pines, test: north-east), seeds 1, 2, 20 steps; bicubic 29.50 dB"
+    )
+
+
+def test_pairs_are_of_the_same_seed(losses: list[Run]) -> None:
+    pairs = paired("loss", losses)
+    assert pairs.index.tolist() == [1, 2]
+    assert pairs["MSE"].tolist() == pytest.approx([-1.0, -0.6])
+    assert pairs["L1"].tolist() == [0, 0]
+    assert pairs["0.5 MSE + 0.5 SAM"].tolist() == pytest.approx([-3.0, np.nan], nan_ok=True)
+
+
+def test_a_row_without_a_run_stays_in_the_table(losses: list[Run]) -> None:
+    few = [run for run in losses if run.config.loss == "l1"]
+    table = compare_rows("loss", few)
+    assert table["paper_psnr"].tolist() == [44.62, 44.99, 43.22]
+    assert np.isnan(table["psnr"].to_dict()["MSE"])
+    html = show_rows(table).to_html()
+    assert "44.62" in html
+    assert "–" in html
+    assert "seeds 1, 2, 20 steps" in html
+
+
+def test_runs_that_differ_in_something_else_are_refused(tmp_path: Path, losses: list[Run]) -> None:
+    other = small_plan(tmp_path, "[{scale: 3}]")[0]
+    run = open_run(other.config, tmp_path / "runs", other.dataset)
+    with pytest.raises(HsisrError, match=r"table loss differ in scale \(2, 3\), which is none of its rows"):
+        rows_of("loss", [*losses, run])
+    with pytest.raises(HsisrError, match="no run of table loss"):
+        rows_of("loss", [])
+
+
+def test_what_has_not_converged_is_said(losses: list[Run]) -> None:
+    text = still_learning("loss", losses)
+    assert text.startswith("**Not converged:** MSE (0.10 dB below bicubic); L1 (+0.20 dB in the second half)")
+    for run in losses:
+        run.folder.joinpath("history.csv").write_text("step,loss,psnr\n0,,20\n10,1,31\n20,1,31.01\n")
+    assert "L1" not in still_learning("loss", losses)
+
+
+def test_intervals_by_hand(losses: list[Run]) -> None:
+    table = difference_table("loss", losses)
+    assert list(table.index) == ["MSE", "0.5 MSE + 0.5 SAM"]
+    mse = table.loc["MSE"].to_dict()
+    assert mse["mean"] == pytest.approx(-0.8)
+    assert mse["spread"] == pytest.approx(0.4 / 2**0.5)
+    # Student's t of one degree of freedom is 12.706; the standard error of two is 0.2
+    assert mse["high"] - mse["mean"] == pytest.approx(12.706 * 0.2, rel=1e-4)
+    assert mse["needed"] == 5  # (2.8 * 0.2828 / 0.37)^2 = 4.58
+    assert np.isnan(table["low"].to_dict()["0.5 MSE + 0.5 SAM"]), "one seed has no spread"
+    assert np.isnan(table["needed"].to_dict()["0.5 MSE + 0.5 SAM"])
+
+
+def test_repeats_needed() -> None:
+    assert repeats_needed(0.1, 0.1) == 8  # 2.8^2 = 7.84
+    assert repeats_needed(0.1, -0.02) == 196
+    assert repeats_needed(0.001, 1.0) == 2
+    assert repeats_needed(0.1, 0.0) == np.inf
+    assert np.isnan(repeats_needed(np.nan, 0.1))
+
+
+def test_parts_stand_for_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert part_means(np.arange(16.0).reshape(4, 4), 2).tolist() == [[2.5, 4.5], [10.5, 12.5]]
+    runs = finished(tmp_path, "[{loss: l1}, {loss: mse}]", {("l1",): 30, ("mse",): 29}, "loss")
+    errors = {"l1": 0.1, "mse": 0.1 * 10**0.05}  # the second is 1 dB worse everywhere
+    monkeypatch.setattr(Run, "model", lambda run: errors[run.config.loss])
+    monkeypatch.setattr("hsisr_core.study.significance.restore", lambda error, lr: error)
+    monkeypatch.setattr(
+        "hsisr_core.study.significance.reduced_pairs", lambda *_: {"a": (np.zeros(0), np.zeros((2, 9, 9)))}
+    )
+    dataset = load_dataset("indian-pines")
+    gains = image_spread("loss", "MSE", runs, dataset)
+    assert gains.index[:2].tolist() == ["part 1.1", "part 1.2"]
+    assert gains.tolist() == pytest.approx([-1.0] * 9, abs=1e-4)
+    with pytest.raises(HsisrError, match=r"0.5 MSE \+ 0.5 SAM and L1 have no seed in common"):
+        image_spread("loss", "0.5 MSE + 0.5 SAM", runs, dataset)
+
+
+def test_several_images_are_taken_from_the_scores(tmp_path: Path) -> None:
+    runs = finished(tmp_path, "[{loss: l1}, {loss: mse}]", {("l1",): 30, ("mse",): 29}, "loss")
+    for run in runs:
+        metrics = run.metrics
+        mean = metrics["mean"]["ssrnet"]["psnr"]
+        metrics["images"] = [
+            {"image": image, "result": result, "psnr": value}
+            for image, value in (("a", mean), ("b", 2 * mean))
+            for result, value in (("bicubic", 1.0), ("ssrnet", value))
+        ]
+        write_json(run.folder / "metrics.json", metrics)
+
+    class Two:
+        test = ("a", "b")
+
+    gains = image_spread("loss", "MSE", runs, Two())  # type: ignore[arg-type]
+    assert (gains.name, gains.to_dict()) == ("MSE", {"a": -1, "b": -2})

@@ -1,0 +1,105 @@
+"""Checkpoints come back bit for bit, and a damaged one costs only the steps since the one before."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import SafetensorError
+
+import hsisr_core.training.checkpoint as checkpoint
+from hsisr_core.errors import HsisrError
+from hsisr_core.models import SSRNet
+from hsisr_core.training.checkpoint import load_latest, save_checkpoint, save_weights
+
+
+def training(seed: int) -> tuple[SSRNet, torch.optim.Adam]:
+    torch.manual_seed(seed)
+    model = SSRNet(2, features=4, modules=1, units=1)
+    model.set_mean(torch.rand(3))
+    return model, torch.optim.Adam(model.parameters(), lr=1e-3)
+
+
+def step(model: SSRNet, optimizer: torch.optim.Adam) -> None:
+    model(torch.ones(1, 3, 6, 6)).square().sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def weights(model: SSRNet) -> list[torch.Tensor]:
+    return [value.clone() for value in model.state_dict().values()]
+
+
+def test_a_restored_training_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    model, optimizer = training(0)
+    step(model, optimizer)
+    save_checkpoint(tmp_path, model, optimizer, {"step": 1, "seconds": 2.5})
+    other, other_optimizer = training(7)
+    assert load_latest(tmp_path, other, other_optimizer) == {"step": 1, "seconds": 2.5}
+    for pair in ((model, optimizer), (other, other_optimizer)):
+        step(*pair)
+    assert all(torch.equal(a, b) for a, b in zip(weights(model), weights(other), strict=True))
+
+
+def damage_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 255
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-500])
+
+
+def foreign(path: Path) -> None:
+    path.write_bytes(b"not a checkpoint")
+
+
+@pytest.mark.parametrize("harm", [damage_a_byte, cut, foreign])
+def test_a_damaged_checkpoint_falls_back_and_says_so(tmp_path: Path, harm: Any) -> None:
+    model, optimizer = training(0)
+    for number in (1, 2):
+        step(model, optimizer)
+        save_checkpoint(tmp_path, model, optimizer, {"step": number})
+    harm(tmp_path / "step-00000002.safetensors")
+    with pytest.warns(UserWarning, match=r"step-00000002.safetensors is damaged"):
+        assert load_latest(tmp_path, *training(7)) == {"step": 1}
+
+
+def test_a_checkpoint_of_another_network_is_left_out(tmp_path: Path) -> None:
+    model, optimizer = training(0)
+    step(model, optimizer)
+    save_checkpoint(tmp_path, model, optimizer, {"step": 1})
+    larger = SSRNet(2, features=5, modules=1, units=1)
+    with pytest.warns(UserWarning, match="damaged"):
+        assert load_latest(tmp_path, larger, torch.optim.Adam(larger.parameters())) is None
+
+
+def test_two_are_kept(tmp_path: Path) -> None:
+    model, optimizer = training(0)
+    for number in (1, 2, 3):
+        step(model, optimizer)
+        save_checkpoint(tmp_path, model, optimizer, {"step": number})
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [
+        "step-00000002.safetensors",
+        "step-00000003.safetensors",
+    ]
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(tensors: Any, path: Path, metadata: Any) -> None:
+        Path(path).write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(HsisrError, match="No space left"):
+        save_weights(tmp_path / "weights.safetensors", training(0)[0])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_os_error_number() -> None:
+    assert checkpoint.os_error(SafetensorError("x (os error 28)")).errno == errno.ENOSPC
+    assert checkpoint.os_error(SafetensorError("something else")).errno == errno.EIO

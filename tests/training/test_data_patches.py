@@ -1,0 +1,117 @@
+"""Training patches: both sides show the same place, every batch is a function of its step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hsisr_core.degrade import imresize, make_pair
+from hsisr_core.errors import HsisrError
+from hsisr_core.training import patches
+from hsisr_core.training.patches import PatchSampler
+
+
+def scenes() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.random((3, 40, 52)).astype(np.float32), rng.random((3, 48, 36)).astype(np.float32)]
+
+
+def test_lr_side_patch_is_the_reduced_patch() -> None:
+    sampler = PatchSampler(scenes(), 3, 4, 5, seed=1, lr_side="patch", image_sizes=(1.0,))
+    lr, hr = (side.numpy() for side in sampler.batch(0))
+    assert (lr.shape, hr.shape) == ((5, 3, 4, 4), (5, 3, 12, 12))
+    for low, high in zip(lr, hr, strict=True):
+        np.testing.assert_allclose(low, imresize(high, 1 / 3), atol=1e-6)
+
+
+def test_lr_side_scene_is_cut_from_the_reduced_scene() -> None:
+    image = scenes()[0]
+    low, high = make_pair(image, 2)
+    sampler = PatchSampler([image], 2, 6, 8, 1, lr_side="scene", patches_per_image=None, augment="none")
+    sampler.hr, sampler.lr, sampler.places = sampler.hr[:1], sampler.lr[:1], sampler.places[:1]
+    lr, hr = (side.numpy() for side in sampler.batch(3))
+    for (_, y, x, _), small, large in zip(sampler.choices(3), lr, hr, strict=True):
+        np.testing.assert_array_equal(small, low[:, y : y + 6, x : x + 6])
+        np.testing.assert_array_equal(large, high[:, 2 * y : 2 * y + 12, 2 * x : 2 * x + 12])
+
+
+def test_both_sides_are_turned_together() -> None:
+    """With a scene that only brightens from left to right, the two sides must agree after any turn."""
+    ramp = np.tile(np.linspace(0, 1, 48, dtype=np.float32), (2, 48, 1))
+    sampler = PatchSampler([ramp], 2, 4, 32, 1, "scene", None, (1.0,), "dihedral")
+    lr, hr = (side.numpy() for side in sampler.batch(0))
+    coarse = hr.reshape(32, 2, 4, 2, 4, 2).mean(axis=(3, 5))
+    np.testing.assert_allclose(coarse[..., 1:3, 1:3], lr[..., 1:3, 1:3], atol=0.02)
+    directions = {
+        (np.sign(hr[i, 0, 0, -1] - hr[i, 0, 0, 0]), np.sign(hr[i, 0, -1, 0] - hr[i, 0, 0, 0]))
+        for i in range(32)
+    }
+    assert len(directions) == 4
+
+
+def test_paper_augmentation_has_five_different_variants() -> None:
+    sampler = PatchSampler(scenes(), 2, 4, 4, 1, augment="paper")
+    cube = np.arange(2 * 9, dtype=np.float32).reshape(2, 3, 3)
+    variants = [sampler._turned(cube, index) for index in range(5)]
+    assert len({variant.tobytes() for variant in map(np.ascontiguousarray, variants)}) == 5
+    np.testing.assert_array_equal(variants[1][0], np.rot90(cube[0]))
+    np.testing.assert_array_equal(variants[4][0], cube[0][:, ::-1])
+
+
+def test_an_epoch_is_every_patch_once() -> None:
+    """24 places x 3 sizes x 5 variants = 360 patches an image, as in the group's scripts."""
+    images = [np.random.default_rng(i).random((2, 64, 64)).astype(np.float32) for i in range(2)]
+    sampler = PatchSampler(images, 2, 8, 16, seed=5)
+    assert sampler.pool is not None
+    assert len(sampler.pool) == 2 * 360
+    assert sampler.steps_per_epoch == 45
+    seen = np.concatenate([sampler.choices(step) for step in range(45)])
+    assert sorted(map(tuple, seen)) == sorted(map(tuple, sampler.pool))
+    assert not np.array_equal(sampler.choices(0), sampler.choices(45))
+
+
+@pytest.mark.parametrize("patches_per_image", [24, None])
+def test_batches_depend_on_seed_and_step_alone(patches_per_image: int | None) -> None:
+    def batch(seed: int, step: int, before: int = 0) -> np.ndarray:
+        sampler = PatchSampler(scenes(), 2, 4, 4, seed, patches_per_image=patches_per_image)
+        for earlier in range(before):
+            sampler.batch(earlier)
+        return sampler.batch(step)[1].numpy()
+
+    np.testing.assert_array_equal(batch(1, 9), batch(1, 9, before=5))
+    assert not np.array_equal(batch(1, 9), batch(1, 10))
+    assert not np.array_equal(batch(1, 9), batch(2, 9))
+
+
+def test_a_scene_smaller_than_a_patch_is_refused() -> None:
+    with pytest.raises(HsisrError, match=r"20x26 pixels \(size factor 0.5\).*32x32"):
+        PatchSampler(scenes()[:1], 2, 16, 4, 1)
+
+
+def test_a_batch_larger_than_an_epoch_is_refused() -> None:
+    with pytest.raises(HsisrError, match="epoch of 5 patches"):
+        PatchSampler(scenes()[:1], 2, 4, 6, 1, patches_per_image=1, image_sizes=(1.0,))
+
+
+@pytest.mark.parametrize("lr_side", ["patch", "scene"])
+def test_images_beyond_the_memory_are_mapped_and_give_the_same_batches(
+    lr_side: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HSISR_CACHE", str(tmp_path / "cache"))
+
+    def sampler() -> PatchSampler:
+        return PatchSampler(iter(scenes()), 3, 4, 5, seed=1, lr_side=lr_side)
+
+    in_memory = sampler()
+    monkeypatch.setattr(patches, "MEMORY_BYTES", 2 * scenes()[0].nbytes)
+    mapped = sampler()
+    kinds = [type(image) for image in mapped.hr]
+    assert np.memmap in kinds
+    assert np.ndarray in kinds
+    assert list((tmp_path / "cache").iterdir()) == []  # the files have no names
+    for step in range(5):
+        for expected, found in zip(in_memory.batch(step), mapped.batch(step), strict=True):
+            assert torch.equal(expected, found)

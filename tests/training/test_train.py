@@ -1,0 +1,205 @@
+"""Training: it learns, it resumes bit for bit after kill -9, and it says what is wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import hsisr_core.training.loop as training
+from hsisr_core.errors import HsisrError
+from hsisr_core.runs.folder import Run, RunConfig, open_run
+from hsisr_core.training.loop import learning_rate, train
+
+TINY = str(Path(__file__).parents[1] / "tiny.yaml")
+
+
+def tiny(**overrides) -> RunConfig:
+    return RunConfig.from_preset(TINY, **overrides)
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return load_file(run.folder / "weights.safetensors")
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(tiny(), tmp_path_factory.mktemp("runs"), progress=False)
+
+
+def test_a_run_folder_holds_everything(finished: Run) -> None:
+    metrics, history = finished.metrics, finished.history()
+    assert metrics["steps"] == 20
+    assert metrics["config"]["preset"] == "tiny"
+    assert {row["result"] for row in metrics["images"]} == {"bicubic", "ssrnet"}
+    assert set(metrics["versions"]) >= {"torch", "numpy", "python"}
+    assert metrics["peak_bytes"] > 1e7
+    assert list(history["step"]) == [0, 10, 20]
+    assert history["psnr"].notna().all()
+    assert history["psnr"].iloc[-1] == pytest.approx(metrics["mean"]["ssrnet"]["psnr"], abs=1e-5)
+    assert not list((finished.folder / "checkpoint").iterdir())
+
+
+def test_the_stored_network_gives_the_stored_scores(finished: Run) -> None:
+    from hsisr_core.data import load_dataset
+    from hsisr_core.training.evaluate import evaluate, reduced_pairs
+
+    rows = evaluate(finished.model(), reduced_pairs(load_dataset("indian-pines"), 2), "ssrnet")
+    assert rows[1]["psnr"] == pytest.approx(finished.metrics["images"][1]["psnr"], abs=1e-6)
+
+
+def test_training_lowers_the_loss(tmp_path: Path) -> None:
+    run = train(tiny(init="pytorch", steps=120, evaluate_every=None), tmp_path, progress=False)
+    loss = run.history()["loss"].dropna()
+    assert loss.iloc[-1] < 0.6 * loss.iloc[0]
+
+
+def test_a_finished_run_is_returned_untouched(finished: Run) -> None:
+    before = (finished.folder / "weights.safetensors").stat().st_mtime_ns
+    again = train(tiny(device="cpu"), finished.folder.parent, progress=False)
+    assert again.folder == finished.folder
+    assert (finished.folder / "weights.safetensors").stat().st_mtime_ns == before
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped between two checkpoints: the steps since the last one are taken again."""
+    take_step = training.Training.take_step
+
+    def stop(self: training.Training, step: int) -> None:
+        if step == 13:
+            raise KeyboardInterrupt
+        take_step(self, step)
+
+    monkeypatch.setattr(training.Training, "take_step", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(), tmp_path, progress=False)
+    run = open_run(tiny(), tmp_path)
+    assert not run.finished
+    assert list(run.history()["step"]) == [0, 10]
+    monkeypatch.setattr(training.Training, "take_step", take_step)
+    resumed = train(tiny(), tmp_path, progress=False)
+    assert same(weights(resumed), weights(finished))
+    first, second = (run.history().drop(columns="seconds") for run in (resumed, finished))
+    pd.testing.assert_frame_equal(first, second)
+
+
+@pytest.mark.slow
+def test_kill_9_in_the_middle_and_again(tmp_path: Path) -> None:
+    """The final weights are bit-identical to those of a training that was never stopped."""
+    code = (
+        "import sys, torch; torch.set_num_threads(1)\n"
+        "from hsisr_core.runs.folder import RunConfig\nfrom hsisr_core.training.loop import train\n"
+        f"config = RunConfig.from_preset({TINY!r}, steps=120, checkpoint_every=10, evaluate_every=None)\n"
+        "train(config, sys.argv[1], progress=False)"
+    )
+    command = [sys.executable, "-c", code]
+    victim = subprocess.Popen([*command, str(tmp_path / "killed")])
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "killed").glob("*/checkpoint/step-*0.safetensors")):
+        assert time.monotonic() < deadline
+        assert victim.poll() is None
+        time.sleep(0.02)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.wait()
+    (folder,) = (tmp_path / "killed").iterdir()
+    assert not (folder / "metrics.json").exists()
+    for name in ("killed", "straight"):
+        subprocess.run([*command, str(tmp_path / name)], check=True)
+    first, second = (
+        (tmp_path / name / folder.name / "weights.safetensors") for name in ("killed", "straight")
+    )
+    assert same(load_file(first), load_file(second))
+
+
+@pytest.mark.parametrize("path", ["checkpoint", "all checkpoints"])
+def test_a_corrupt_checkpoint_falls_back_to_the_one_before(
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    take_step = training.Training.take_step
+
+    def stop(self: training.Training, step: int) -> None:
+        if step == 13:
+            raise KeyboardInterrupt
+        take_step(self, step)
+
+    monkeypatch.setattr(training.Training, "take_step", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(), tmp_path, progress=False)
+    monkeypatch.setattr(training.Training, "take_step", take_step)
+    stored = sorted(tmp_path.glob("*/checkpoint/*.safetensors"))
+    for file in stored[-1:] if path == "checkpoint" else stored:
+        file.write_bytes(file.read_bytes()[:1000])
+    with pytest.warns(UserWarning, match="is damaged"):
+        resumed = train(tiny(), tmp_path, progress=False)
+    assert same(weights(resumed), weights(finished))
+
+
+def test_seed_changes_the_weights_and_leaves_the_global_generator_alone(
+    finished: Run, tmp_path: Path
+) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    other = train(tiny(seed=2), tmp_path, progress=False)
+    assert torch.equal(torch.rand(1), expected)
+    assert not same(weights(other), weights(finished))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "step", "expected"),
+    [
+        ("halve", 0, 1.0), ("halve", 349, 1.0), ("halve", 350, 0.5), ("halve", 700, 0.25),
+        ("cosine", 0, 1.0), ("cosine", 500, 0.5), ("constant", 900, 1.0),
+    ],
+)  # fmt: skip
+def test_learning_rate(schedule: str, step: int, expected: float) -> None:
+    config = RunConfig(learning_rate=1.0, schedule=schedule)
+    assert learning_rate(config, step, steps=1000, steps_per_epoch=10) == pytest.approx(expected)
+
+
+def test_clipping_limits_the_gradient(tmp_path: Path) -> None:
+    """With Adam the first update does not depend on the size of the gradient, a later one does."""
+    free = train(tiny(clip=None, steps=5), tmp_path, progress=False)
+    clipped = train(tiny(clip=1e-6, steps=5), tmp_path, progress=False)
+    assert not same(weights(free), weights(clipped))
+
+
+def test_errors_of_the_run(tmp_path: Path) -> None:
+    with pytest.raises(HsisrError, match="smaller than an HR patch"):
+        train(tiny(patch=64), tmp_path, progress=False)
+    if not torch.cuda.is_available():
+        with pytest.raises(HsisrError, match="no CUDA GPU"):
+            train(tiny(device="cuda"), tmp_path, progress=False)
+        with pytest.raises(HsisrError, match="'bf16' or 'no'"):
+            train(tiny(precision="fp16"), tmp_path, progress=False)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(training.LOSSES, "l1", lambda sr, hr: (sr - hr).abs().mean() * np.nan)
+    with pytest.raises(HsisrError, match="loss is nan at step 1"):
+        train(tiny(), tmp_path, progress=False)
+    assert not open_run(tiny(), tmp_path).finished
+
+
+def test_bf16_runs_and_differs(finished: Run, tmp_path: Path) -> None:
+    run = train(tiny(precision="bf16"), tmp_path, progress=False)
+    assert run.folder.name != finished.folder.name
+    assert run.metrics["mean"]["ssrnet"]["psnr"] == pytest.approx(
+        finished.metrics["mean"]["ssrnet"]["psnr"], abs=1.0
+    )
+    assert not same(weights(run), weights(finished))

@@ -1,0 +1,338 @@
+"""From disk to disk: the values of `super_resolve`, in the cube's units, in every format; no half file."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tracemalloc
+import warnings
+import weakref
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import spectral
+import tifffile
+import torch
+
+from hsisr_core.base.files import sha256_file
+from hsisr_core.data import load_dataset, read_scene
+from hsisr_core.errors import HsisrError
+from hsisr_core.models import Bicubic
+from hsisr_core.predict import super_resolve
+from hsisr_core.runs.folder import Run, RunConfig
+from hsisr_core.scenes.window import open_scene
+from hsisr_core.training.loop import train
+from hsisr_core.upscale.card import command
+from hsisr_core.upscale.pack import pack
+from hsisr_core.upscale.scene import parse_bands, upscale
+from hsisr_core.upscale.selftest import for_scene, self_test
+from hsisr_core.upscale.weights import FOLDER, load_pretrained, shipped
+
+TINY = str(Path(__file__).parents[1] / "tiny.yaml")
+COUNTS = np.random.default_rng(3).integers(100, 4000, (5, 40, 36), dtype=np.uint16)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(
+        RunConfig.from_preset(TINY, steps=2, evaluate_every=None, mirror=3), tmp_path_factory.mktemp("runs")
+    )
+
+
+@pytest.fixture(scope="module")
+def packed(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pack(run, "tiny-x2", tmp_path_factory.mktemp("packed"))
+
+
+@pytest.fixture
+def cube(tmp_path: Path) -> Path:
+    """An ENVI cube with wavelengths, a place, and a scale factor."""
+    path = tmp_path / "cube.hdr"
+    info = ["UTM", "3", "5", "500000", "4600000", "10", "10", "33", "North", "WGS-84", "units=Meters"]
+    metadata = {
+        "wavelength": [450, 500, 550, 600, 650], "wavelength units": "Nanometers", "map info": info,
+        "reflectance scale factor": 4000,
+    }  # fmt: skip
+    spectral.io.envi.save_image(
+        str(path), COUNTS.transpose(1, 2, 0), ext=".img", interleave="bil", metadata=metadata
+    )
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".mat", ".npy", ".tif", ".hdr", ".img"])
+@pytest.mark.filterwarnings("ignore:cube is")
+def test_every_format_holds_what_super_resolve_gives(
+    cube: Path, packed: Path, tmp_path: Path, suffix: str
+) -> None:
+    out = tmp_path / f"out{suffix}"
+    made = upscale(cube, 2, str(packed), out, tile=11, check=False)
+    assert made.shape == (5, 80, 72)
+    weights, scene = load_pretrained(packed), read_scene(cube)
+    network, mean = for_scene(weights, scene.cube.mean(axis=(1, 2)), scene.wavelengths)
+    assert mean == "cube"
+    expected = np.maximum(super_resolve(network, scene.cube) * 4000, 0)
+    written = read_scene(out, divisor=4000)
+    np.testing.assert_allclose(written.cube * 4000, expected, atol=0.05)
+    if suffix not in (".mat", ".npy"):
+        assert written.wavelengths.tolist() == [450, 500, 550, 600, 650]
+    if suffix in (".tif", ".hdr", ".img"):
+        assert written.georeference is not None
+        assert written.georeference.transform == pytest.approx((499980, 5, 0, 4600040, 0, -5))
+        assert written.georeference.crs in ("EPSG:32633", "UTM, 33, North, WGS-84, units=Meters")
+    files = [out.with_suffix(".hdr")] if suffix == ".img" else [*tmp_path.glob("out*")]
+    digest = made.provenance["weights_sha256"].encode("utf-16-le" if suffix == ".mat" else "ascii")
+    assert any(digest in file.read_bytes() for file in files)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_geotiff_keys_and_no_data_are_kept(packed: Path, tmp_path: Path) -> None:
+    values = COUNTS.copy()
+    values[1, 7, 9] = 65535
+    keys = (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 2056)
+    tags = [
+        (33550, "d", 3, (10.0, 10.0, 0.0), True), (33922, "d", 6, (0.0, 0.0, 0.0, 5.0, 6.0, 0.0), True),
+        (34735, "H", len(keys), keys, True), (42113, "s", 0, "65535", True),
+    ]  # fmt: skip
+    tifffile.imwrite(
+        tmp_path / "a.tif", values, photometric="minisblack", planarconfig="separate", extratags=tags
+    )
+    upscale(tmp_path / "a.tif", 2, "bicubic", tmp_path / "b.tif", keep_type=True)
+    written = tifffile.imread(tmp_path / "b.tif")
+    assert written.dtype == np.uint16
+    assert np.argwhere(written == 65535).tolist() == [[1, 14, 18], [1, 14, 19], [1, 15, 18], [1, 15, 19]]
+    scene = read_scene(tmp_path / "b.tif")
+    assert scene.georeference is not None
+    assert scene.georeference.crs == "EPSG:2056"
+    assert scene.mask is not None
+    assert int((~scene.mask).sum()) == 4
+
+
+def test_undeclared_nan_is_refused_and_declared_nan_is_kept(tmp_path: Path) -> None:
+    values = (COUNTS / 4000).astype(np.float32)
+    values[:, 3, 4] = np.nan
+    np.save(tmp_path / "a.npy", values)
+    with pytest.raises(HsisrError, match=r"5 of 7200 values are NaN.*--nodata nan"):
+        upscale(tmp_path / "a.npy", 2, "bicubic", tmp_path / "b.npy")
+    upscale(tmp_path / "a.npy", 2, "bicubic", tmp_path / "b.npy", nodata=float("nan"))
+    assert np.count_nonzero(np.isnan(np.load(tmp_path / "b.npy"))) == 5 * 4
+    assert json.loads((tmp_path / "b.npy.json").read_text())["provenance"]["model"] == "bicubic"
+
+
+def test_only_windows_are_read(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", COUNTS)
+    scene = open_scene(tmp_path / "a.npy")
+    assert scene.streamed
+    part, missing = scene.read(slice(3, 9), slice(30, 36))
+    assert missing is None
+    assert np.array_equal(part, read_scene(tmp_path / "a.npy").cube[:, 3:9, 30:36])
+    assert not open_scene("indian-pines").streamed
+
+
+@pytest.mark.parametrize("tile", [None, 20])
+@pytest.mark.filterwarnings("ignore:cube is")
+def test_progress_is_told_within_a_tile(
+    tile: int | None,
+    cube: Path,
+    packed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("hsisr_core.models.ssrnet.PIECE_BYTES", 1)  # rows come one by one
+    upscale(cube, 2, str(packed), tmp_path / "out.npy", tile=tile, check=False)
+    assert capsys.readouterr().err.splitlines() == [f"cube: {percent} %" for percent in range(10, 101, 10)]
+    upscale(cube, 2, "bicubic", tmp_path / "out.npy", tile=tile, check=False)  # tells when a tile is done
+    told = [100] if tile is None else [20, 50, 70, 100]
+    assert capsys.readouterr().err.splitlines() == [f"cube: {percent} %" for percent in told]
+
+
+def test_a_tile_is_turned_into_units_band_by_band(tmp_path: Path) -> None:
+    np.save(tmp_path / "cube.npy", np.random.default_rng(0).random((40, 60, 60), dtype=np.float32))
+    tracemalloc.start()
+    made = upscale(tmp_path / "cube.npy", 2, "bicubic", tmp_path / "out.npy", check=False)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    written = 4 * math.prod(made.shape)
+    assert peak < 2 * written, "in double precision a tile would take four times that"
+
+
+def test_a_tile_is_gone_before_the_next_one_is_made(
+    cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[np.ndarray]] = []
+    bicubic = Bicubic.restore
+
+    def restore(self: Bicubic, lr: torch.Tensor) -> torch.Tensor:
+        assert all(tile() is None for tile in made)
+        return bicubic(self, lr)
+
+    def in_units(*arguments: Any) -> np.ndarray:
+        values = converted(*arguments)
+        made.append(weakref.ref(values))
+        return values
+
+    module = importlib.import_module("hsisr_core.upscale.scene")
+    converted = module._in_units
+    monkeypatch.setattr(Bicubic, "restore", restore)
+    monkeypatch.setattr(module, "_in_units", in_units)
+    upscale(cube, 2, "bicubic", tmp_path / "out.npy", tile=20, check=False)
+    assert len(made) == 4
+
+
+def test_an_interrupted_run_leaves_the_old_file(
+    cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.h5"
+    out.write_bytes(b"old")
+
+    def interrupted(line: int, *_: object, **__: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hsisr_core.scenes.write.os.pwrite", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        upscale(cube, 2, "bicubic", out)
+    assert out.read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cube.hdr", "cube.img", "out.h5"]
+
+
+def test_a_killed_run_leaves_nothing_for_long(tmp_path: Path) -> None:
+    np.save(tmp_path / "cube.npy", np.ones((3, 40, 40), np.float32))
+    out = tmp_path / "out.npy"
+    command = (
+        "import os, signal, sys; from hsisr_core.upscale.scene import upscale; import hsisr_core.scenes.write as w;"
+        "w._write_all = lambda *_: os.kill(os.getpid(), signal.SIGKILL);"
+        "upscale(sys.argv[1], 2, 'bicubic', sys.argv[2], check=False)"
+    )
+    done = subprocess.run([sys.executable, "-c", command, str(tmp_path / "cube.npy"), str(out)], check=False)
+    (left,) = tmp_path.glob(".out.npy.*")
+    assert done.returncode == -signal.SIGKILL
+    os.utime(left, (0, 0))
+    upscale(tmp_path / "cube.npy", 2, "bicubic", out, check=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cube.npy", "out.npy", "out.npy.json"]
+
+
+def test_a_full_disk_is_told_at_once(cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hsisr_core.scenes.write.os.posix_fallocate", full, raising=False)
+    with pytest.raises(HsisrError, match="No space left"):
+        upscale(cube, 2, "bicubic", tmp_path / "out.tif")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cube.hdr", "cube.img"]
+
+
+def test_mistakes(cube: Path, packed: Path, run: Run, tmp_path: Path) -> None:
+    with pytest.raises(HsisrError, match="is the cube itself"):
+        upscale(cube, 2, "bicubic", tmp_path / "cube.img")
+    with pytest.raises(HsisrError, match=r"expected one of \.h5"):
+        upscale(cube, 2, "bicubic", tmp_path / "a.jpg")
+    with pytest.raises(HsisrError, match="enlarges by 2, not 3"):
+        upscale(cube, 3, str(packed))
+    with pytest.raises(HsisrError, match=r"no shipped weights for x4\. Shipped: tiny-x2 \(x2\)\. Train"):
+        load_pretrained(None, 4, packed.parent)
+    with pytest.raises(HsisrError, match="no packed file"):
+        load_pretrained(cube)
+    with pytest.raises(HsisrError, match="--bands 1-3"):
+        parse_bands("1-3")
+    assert parse_bands("0,2,10:12") == [0, 2, 10, 11]
+
+
+def test_packed_weights_give_what_the_run_gives(run: Run, packed: Path, tmp_path: Path) -> None:
+    lr = np.random.default_rng(0).random((31, 9, 8)).astype(np.float32)
+    for weights in (
+        load_pretrained(packed),
+        load_pretrained("tiny-x2", 2, packed.parent),
+        load_pretrained(None, 2, packed.parent),
+    ):
+        np.testing.assert_allclose(
+            super_resolve(weights.model, lr), super_resolve(run.model(), lr), atol=2e-4
+        )
+        assert weights.model.mirror == 3
+        assert weights.statistics is not None
+        assert weights.statistics.wavelengths[0] == pytest.approx(400.02)
+    assert load_pretrained(run.folder).sha256 == sha256_file(run.folder / "weights.safetensors")
+    assert "CC BY 3.0" in packed.with_suffix(".md").read_text()
+    assert [entry["name"] for entry in shipped(packed.parent)] == ["tiny-x2"]
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(packed.read_bytes()[:-9])
+    with pytest.raises(HsisrError, match="damaged"):
+        load_pretrained(damaged)
+
+
+def test_far_cubes_are_tested_and_near_ones_are_not(cube: Path, packed: Path, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="far from what tiny-x2 was trained on: its contrast"):
+        made = upscale(cube, 2, str(packed), tmp_path / "a.npy")
+    assert made.self_test is not None
+    assert set(made.self_test) == {"bicubic", "network"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = upscale("indian-pines", 2, str(packed), tmp_path / "b.npy")
+    assert made.self_test is None
+    assert made.provenance["mean"] == "training"
+
+
+def test_the_self_test_of_bicubic_has_no_gain() -> None:
+    scores = self_test(load_pretrained("bicubic", 2).model, (COUNTS / 4000).astype(np.float32))
+    assert scores["network"]["psnr"] == pytest.approx(scores["bicubic"]["psnr"], abs=1e-4)
+
+
+def test_the_card_names_what_differs_from_the_preset() -> None:
+    config = RunConfig.from_preset("cpu", scale=3, steps=1500, clip=None, evaluate_every=500).to_dict()
+    expected = "hsisr train --preset cpu --data cave_sample -p scale=3 -p steps=1500 -p clip=null"
+    assert command(config | {"data": "cave_sample"}) == expected
+    assert command(config | {"preset": "mine"}) == "hsisr train --preset mine --data cave"
+
+
+def test_packed_weights_name_no_folder_of_the_machine_that_made_them(run: Run, tmp_path: Path) -> None:
+    folder = shutil.copytree(run.folder, tmp_path / run.folder.name)
+    metrics = run.metrics
+    metrics["config"]["data"] = f"{tmp_path}/cave"
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    moved = replace(run, folder=folder, config=replace(run.config, data=f"{tmp_path}/cave"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hsisr_core.upscale.pack._dataset", lambda _: load_dataset("indian-pines", None))
+        packed = pack(moved, "moved", tmp_path / "packed")
+    for file in packed.parent.iterdir():
+        assert str(tmp_path).encode() not in file.read_bytes()
+
+
+@pytest.mark.parametrize("entry", shipped(), ids=lambda entry: entry["name"])
+def test_shipped_weights_beat_bicubic_on_a_scene_they_were_not_trained_on(
+    entry: dict[str, Any], hsisr_data: Path
+) -> None:
+    toys = read_scene(hsisr_data / "cave_sample" / "stuffed_toys_ms").crop((96, 352), (96, 352))
+    weights = load_pretrained(entry["name"], entry["scale"])
+    assert "over bicubic on stuffed_toys" in weights.trained_on
+    network, subtracted = for_scene(weights, toys.cube.mean(axis=(1, 2)), toys.wavelengths)
+    assert subtracted == "training"
+    scores = self_test(network, toys.cube)
+    assert scores["network"]["psnr"] > scores["bicubic"]["psnr"] + 1
+    assert scores["network"]["ssim"] > scores["bicubic"]["ssim"]
+
+
+def test_every_scale_with_shipped_weights_has_a_default_with_its_card() -> None:
+    for entry in shipped():
+        weights = load_pretrained(None, entry["scale"])
+        assert weights.scale == entry["scale"]
+        assert weights.bands is None  # a cube may have any number of bands
+        card = (FOLDER / f"{entry['name']}.md").read_text()
+        assert entry["sha256"] in card
+        assert "research use" in card
+
+
+def test_real_cubes_of_two_sensors(hsisr_data: Path, packed: Path, tmp_path: Path) -> None:
+    made = upscale(hsisr_data / "other" / "UPavia_Subset.mat", 2, "bicubic", tmp_path / "pavia.tif")
+    assert made.shape == (103, 280, 160)
+    folder = hsisr_data / "cave_sample" / "stuffed_toys_ms"
+    made = upscale(folder, 2, "bicubic", tmp_path / "toys.h5", bands=[0, 15, 30])
+    assert made.shape == (3, 1024, 1024)
+    assert read_scene(made.path).wavelengths.tolist() == [400, 550, 700]

@@ -12,13 +12,13 @@ STAMP := $(VENV)/.installed
 BEGUN := $(VENV)/.installing
 STRIP_KEYS := metadata.papermill cell.metadata.papermill
 
-.PHONY: help venv snakemake book serve colab test lint lab clean
+.PHONY: help venv snakemake book serve colab test test-all lint lab clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
 	@echo "Usage: make TARGET [VARIABLE=value ...]"
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  PYTHON=python3.12   the Python that makes .venv, 3.11 or newer (now: $(PYTHON))"
 	@echo "  PRESET=demo         a preset in book/presets, for make book (now: $(PRESET))"
@@ -36,13 +36,20 @@ serve:  ## open the built book on this machine only: prints its address; Ctrl-C 
 colab: venv  ## write the branch that Colab and Binder open (HSISR_REPOSITORY: its address)
 	@$(PY) -m hsisr_core.book.colab
 
-test: venv  ## run all tests
-	@$(PY) -m pytest $(ARGS)
+# A process a core, each with one thread: more threads than cores make PyTorch slower, not faster.
+TEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile
 
-lint: venv  ## check style, types, and that the notebooks hold no outputs
+test: venv  ## run the fast tests: minutes
+	@$(TEST) -m "not slow" $(ARGS)
+
+test-all: venv  ## run every test: also whole trainings, books and browsers
+	@$(TEST) $(ARGS)
+
+lint: venv  ## check style, types, the floors of the core, and that the notebooks hold no outputs
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
+	@$(VENV)/bin/lint-imports
 	@$(PY) -m nbstripout --verify --extra-keys "$(STRIP_KEYS)" book/*.ipynb
 
 lab: venv  ## open the chapters in JupyterLab

@@ -1,7 +1,59 @@
-"""Runs: settings, folders, plans, workers, results."""
+"""Runs: their settings, their folders, plans of many of them, the workers that carry a plan out, and the results."""
 
-from hsisr_core.runs.config import RunConfig
-from hsisr_core.runs.folder import Run, open_run, read_run
-from hsisr_core.runs.results import load_results
+from hsisr_core.runs.config import (
+    AUGMENTATIONS,
+    EXECUTION_FIELDS,
+    RunConfig,
+    preset_path,
+    preset_values,
+    typed,
+)
+from hsisr_core.runs.folder import (
+    Run,
+    is_locked,
+    open_run,
+    peak_bytes,
+    read_run,
+    reset_peak,
+    run_folder,
+    run_lock,
+)
+from hsisr_core.runs.plan import Plan, PlannedRun, plan_for_chapters, planned_runs, read_plan, shard
+from hsisr_core.runs.results import COLUMNS, load_results, run_folders, short_results, write_table
+from hsisr_core.runs.status import STATES, RunState, run_state, time_left
+from hsisr_core.runs.supervise import carry_out
+from hsisr_core.runs.work import record_failure
 
-__all__ = ["Run", "RunConfig", "load_results", "open_run", "read_run"]
+__all__ = [
+    "AUGMENTATIONS",
+    "COLUMNS",
+    "EXECUTION_FIELDS",
+    "STATES",
+    "Plan",
+    "PlannedRun",
+    "Run",
+    "RunConfig",
+    "RunState",
+    "carry_out",
+    "is_locked",
+    "load_results",
+    "open_run",
+    "peak_bytes",
+    "plan_for_chapters",
+    "planned_runs",
+    "preset_path",
+    "preset_values",
+    "read_plan",
+    "read_run",
+    "record_failure",
+    "reset_peak",
+    "run_folder",
+    "run_folders",
+    "run_lock",
+    "run_state",
+    "shard",
+    "short_results",
+    "time_left",
+    "typed",
+    "write_table",
+]

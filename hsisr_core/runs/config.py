@@ -13,16 +13,22 @@ from typing import Any, get_type_hints
 
 import yaml
 
-from hsisr_core.errors import HsisrError
-from hsisr_core.runs.expand import expand
-from hsisr_core.models import option_names
 from hsisr_core.base.paths import book_folder
+from hsisr_core.errors import HsisrError
+from hsisr_core.models import option_names
+from hsisr_core.runs.expand import expand
 
-__all__ = ["EXECUTION_FIELDS", "RunConfig", "preset_path", "preset_values", "typed"]
+__all__ = ["AUGMENTATIONS", "EXECUTION_FIELDS", "RunConfig", "preset_path", "preset_values", "typed"]
 
 # how a run is carried out, not what it computes: these do not enter the hash
 EXECUTION_FIELDS = ("device", "checkpoint_every", "evaluate_every")
 CHECKED_RUNS = 1000  # of a plan, when only its defaults are asked for: a product can be endless
+# (quarter turns, left-right flip): the paper's five, and all eight symmetries of the square
+AUGMENTATIONS = {
+    "none": ((0, False),),
+    "paper": ((0, False), (1, False), (2, False), (3, False), (0, True)),
+    "dihedral": tuple((turns, flip) for flip in (False, True) for turns in range(4)),
+}
 TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
@@ -173,6 +179,20 @@ class RunConfig:
         kept = {key: value for key, value in self.to_dict().items() if key not in left_out}
         text = json.dumps(kept | {"fingerprint": fingerprint}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    def steps_per_epoch(self, train_images: int) -> int | None:
+        """Whole batches in an epoch over `train_images` images; None where patches are drawn endlessly."""
+        if self.patches_per_image is None:
+            return None
+        images = train_images * len(self.image_sizes)
+        return images * self.patches_per_image * len(AUGMENTATIONS[self.augment]) // self.batch
+
+    def total_steps(self, train_images: int) -> int:
+        """Steps of the whole training: given, or those of its epochs over `train_images` images."""
+        per_epoch = self.steps_per_epoch(train_images)
+        if self.epochs is None or per_epoch is None:
+            return self.steps or 0
+        return self.epochs * per_epoch
 
     def model_options(self) -> dict[str, Any]:
         """The keywords of `build_model` for this method."""

@@ -22,12 +22,12 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from hsisr_core.runs.config import RunConfig
+from hsisr_core.base.files import atomic_text
+from hsisr_core.base.paths import runs_folder
 from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.errors import HsisrError, RunLockedError
-from hsisr_core.base.files import atomic_text
 from hsisr_core.models import SuperResolver, build_model
-from hsisr_core.base.paths import runs_folder
+from hsisr_core.runs.config import RunConfig
 from hsisr_core.runs.results import load_results
 
 __all__ = [

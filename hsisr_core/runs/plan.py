@@ -8,13 +8,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hsisr_core.runs.config import EXECUTION_FIELDS, RunConfig, preset_path, preset_values
 from hsisr_core.data import Dataset, load_dataset
-from hsisr_core.training.patches import AUGMENTATIONS
 from hsisr_core.errors import HsisrError
-from hsisr_core.runs.expand import count_runs
 from hsisr_core.models import MODELS
 from hsisr_core.paper import TABLES, table_settings
+from hsisr_core.runs.config import EXECUTION_FIELDS, RunConfig, preset_path, preset_values
+from hsisr_core.runs.expand import count_runs
 from hsisr_core.runs.folder import run_folder
 
 __all__ = ["LIMIT", "Plan", "PlannedRun", "plan_for_chapters", "planned_runs", "read_plan", "shard"]
@@ -105,13 +104,8 @@ class PlannedRun:
 
     @property
     def steps(self) -> int:
-        """Steps of the whole training, as `hsisr_core.training.loop.total_steps` counts them, from the settings alone."""
-        config = self.config
-        if config.epochs is None or config.patches_per_image is None:
-            return config.steps or 0
-        images = len(self.dataset.train) * len(config.image_sizes)
-        patches = images * config.patches_per_image * len(AUGMENTATIONS[config.augment])
-        return config.epochs * (patches // config.batch)
+        """Steps of the whole training."""
+        return self.config.total_steps(len(self.dataset.train))
 
 
 def read_plan(preset: str, overrides: Mapping[str, Any] | None = None, *, many: bool = False) -> Plan:

@@ -15,10 +15,10 @@ from typing import Any
 
 import pandas as pd
 
-from hsisr_core.runs.config import RunConfig
-from hsisr_core.errors import HsisrError
 from hsisr_core.base.files import atomic_path
 from hsisr_core.base.paths import runs_folder
+from hsisr_core.errors import HsisrError
+from hsisr_core.runs.config import RunConfig
 
 __all__ = ["COLUMNS", "SUFFIXES", "load_results", "short_results", "write_table"]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hsisr_core.runs.config import RunConfig
-from hsisr_core.runs.plan import PlannedRun
 from hsisr_core.runs.folder import is_locked
+from hsisr_core.runs.plan import PlannedRun
 from hsisr_core.runs.work import read_failure
 
 __all__ = ["STATES", "RunState", "run_state", "step_cost", "time_left"]

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hsisr_core.base.threads import thread_share
 from hsisr_core.runs.plan import PlannedRun
 from hsisr_core.runs.plan_progress import Display, open_display
 from hsisr_core.runs.status import run_state
-from hsisr_core.base.threads import thread_share
 from hsisr_core.runs.work import record_failure
 
 __all__ = ["carry_out"]

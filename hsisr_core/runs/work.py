@@ -19,10 +19,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hsisr_core.runs.config import RunConfig
+from hsisr_core.base.files import write_json
 from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.errors import HsisrError, RunLockedError
-from hsisr_core.base.files import write_json
+from hsisr_core.runs.config import RunConfig
 
 __all__ = ["read_failure", "record_failure", "work"]
 

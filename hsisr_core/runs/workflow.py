@@ -14,7 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hsisr_core.base.files import atomic_text
+from hsisr_core.base.paths import project_root
 from hsisr_core.errors import HsisrError
+from hsisr_core.runs.plan import PlannedRun, planned_runs, read_plan
 from hsisr_core.training.estimate import (
     PASSES,
     PEAK_SHARE,
@@ -26,9 +29,6 @@ from hsisr_core.training.estimate import (
     scoring_multiply_adds,
     train_bytes,
 )
-from hsisr_core.base.files import atomic_text
-from hsisr_core.base.paths import project_root
-from hsisr_core.runs.plan import PlannedRun, planned_runs, read_plan
 
 __all__ = ["jobs", "needs"]
 

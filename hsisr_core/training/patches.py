@@ -20,16 +20,9 @@ from torch import Tensor
 from hsisr_core.base.paths import cache_folder
 from hsisr_core.degrade import imresize, resize_matrix
 from hsisr_core.errors import HsisrError
+from hsisr_core.runs import AUGMENTATIONS
 
 __all__ = ["AUGMENTATIONS", "MEMORY_BYTES", "PatchSampler"]
-
-# (quarter turns, left-right flip): the paper's five, and all eight symmetries of the square
-AUGMENTATIONS = {
-    "none": ((0, False),),
-    "paper": ((0, False), (1, False), (2, False), (3, False), (0, True)),
-    "dihedral": tuple((turns, flip) for flip in (False, True) for turns in range(4)),
-}
-
 
 MEMORY_BYTES = 2 * 10**9  # of training images; more are kept in files
 

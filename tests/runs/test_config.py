@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hsisr_core.runs.config import RunConfig, preset_values
 from hsisr_core.errors import HsisrError
+from hsisr_core.runs.config import RunConfig, preset_values
 
 
 def test_demo_and_paper_presets_are_valid_and_say_which_they_are() -> None:

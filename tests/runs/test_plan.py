@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from small_plan import TINY, small_plan, write_plan
 
-from hsisr_core.runs.config import RunConfig
 from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.paper import TABLES, table_settings
-from hsisr_core.runs.plan import LIMIT, plan_for_chapters, planned_runs, read_plan, shard
+from hsisr_core.runs.config import RunConfig
 from hsisr_core.runs.folder import open_run
+from hsisr_core.runs.plan import LIMIT, plan_for_chapters, planned_runs, read_plan, shard
 from hsisr_core.training.loop import build_sampler, total_steps
 
 

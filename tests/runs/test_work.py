@@ -13,8 +13,8 @@ from small_plan import finish, small_plan
 
 import hsisr_core.runs.work as working
 from hsisr_core.errors import HsisrError
-from hsisr_core.runs.plan import PlannedRun
 from hsisr_core.runs.folder import run_lock
+from hsisr_core.runs.plan import PlannedRun
 from hsisr_core.runs.work import read_failure, record_failure, work
 
 

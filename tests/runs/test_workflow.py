@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hsisr_core.runs import workflow
-from hsisr_core.runs.config import RunConfig
 from hsisr_core.data import load_dataset
 from hsisr_core.errors import HsisrError
+from hsisr_core.runs import workflow
+from hsisr_core.runs.config import RunConfig
 from hsisr_core.runs.plan import planned_runs, read_plan
 
 ROOT = Path(__file__).resolve().parents[2]

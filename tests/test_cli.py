@@ -19,7 +19,7 @@ from hsisr_core.cli.commands import parse_settings
 from hsisr_core.cli.report import scene_table
 from hsisr_core.data import read_scene, write_store
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes.scene import Georeference
+from hsisr_core.scenes import Georeference
 
 TINY = str(Path(__file__).parent / "tiny.yaml")
 

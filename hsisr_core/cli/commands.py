@@ -229,7 +229,7 @@ def info(
     """Say what a scene is and how it is read."""
     from hsisr_core.cli.report import scene_table, store_table
     from hsisr_core.data import Store, read_scene
-    from hsisr_core.scenes.arrays import is_store
+    from hsisr_core.scenes import is_store
 
     if Path(path).is_file() and is_store(Path(path)):
         typer.echo(store_table(Store(path)))

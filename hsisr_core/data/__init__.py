@@ -4,8 +4,7 @@ from hsisr_core.data.datasets import Dataset, load_dataset
 from hsisr_core.data.regions import Region, Split
 from hsisr_core.data.splits import load_split
 from hsisr_core.data.store import Store, write_store
-from hsisr_core.scenes.read import read_scene
-from hsisr_core.scenes.scene import Scene
+from hsisr_core.scenes import Scene, read_scene
 
 __all__ = [
     "Dataset",

@@ -24,17 +24,19 @@ from hsisr_core.data.sources import DATASETS, prepared_store
 from hsisr_core.data.splits import find_split, load_split
 from hsisr_core.data.store import STORE_FORMAT, Source, Store, write_store
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes.cave import band_folder, holds_bands, visible
-from hsisr_core.scenes.read import (
+from hsisr_core.scenes import (
     INDIAN_PINES,
+    Scene,
+    band_folder,
     dataset_name,
     existing,
+    holds_bands,
     is_scene_file,
     read_scene,
     scene_files,
     scene_name,
+    visible,
 )
-from hsisr_core.scenes.scene import Scene
 
 __all__ = ["Dataset", "load_dataset"]
 

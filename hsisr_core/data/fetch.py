@@ -19,7 +19,7 @@ from hsisr_core.data.download import Patience, download
 from hsisr_core.data.sources import Archive, DatasetSource, dataset_source
 from hsisr_core.data.unpack import Limits, unpack, unpacked
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes.read import scene_name
+from hsisr_core.scenes import scene_name
 
 __all__ = ["LOCK", "Fetched", "fetch"]
 

@@ -17,10 +17,16 @@ from hsisr_core.data.splits import load_split
 from hsisr_core.data.store import Source, Store, write_store
 from hsisr_core.degrade import imresize
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes.cave import holds_bands, visible
-from hsisr_core.scenes.mat import variable_names
-from hsisr_core.scenes.read import is_scene_file, read_scene, scene_files, scene_name
-from hsisr_core.scenes.scene import Scene
+from hsisr_core.scenes import (
+    Scene,
+    holds_bands,
+    is_scene_file,
+    read_scene,
+    scene_files,
+    scene_name,
+    variable_names,
+    visible,
+)
 
 __all__ = ["OTHER", "Prepared", "find_scenes", "prepare", "reduced"]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes.scene import Bounds, span
+from hsisr_core.scenes import Bounds, span
 
 __all__ = ["Region", "Split", "divide_by_rule"]
 

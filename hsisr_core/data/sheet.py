@@ -16,7 +16,7 @@ from hsisr_core.data.sources import DATASETS, dataset_source
 from hsisr_core.data.splits import load_split
 from hsisr_core.data.store import Store
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes.scene import Scene
+from hsisr_core.scenes import Scene
 
 __all__ = ["SceneFacts", "Sheet", "contact_sheet", "data_sheet", "thumbnail"]
 

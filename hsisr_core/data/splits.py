@@ -12,7 +12,7 @@ import yaml
 from hsisr_core.base.paths import book_folder
 from hsisr_core.data.regions import Region, Split, divide_by_rule
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes.scene import MINIMUM_SIDE, Bounds
+from hsisr_core.scenes import MINIMUM_SIDE, Bounds
 
 __all__ = ["find_split", "load_split"]
 

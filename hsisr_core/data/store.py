@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from hsisr_core.base.files import atomic_path
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes.scene import Bounds, Scene, span
+from hsisr_core.scenes import Bounds, Scene, span
 
 __all__ = ["STORE_FORMAT", "Source", "Store", "write_store"]
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.plots.style import FALSE_COLOUR_NM
-from hsisr_core.scenes.scene import Scene
+from hsisr_core.scenes import Scene
 
 __all__ = ["colour_matching", "covers_visible", "false_colour", "to_srgb", "to_xyz", "true_colour"]
 

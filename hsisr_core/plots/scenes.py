@@ -26,7 +26,7 @@ from hsisr_core.plots.style import (
     spectral_axis,
     styled_figure,
 )
-from hsisr_core.scenes.scene import Scene
+from hsisr_core.scenes import Scene
 
 __all__ = ["band_statistics", "border_rule", "mean_spectra", "scene_gallery"]
 

@@ -1,1 +1,45 @@
-"""One cube: what a scene is, and how it is read and written."""
+"""One cube: what a scene is, and how it is read, opened and written."""
+
+from hsisr_core.scenes.arrays import is_store
+from hsisr_core.scenes.bands import BandChoice
+from hsisr_core.scenes.cave import band_folder, holds_bands, visible
+from hsisr_core.scenes.mat import variable_names
+from hsisr_core.scenes.read import (
+    INDIAN_PINES,
+    dataset_name,
+    existing,
+    is_scene_file,
+    read_scene,
+    scene_files,
+    scene_name,
+)
+from hsisr_core.scenes.scene import MINIMUM_SIDE, Bounds, Georeference, Scene, span
+from hsisr_core.scenes.window import OpenScene, open_scene
+from hsisr_core.scenes.write import SUFFIXES, Product, cube_writer, output_files
+
+__all__ = [
+    "INDIAN_PINES",
+    "MINIMUM_SIDE",
+    "SUFFIXES",
+    "BandChoice",
+    "Bounds",
+    "Georeference",
+    "OpenScene",
+    "Product",
+    "Scene",
+    "band_folder",
+    "cube_writer",
+    "dataset_name",
+    "existing",
+    "holds_bands",
+    "is_scene_file",
+    "is_store",
+    "open_scene",
+    "output_files",
+    "read_scene",
+    "scene_files",
+    "scene_name",
+    "span",
+    "variable_names",
+    "visible",
+]

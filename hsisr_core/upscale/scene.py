@@ -19,10 +19,19 @@ from hsisr_core.degrade import check_scale
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import SuperResolver
 from hsisr_core.predict import enlarged_tiles
-from hsisr_core.scenes.bands import BandChoice
-from hsisr_core.scenes.read import INDIAN_PINES, dataset_name, existing, scene_files
-from hsisr_core.scenes.window import OpenScene, open_scene
-from hsisr_core.scenes.write import SUFFIXES, Product, cube_writer, output_files
+from hsisr_core.scenes import (
+    INDIAN_PINES,
+    SUFFIXES,
+    BandChoice,
+    OpenScene,
+    Product,
+    cube_writer,
+    dataset_name,
+    existing,
+    open_scene,
+    output_files,
+    scene_files,
+)
 from hsisr_core.training.evaluate import tile_for
 from hsisr_core.upscale.selftest import central, far_from, for_scene, self_test
 from hsisr_core.upscale.weights import Pretrained, load_pretrained

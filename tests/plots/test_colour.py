@@ -17,7 +17,7 @@ from hsisr_core.plots.colour import (
     to_xyz,
     true_colour,
 )
-from hsisr_core.scenes.scene import Scene
+from hsisr_core.scenes import Scene
 
 NM = np.arange(400.0, 701, 10)
 

@@ -16,7 +16,7 @@ from hsisr_core.degrade import make_pair
 from hsisr_core.errors import HsisrError
 from hsisr_core.plots import scenes as plots
 from hsisr_core.plots.colour import false_colour
-from hsisr_core.scenes.scene import Scene
+from hsisr_core.scenes import Scene
 
 
 def scene(

@@ -29,7 +29,7 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.models import Bicubic
 from hsisr_core.predict import super_resolve
 from hsisr_core.runs.folder import Run, RunConfig
-from hsisr_core.scenes.window import open_scene
+from hsisr_core.scenes import open_scene
 from hsisr_core.training.loop import train
 from hsisr_core.upscale.card import command
 from hsisr_core.upscale.pack import pack

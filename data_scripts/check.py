@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hsisr_core.cli.commands import carry_out
+from hsisr_core.base import run_command
 from hsisr_core.data.sheet import contact_sheet, data_sheet
 from hsisr_core.data.store import Store
 
@@ -29,4 +29,4 @@ def command(
 
 
 if __name__ == "__main__":
-    carry_out(command)
+    run_command(command)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hsisr_core.cli.commands import carry_out
+from hsisr_core.base import run_command
 from hsisr_core.data.fetch import fetch
 from hsisr_core.data.sources import dataset_source
 
@@ -41,4 +41,4 @@ def command(
 
 
 if __name__ == "__main__":
-    carry_out(command)
+    run_command(command)

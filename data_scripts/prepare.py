@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hsisr_core.cli.commands import carry_out
+from hsisr_core.base import run_command
 from hsisr_core.data.prepare import prepare
 
 
@@ -36,4 +36,4 @@ def command(
 
 
 if __name__ == "__main__":
-    carry_out(command)
+    run_command(command)

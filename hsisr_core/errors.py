@@ -6,7 +6,7 @@ __all__ = ["HsisrError", "RunLockedError"]
 
 
 class HsisrError(ValueError):
-    """A mistake in the input that the user can mend.
+    """A mistake in the input that the user can put right.
 
     The message names the file or value, what was expected, and the remedy. The command line
     prints it as one line and exits with code 2; in a notebook it is shown without a traceback.

@@ -1,1 +1,35 @@
-"""What every wing stands on: files written whole, folders, threads."""
+"""What every wing stands on: folders, files written whole, threads, and how a command ends."""
+
+from hsisr_core.base.console import first_process, run_app, run_command, to_stderr
+from hsisr_core.base.files import (
+    atomic_path,
+    atomic_text,
+    book_folder,
+    cache_folder,
+    datasets_folder,
+    project_root,
+    remove_leftovers,
+    runs_folder,
+    sha256_file,
+    write_json,
+)
+from hsisr_core.base.threads import thread_count, thread_share
+
+__all__ = [
+    "atomic_path",
+    "atomic_text",
+    "book_folder",
+    "cache_folder",
+    "datasets_folder",
+    "first_process",
+    "project_root",
+    "remove_leftovers",
+    "run_app",
+    "run_command",
+    "runs_folder",
+    "sha256_file",
+    "thread_count",
+    "thread_share",
+    "to_stderr",
+    "write_json",
+]

@@ -115,6 +115,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from hsisr_core.cli.commands import carry_out
+    from hsisr_core.base import run_command
 
-    carry_out(main)
+    run_command(main)

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,11 +9,10 @@ import typer
 import yaml
 
 from hsisr_core import __version__
+from hsisr_core.base import first_process, run_app
 from hsisr_core.errors import HsisrError
 
-__all__ = ["app", "carry_out", "main"]
-
-INTERRUPTED = 130  # typer's exit code for Ctrl-C
+__all__ = ["app", "main"]
 
 app = typer.Typer(
     help="SSRNet for hyperspectral super-resolution: train it, score it, build the book.",
@@ -109,7 +103,7 @@ def train(preset: Preset = "demo", data: Data = None, settings: Settings = None)
 
     values = parse_settings(settings) | ({"data": data} if data else {})
     run = train_run(RunConfig.from_preset(preset, **values))
-    if speaks():
+    if first_process():
         typer.echo(f"{results_table(run)}\n\nThe run: {run.folder}")
     leave_group()
 
@@ -301,37 +295,6 @@ def options(
     pass
 
 
-def speaks() -> bool:
-    """Of the processes that train one network, the first speaks for all; its errors are everyone's."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def say(line: str) -> None:
-    if speaks():
-        print(line, file=sys.stderr)
-
-
 def main() -> None:
     """Entry point: a user's mistake is one line on stderr and exit code 2."""
-    _guarded(app)
-
-
-def carry_out(command: Callable[..., None]) -> None:
-    """Run a command of its own, such as those in data_scripts/, with the same errors and exit codes."""
-    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    single.command()(command)
-    _guarded(single)
-
-
-def _guarded(application: typer.Typer) -> None:
-    warnings.showwarning = lambda message, *_: say(f"warning: {message}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: files half written are removed
-    try:
-        application()
-    except HsisrError as error:
-        say(f"error: {error}")
-        sys.exit(getattr(error, "exit_code", 2))
-    except SystemExit as end:
-        if end.code == INTERRUPTED:
-            say("stopped; nothing is left half-written, and the same command goes on where it can")
-        raise
+    run_app(app)

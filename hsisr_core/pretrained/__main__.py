@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hsisr_core.cli.commands import carry_out
+from hsisr_core.base import run_command
 from hsisr_core.runs.folder import read_run
 from hsisr_core.upscale.pack import pack
 from hsisr_core.upscale.weights import FOLDER
@@ -24,4 +24,4 @@ def main(
 
 
 if __name__ == "__main__":
-    carry_out(main)
+    run_command(main)

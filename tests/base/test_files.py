@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Where folders are; files are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import lock_descriptor
 
+from hsisr_core.base import files
 from hsisr_core.base.files import atomic_path, atomic_text, remove_leftovers, sha256_file, write_json
 from hsisr_core.errors import HsisrError
 
@@ -91,3 +92,44 @@ def test_the_name_of_a_temporary_file_is_one_that_is_known_as_a_leftover(tmp_pat
         remove_leftovers(tmp_path / "out.npy")
         assert not temporary.exists()
         temporary.touch()
+
+
+def test_the_project_is_found_from_a_folder_inside_it(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = project / "runs" / "a"
+    deep.mkdir(parents=True)
+    monkeypatch.chdir(deep)
+    assert files.project_root() == project
+    assert files.book_folder() == project / "book"
+
+
+def test_outside_any_project_the_checkout_of_the_package_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = tmp_path / "checkout"
+    (checkout / "book").mkdir(parents=True)
+    (checkout / "book" / "_toc.yml").touch()
+    monkeypatch.setattr(files, "__file__", str(checkout / "hsisr_core" / "base" / "files.py"))
+    monkeypatch.chdir("/")
+    assert files.project_root() == checkout
+
+
+def test_no_book_anywhere_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        files, "__file__", str(tmp_path / "site-packages" / "hsisr_core" / "base" / "files.py")
+    )
+    monkeypatch.chdir("/")
+    with pytest.raises(HsisrError, match=r"No book/_toc\.yml .* checkout"):
+        files.book_folder()
+
+
+def test_cache_and_runs_follow_the_environment(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert files.runs_folder() == project / "runs"
+    assert files.cache_folder() == tmp_path / "cache"
+    monkeypatch.setenv("HSISR_CACHE", "")
+    monkeypatch.setenv("HSISR_RUNS", "elsewhere/runs")
+    assert files.cache_folder() == project / "_build" / "data"
+    runs = files.runs_folder()
+    monkeypatch.chdir("/")
+    assert runs == project / "elsewhere" / "runs"

@@ -1,0 +1,51 @@
+"""How a command of the terminal ends: a user's mistake is one line on stderr and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+
+from hsisr_core.errors import HsisrError
+
+__all__ = ["first_process", "run_app", "run_command", "to_stderr"]
+
+_INTERRUPTED = 130  # typer's exit code for Ctrl-C
+
+
+def first_process() -> bool:
+    """Whether this is the first of the processes that train one network: what all have to say, it prints once."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def to_stderr(line: str) -> None:
+    """Print a line to stderr, once where several processes train one network."""
+    if first_process():
+        print(line, file=sys.stderr)
+
+
+def run_command(command: Callable[..., None]) -> None:
+    """Run a function as a command of its own, such as those in data_scripts/; its parameters are the options."""
+    import typer
+
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command()(command)
+    run_app(single)
+
+
+def run_app(app: Callable[[], None]) -> None:
+    """Run a typer application; an error ends it with one line and exit code 2, SIGTERM as Ctrl-C with 130."""
+    warnings.showwarning = lambda message, *_: to_stderr(f"warning: {message}")
+    # So that files half written are removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        app()
+    except HsisrError as error:
+        to_stderr(f"error: {error}")
+        sys.exit(getattr(error, "exit_code", 2))
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            to_stderr("stopped; nothing is left half-written, and the same command goes on where it can")
+        raise

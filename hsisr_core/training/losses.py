@@ -1,12 +1,9 @@
-"""What a training makes small. SR and HR are batches (batch, bands, height, width) with the mean in them.
+"""Losses: what a training makes small.
 
-Squared and absolute errors are means over all voxels. The spectral angle is in radians, the mean over pixels. "l1" is
-the paper's Eq. 8. "0.5*mse+0.5*sam" is the third of its Table I, which does not say the unit of the angle: radians
-here, as in the code of GDRRN's authors, whose loss is "mse+0.1*sam". Their code sums the squared errors over a patch
-and halves the sum; with the mean, as the name says, the angle weighs far more against the errors.
-
-"l1+0.1*sam" is in neither: an error of a given size turns a dark spectrum further than a bright one, and L1 does not
-see that, so a network trained by it alone can lose to interpolation in the angle while it wins in PSNR.
+SR and HR are batches (batch, bands, height, width) with the mean in them.
+Errors are means over all voxels, the spectral angle is the mean over pixels,
+in radians. The paper's Table I does not say the unit of its angle: radians
+here, as in the code of GDRRN's authors.
 """
 
 from __future__ import annotations
@@ -20,40 +17,79 @@ from torch.nn.functional import l1_loss, mse_loss
 
 __all__ = ["LOSSES", "spectral_angle"]
 
-DARK = 1e-6  # a spectrum of a smaller norm has no direction
+# a spectrum of a smaller norm has no direction
+_DARK = 1e-6
+
+
+def l1(sr: Tensor, hr: Tensor) -> Tensor:
+    """Mean absolute error: mean |SR - HR| (paper, Eq. 8)."""
+    return l1_loss(sr, hr)
+
+
+def mse(sr: Tensor, hr: Tensor) -> Tensor:
+    """Mean squared error: mean (SR - HR)^2 (paper, Table I)."""
+    return mse_loss(sr, hr)
 
 
 def spectral_angle(sr: Tensor, hr: Tensor) -> Tensor:
     """Mean angle between the spectra of SR and HR, in radians.
 
-    Pixels without an HR spectrum are left out, as in `hsisr_core.metrics.sam`; 0 when all are. Where SR alone
-    is dark the angle is a right one, and no gradient. The angle is 2 atan2(|u - v|, |u + v|) of the unit
-    vectors u and v: the arccosine of their product has no finite derivative where they are equal. The
-    gradient there is 0, as that of an absolute value.
+    The angle is 2 atan2(|u - v|, |u + v|) of the unit vectors u and v: the
+    arccosine of their product has no finite derivative where they are equal.
+    The gradient there is 0, as that of an absolute value.
+
+    Pixels without an HR spectrum are left out, as in `hsisr_core.metrics.sam`;
+    0 when all are. Where SR alone is dark the angle is a right one, without a
+    gradient.
     """
-    sr_norm, hr_norm = length(sr), length(hr)  # (batch, 1, height, width)
-    lit = hr_norm > DARK
-    seen = lit & (sr_norm > DARK)
+    sr_norm, hr_norm = _norm(sr), _norm(hr)  # (batch, 1, height, width)
+    bright = hr_norm > _DARK
+    both = bright & (sr_norm > _DARK)
+    # where there is no angle, two equal vectors stand in: `where` drops their
+    # angle, but the gradient of what it drops must be finite too
     one = torch.ones_like(sr_norm)
-    # a harmless pair of spectra where there is no angle: the gradient of what `where` drops must be finite too
-    u = torch.where(seen, sr, one) / torch.where(seen, sr_norm, one)
-    v = torch.where(seen, hr, one) / torch.where(seen, hr_norm, one)
-    angle = 2 * torch.atan2(length(u - v), length(u + v))
-    angle = torch.where(seen, angle, math.pi / 2)
-    return (angle * lit).sum() / lit.sum().clamp(min=1)
+    u = torch.where(both, sr, one) / torch.where(both, sr_norm, one)
+    v = torch.where(both, hr, one) / torch.where(both, hr_norm, one)
+    angle = 2 * torch.atan2(_norm(u - v), _norm(u + v))
+    angle = torch.where(both, angle, math.pi / 2)
+    return (angle * bright).sum() / bright.sum().clamp(min=1)
 
 
-def length(x: Tensor) -> Tensor:
-    """Norm over the bands, kept as one band; its gradient is 0 where the norm is."""
+def _norm(x: Tensor) -> Tensor:
+    """Norm over the bands; its gradient is 0 where the norm is."""
     squares = x.square().sum(dim=1, keepdim=True)
     zero = squares == 0
     return torch.where(zero, 0.0, torch.where(zero, 1.0, squares).sqrt())
 
 
+def mse_with_angle(sr: Tensor, hr: Tensor) -> Tensor:
+    """MSE and angle in equal parts: the third loss of the paper's Table I."""
+    return 0.5 * mse(sr, hr) + 0.5 * spectral_angle(sr, hr)
+
+
+def mse_with_tenth_of_angle(sr: Tensor, hr: Tensor) -> Tensor:
+    """MSE + 0.1 SAM: the loss of GDRRN.
+
+    Its authors' code sums the squared errors over a patch and halves the sum;
+    with the mean, as the name says, the angle weighs far more against them.
+    """
+    return mse(sr, hr) + 0.1 * spectral_angle(sr, hr)
+
+
+def l1_with_tenth_of_angle(sr: Tensor, hr: Tensor) -> Tensor:
+    """L1 + 0.1 SAM, of this project.
+
+    An error of a given size turns a dark spectrum further than a bright one,
+    and L1 does not see that: a network trained by it alone can lose to
+    interpolation in the angle while it wins in PSNR.
+    """
+    return l1(sr, hr) + 0.1 * spectral_angle(sr, hr)
+
+
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "l1": l1_loss,
-    "l1+0.1*sam": lambda sr, hr: l1_loss(sr, hr) + 0.1 * spectral_angle(sr, hr),
-    "mse": mse_loss,
-    "0.5*mse+0.5*sam": lambda sr, hr: 0.5 * mse_loss(sr, hr) + 0.5 * spectral_angle(sr, hr),
-    "mse+0.1*sam": lambda sr, hr: mse_loss(sr, hr) + 0.1 * spectral_angle(sr, hr),
+    "l1": l1,
+    "l1+0.1*sam": l1_with_tenth_of_angle,
+    "mse": mse,
+    "0.5*mse+0.5*sam": mse_with_angle,
+    "mse+0.1*sam": mse_with_tenth_of_angle,
 }

@@ -26,7 +26,6 @@ from hsisr_core.training.estimate import (
     scoring_bytes,
 )
 from hsisr_core.training.evaluate import tile_for
-from hsisr_core.training.patches import AUGMENTATIONS
 
 __all__ = ["WRAP", "about", "bars", "gpu_days", "load_benchmarks", "scene_cost", "stage_table"]
 
@@ -172,11 +171,7 @@ def gpu_days(images: int, bands: int = 31, scales: Sequence[int] = (2, 3, 4)) ->
     table = {"peak FP32 (TFLOP/s)": {gpu: rate for gpu, (rate, _) in GPUS.items()}}
     for scale in scales:
         config = RunConfig.from_preset("paper", scale=scale)
-        assert config.epochs is not None
-        assert config.patches_per_image is not None
-        variants = len(AUGMENTATIONS[config.augment])
-        patches = images * config.patches_per_image * len(config.image_sizes) * variants
-        steps = config.epochs * (patches // config.batch)
+        steps = config.total_steps(images)
         flop = 2 * PASSES * patch_multiply_adds(config, bands) * config.batch * steps
         table[f"days at x{scale}"] = {
             gpu: flop / (PEAK_SHARE * rate * 1e12) / 86400 for gpu, (rate, _) in GPUS.items()

@@ -42,7 +42,7 @@ from hsisr_core.training.history import History
 from hsisr_core.training.losses import LOSSES
 from hsisr_core.training.patches import PatchSampler
 
-__all__ = ["build_sampler", "learning_rate", "total_steps", "train"]
+__all__ = ["build_sampler", "learning_rate", "train"]
 
 LOG_EVERY = 10  # steps
 
@@ -110,7 +110,7 @@ class Training:
         self.main = self.accelerator.is_main_process  # the one that writes and scores
         self.progress = progress and self.main
         self.sampler = build_sampler(config, dataset)
-        self.steps = total_steps(config, self.sampler)
+        self.steps = config.total_steps(len(dataset.train))
         self.pairs = reduced_pairs(dataset, config.scale) if self.main else {}
         with torch.random.fork_rng(devices=[]):  # leave the caller's random numbers alone
             torch.manual_seed(config.seed)
@@ -191,8 +191,9 @@ class Training:
 
     def take_step(self, step: int) -> None:
         """One update of the weights; `step` counts from 1."""
+        per_epoch = self.config.steps_per_epoch(len(self.dataset.train))
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, step - 1, self.steps, self.sampler.steps_per_epoch)
+            group["lr"] = learning_rate(self.config, step - 1, self.steps, per_epoch)
         share = (self.accelerator.process_index, self.accelerator.num_processes)
         lr, hr = (to_device(side, self.accelerator.device) for side in self.sampler.batch(step - 1, share))
         self.model.train()
@@ -293,15 +294,6 @@ def build_sampler(config: RunConfig, dataset: Dataset) -> PatchSampler:
         config.image_sizes,
         config.augment,
     )
-
-
-def total_steps(config: RunConfig, sampler: PatchSampler) -> int:
-    """Steps of the whole training: given, or epochs times the batches in one."""
-    if config.steps is not None:
-        return config.steps
-    assert config.epochs is not None  # RunConfig checks both
-    assert sampler.steps_per_epoch is not None
-    return config.epochs * sampler.steps_per_epoch
 
 
 def learning_rate(config: RunConfig, step: int, steps: int, steps_per_epoch: int | None) -> float:

@@ -2,14 +2,11 @@
 
 Every batch is a function of the seed and the step alone, so a resumed training sees the batches it
 would have seen, and no random state has to be stored.
-
-The training images are made once, at every size. Up to `MEMORY_BYTES` of them are held in memory, what is beyond
-in unnamed files that are mapped: a dataset larger than the memory can be trained on, and the system keeps in memory
-what it has room for. (The store itself cannot be mapped, for it is compressed.)
 """
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterable, Sequence
 
@@ -22,9 +19,10 @@ from hsisr_core.degrade import imresize, resize_matrix
 from hsisr_core.errors import HsisrError
 from hsisr_core.runs import AUGMENTATIONS
 
-__all__ = ["AUGMENTATIONS", "MEMORY_BYTES", "PatchSampler"]
+__all__ = ["MEMORY_BYTES", "PatchSampler"]
 
-MEMORY_BYTES = 2 * 10**9  # of training images; more are kept in files
+# of training images in memory; what is beyond is mapped from files, of which the system holds what it has room for
+MEMORY_BYTES = 2 * 10**9
 
 
 class PatchSampler:
@@ -46,7 +44,7 @@ class PatchSampler:
         filter (the group's scripts). "scene": reduce the whole scene once and cut both sides from it.
     patches_per_image : int or None
         Places per image and size, drawn once; an epoch is every place in every augmentation (paper,
-        Sec. IV-B: 24). None draws new places for ever, more often from larger images; there are no epochs.
+        Sec. IV-B: 24). None draws new places endlessly, more often from larger images; there are no epochs.
     image_sizes : sequence of float
         The images are also used reduced by these factors (paper: 1, 0.75, 0.5).
     augment : {"none", "paper", "dihedral"}
@@ -55,7 +53,7 @@ class PatchSampler:
     Raises
     ------
     HsisrError
-        A scene, at its smallest size, is smaller than one HR patch.
+        A scene, at its smallest size, is smaller than one HR patch, or an epoch is smaller than a batch.
     """
 
     def __init__(
@@ -74,46 +72,43 @@ class PatchSampler:
         self.lr_side = lr_side
         self.variants = AUGMENTATIONS[augment]
         self.hr: list[np.ndarray] = []
-        self.lr: list[np.ndarray] = []  # only where LR patches are cut from reduced scenes
-        self.memory_left = MEMORY_BYTES
-        sizes: list[tuple[int, int, float]] = []
+        # only where LR patches are cut from reduced scenes
+        self.lr: list[np.ndarray] = []
+        self._memory_left = MEMORY_BYTES
         for scene in scenes:
+            self._check_side(scene, min(image_sizes))
             for size in image_sizes:
                 image = scene if size == 1 else imresize(scene, size)
-                height, width = image.shape[1:]
-                sizes.append((height, width, size))
-                if min(height, width) < scale * patch:
-                    continue  # refused below, where the smallest of all is known
-                image = image[:, : height // scale * scale, : width // scale * scale]
+                height, width = (side // scale * scale for side in image.shape[1:])
+                image = image[:, :height, :width]
                 if lr_side == "scene":
-                    self.lr.append(self._kept(imresize(image, 1 / scale)))
-                self.hr.append(self._kept(image))
-        height, width, size = min(sizes, key=lambda item: min(item[:2]))
-        if min(height, width) < scale * patch:
-            raise HsisrError(
-                f"A training image of {height}x{width} pixels (size factor {size:g}) "
-                f"is smaller than an HR patch of {scale * patch}x{scale * patch} pixels: "
-                f"use a smaller `patch` than {patch}, or leave small values out of `image_sizes`."
-            )
+                    self.lr.append(self._store(imresize(image, 1 / scale)))
+                self.hr.append(self._store(image))
         # places where a patch can start; on the LR grid, or any HR pixel when the patch itself is reduced
         step = scale if lr_side == "scene" else 1
         self.places = [tuple((side - scale * patch) // step + 1 for side in hr.shape[1:]) for hr in self.hr]
-        self.pool: np.ndarray | None = None
-        if patches_per_image is not None:
-            self.pool = self._draw_pool(patches_per_image)
-            if len(self.pool) < batch:
-                raise HsisrError(
-                    f"batch={batch} is larger than an epoch of {len(self.pool)} patches: use a smaller batch."
-                )
+        self.pool = None if patches_per_image is None else self._draw_pool(patches_per_image)
 
-    def _kept(self, image: np.ndarray) -> np.ndarray:
+    def _check_side(self, scene: np.ndarray, size: float) -> None:
+        """Raise HsisrError when `scene`, reduced by the factor `size`, is smaller than an HR patch."""
+        height, width = (math.ceil(side * size) for side in scene.shape[1:])
+        side = self.scale * self.patch
+        if min(height, width) < side:
+            raise HsisrError(
+                f"A training image of {height}x{width} pixels (size factor {size:g}) "
+                f"is smaller than an HR patch of {side}x{side} pixels: "
+                f"use a smaller `patch` than {self.patch}, or leave small values out of `image_sizes`."
+            )
+
+    def _store(self, image: np.ndarray) -> np.ndarray:
         """`image` itself, or the same values in a mapped file once the memory for images is used up."""
-        self.memory_left -= image.nbytes
-        if self.memory_left >= 0:
+        self._memory_left -= image.nbytes
+        if self._memory_left >= 0:
             return image
-        folder = cache_folder()  # not the system's folder for temporary files: that is often memory
+        # not the system's folder for temporary files, which is often memory itself
+        folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:  # the map outlives the name
+        with tempfile.TemporaryFile(dir=folder) as file:
             mapped = np.memmap(file, image.dtype, "w+", shape=image.shape)
         mapped[:] = image
         return mapped
@@ -125,28 +120,25 @@ class PatchSampler:
         for image, (height, width) in enumerate(self.places):
             for y, x in zip(rng.integers(height, size=count), rng.integers(width, size=count), strict=True):
                 rows += [(image, y, x, variant) for variant in range(len(self.variants))]
+        if len(rows) < self.batch_size:
+            raise HsisrError(
+                f"batch={self.batch_size} is larger than an epoch of {len(rows)} patches: use a smaller batch."
+            )
         return np.array(rows)
 
-    @property
-    def steps_per_epoch(self) -> int | None:
-        """Whole batches in an epoch; None where places are drawn for ever."""
-        return None if self.pool is None else len(self.pool) // self.batch_size
-
-    def choices(self, step: int) -> np.ndarray:
+    def draw(self, step: int) -> np.ndarray:
         """Rows (image, place y, place x, variant) of the batch of `step`, counted from 0."""
+        batch = self.batch_size
         if self.pool is not None:
-            per_epoch = len(self.pool) // self.batch_size
-            epoch, index = divmod(step, per_epoch)
+            epoch, index = divmod(step, len(self.pool) // batch)
             order = np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.pool))
-            return self.pool[order[index * self.batch_size : (index + 1) * self.batch_size]]
+            return self.pool[order[index * batch : (index + 1) * batch]]
         rng = np.random.default_rng([self.seed, 2, step])
         areas = np.array([height * width for height, width in self.places], dtype=float)
-        images = rng.choice(len(areas), size=self.batch_size, p=areas / areas.sum())
-        variants = rng.integers(len(self.variants), size=self.batch_size)
-        places = [
-            (rng.integers(self.places[image][0]), rng.integers(self.places[image][1])) for image in images
-        ]
-        return np.column_stack([images, np.array(places), variants])
+        images = rng.choice(len(areas), size=batch, p=areas / areas.sum())
+        variants = rng.integers(len(self.variants), size=batch)
+        places = [[rng.integers(side) for side in self.places[image]] for image in images]
+        return np.column_stack([images, places, variants])
 
     def batch(self, step: int, share: tuple[int, int] = (0, 1)) -> tuple[Tensor, Tensor]:
         """LR (batch, bands, p, p) and HR (batch, bands, r*p, r*p) of `step`, float32.
@@ -155,22 +147,22 @@ class PatchSampler:
         """
         process, processes = share
         count = self.batch_size // processes
-        side = self.scale * self.patch
         low, high = [], []
-        for image, y, x, variant in self.choices(step)[process * count : (process + 1) * count]:
+        for image, y, x, variant in self.draw(step)[process * count : (process + 1) * count]:
             if self.lr_side == "scene":
-                low.append(self._turned(self.lr[image][:, y : y + self.patch, x : x + self.patch], variant))
+                low.append(self._cut(self.lr[image], y, x, self.patch, variant))
                 y, x = y * self.scale, x * self.scale
-            high.append(self._turned(self.hr[image][:, y : y + side, x : x + side], variant))
+            high.append(self._cut(self.hr[image], y, x, self.scale * self.patch, variant))
         hr = np.stack(high)
         if self.lr_side == "scene":
             lr = np.stack(low)
         else:
-            reduce = resize_matrix(side, self.patch, 1 / self.scale)
+            reduce = resize_matrix(self.scale * self.patch, self.patch, 1 / self.scale)
             lr = (reduce.T @ hr.astype(np.float64) @ reduce).astype(np.float32)
         return torch.from_numpy(lr), torch.from_numpy(hr)
 
-    def _turned(self, cube: np.ndarray, variant: int) -> np.ndarray:
+    def _cut(self, image: np.ndarray, y: int, x: int, side: int, variant: int) -> np.ndarray:
+        """The patch of `side` pixels that starts at (y, x), turned and flipped as `variant` says."""
         turns, flip = self.variants[variant]
-        turned = np.rot90(cube, turns, axes=(1, 2))
-        return turned[:, :, ::-1] if flip else turned
+        patch = np.rot90(image[:, y : y + side, x : x + side], turns, axes=(1, 2))
+        return patch[:, :, ::-1] if flip else patch

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 
 from hsisr_core.degrade import imresize, make_pair
 from hsisr_core.errors import HsisrError
+from hsisr_core.runs import RunConfig
 from hsisr_core.training import patches
 from hsisr_core.training.patches import PatchSampler
 
@@ -17,6 +20,23 @@ from hsisr_core.training.patches import PatchSampler
 def scenes() -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     return [rng.random((3, 40, 52)).astype(np.float32), rng.random((3, 48, 36)).astype(np.float32)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "digest", "mean"),
+    [
+        ({"lr_side": "patch"}, "1a8f627f4b7311ff", 0.49104729),
+        ({"lr_side": "scene", "augment": "dihedral"}, "205750e8d5248f20", 0.50388227),
+        ({"lr_side": "scene", "patches_per_image": None}, "e01d234152e691e0", 0.50351671),
+    ],
+)
+def test_batches_are_those_of_the_first_release(settings: dict[str, Any], digest: str, mean: float) -> None:
+    """Whole images, so that HR is cut and turned only, which no processor rounds differently."""
+    sampler = PatchSampler(scenes(), 2, 4, 4, 1, image_sizes=(1.0,), **settings)
+    batches = [sampler.batch(step, share) for step in (0, 1, 7, 100) for share in ((0, 1), (1, 2))]
+    whole = b"".join(hr.numpy().tobytes() for _, hr in batches)
+    assert hashlib.sha256(whole).hexdigest()[:16] == digest
+    assert float(torch.cat([lr for lr, _ in batches]).double().mean()) == pytest.approx(mean, abs=1e-7)
 
 
 def test_lr_side_patch_is_the_reduced_patch() -> None:
@@ -33,7 +53,7 @@ def test_lr_side_scene_is_cut_from_the_reduced_scene() -> None:
     sampler = PatchSampler([image], 2, 6, 8, 1, lr_side="scene", patches_per_image=None, augment="none")
     sampler.hr, sampler.lr, sampler.places = sampler.hr[:1], sampler.lr[:1], sampler.places[:1]
     lr, hr = (side.numpy() for side in sampler.batch(3))
-    for (_, y, x, _), small, large in zip(sampler.choices(3), lr, hr, strict=True):
+    for (_, y, x, _), small, large in zip(sampler.draw(3), lr, hr, strict=True):
         np.testing.assert_array_equal(small, low[:, y : y + 6, x : x + 6])
         np.testing.assert_array_equal(large, high[:, 2 * y : 2 * y + 12, 2 * x : 2 * x + 12])
 
@@ -55,7 +75,7 @@ def test_both_sides_are_turned_together() -> None:
 def test_paper_augmentation_has_five_different_variants() -> None:
     sampler = PatchSampler(scenes(), 2, 4, 4, 1, augment="paper")
     cube = np.arange(2 * 9, dtype=np.float32).reshape(2, 3, 3)
-    variants = [sampler._turned(cube, index) for index in range(5)]
+    variants = [sampler._cut(cube, 0, 0, 3, index) for index in range(5)]
     assert len({variant.tobytes() for variant in map(np.ascontiguousarray, variants)}) == 5
     np.testing.assert_array_equal(variants[1][0], np.rot90(cube[0]))
     np.testing.assert_array_equal(variants[4][0], cube[0][:, ::-1])
@@ -67,10 +87,10 @@ def test_an_epoch_is_every_patch_once() -> None:
     sampler = PatchSampler(images, 2, 8, 16, seed=5)
     assert sampler.pool is not None
     assert len(sampler.pool) == 2 * 360
-    assert sampler.steps_per_epoch == 45
-    seen = np.concatenate([sampler.choices(step) for step in range(45)])
+    assert RunConfig(scale=2, patch=8, batch=16, seed=5).steps_per_epoch(2) == 45
+    seen = np.concatenate([sampler.draw(step) for step in range(45)])
     assert sorted(map(tuple, seen)) == sorted(map(tuple, sampler.pool))
-    assert not np.array_equal(sampler.choices(0), sampler.choices(45))
+    assert not np.array_equal(sampler.draw(0), sampler.draw(45))
 
 
 @pytest.mark.parametrize("patches_per_image", [24, None])

@@ -13,7 +13,16 @@ import pandas as pd
 
 from hsisr_core.errors import HsisrError
 
-__all__ = ["TABLES", "agrees", "paper_table", "paper_value", "table_settings"]
+__all__ = [
+    "DATA_NAMES",
+    "METHOD_NAMES",
+    "TABLES",
+    "agrees",
+    "method_label",
+    "paper_table",
+    "paper_value",
+    "table_settings",
+]
 
 TABLES = {
     "loss": ("Table I", "table_1_loss_cave_x2"),
@@ -23,6 +32,18 @@ TABLES = {
     "comparison": ("Table V", "table_5_comparison"),
 }
 """Name of each table here: (its number in the paper, its key in paper_tables.json)."""
+METHOD_NAMES = {
+    "bicubic": "bicubic", "gdrrn": "GDRRN", "3d-fcnn": "3D-FCNN", "edsr": "EDSR", "ssrnet": "SSRNet",
+}  # fmt: skip
+"""What the paper calls each method, in the order of Table V."""
+DATA_NAMES = {"cave": "CAVE", "harvard": "Harvard", "foster": "Foster"}
+"""What the paper calls each dataset, in the order of Table V."""
+PADDED = ", padded"
+
+
+def method_label(method: str, keep_size: bool = False) -> str:
+    """What tables call a method: "EDSR", or "3D-FCNN, padded" for the variant that keeps all bands."""
+    return METHOD_NAMES[method] + PADDED * (method == "3d-fcnn" and keep_size)
 
 
 @cache

@@ -18,9 +18,9 @@ from hsisr_core.explorer.page import SCRIPT, STYLES, static_page
 from hsisr_core.explorer.picture import still_picture
 from hsisr_core.explorer.state import MOST_PIXELS, MOST_ZOOM, STATE, check_state, first_state
 from hsisr_core.models import Bicubic
+from hsisr_core.paper import method_label
 from hsisr_core.plots.style import COLOURS
 from hsisr_core.runs.folder import Run
-from hsisr_core.study.comparison import method_label
 from hsisr_core.training.evaluate import reduced_pairs, restore
 
 __all__ = ["SpectralExplorer"]
@@ -167,7 +167,7 @@ class SpectralExplorer(anywidget.AnyWidget):
         cubes = {"LR": lr, "bicubic": restore(Bicubic(config.scale), lr)}
         models = [run.model() for run in runs]
         for run, model in zip(runs, models, strict=True):
-            label = method_label(run.config)
+            label = method_label(run.config.method, run.config.keep_size)
             name = label if label not in cubes else f"{label} {run.folder.name.rsplit('-', 1)[-1]}"
             cubes[name] = restore(model, lr)
         cubes["HR"] = hr

@@ -1,1 +1,54 @@
 """What the numbers say: the paper's tables beside ours, differences and their spread."""
+
+from hsisr_core.study.comparison import (
+    at_largest_scale,
+    by_row,
+    compare_methods,
+    data_needed,
+    ensemble_scores,
+    learning_curves,
+    one_per_row,
+    run_scores,
+    show_comparison,
+    super_resolve_each,
+)
+from hsisr_core.study.rows import (
+    UNITS,
+    baseline,
+    belongs_to,
+    compare_rows,
+    not_converged,
+    origin,
+    paired,
+    row_label,
+    rows_of,
+    show_rows,
+)
+from hsisr_core.study.significance import difference_table, image_spread, repeats_needed, smallest_difference
+
+__all__ = [
+    "UNITS",
+    "at_largest_scale",
+    "baseline",
+    "belongs_to",
+    "by_row",
+    "compare_methods",
+    "compare_rows",
+    "data_needed",
+    "difference_table",
+    "ensemble_scores",
+    "image_spread",
+    "learning_curves",
+    "not_converged",
+    "one_per_row",
+    "origin",
+    "paired",
+    "repeats_needed",
+    "row_label",
+    "rows_of",
+    "run_scores",
+    "show_comparison",
+    "show_rows",
+    "smallest_difference",
+    "super_resolve_each",
+]

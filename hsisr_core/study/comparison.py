@@ -16,42 +16,26 @@ from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.data.sources import DATASETS, commands
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import build_model
-from hsisr_core.paper import paper_table
+from hsisr_core.paper import DATA_NAMES, METHOD_NAMES, PADDED, method_label, paper_table
 from hsisr_core.plots.datasets import stores_at_hand
-from hsisr_core.runs.config import RunConfig
-from hsisr_core.runs.folder import Run
-from hsisr_core.study.rows import FORMATS, SHOWN, UNITS, origin
+from hsisr_core.runs import Run, RunConfig
+from hsisr_core.study.rows import COSTS, SHOWN, UNITS, origin, style_table
 from hsisr_core.training.evaluate import evaluate, mean_scores, reduced_pairs, restore
 
 __all__ = [
-    "METHOD_NAMES",
     "at_largest_scale",
     "by_row",
     "compare_methods",
     "data_needed",
     "ensemble_scores",
     "learning_curves",
-    "method_label",
     "one_per_row",
-    "restored",
     "run_scores",
     "show_comparison",
+    "super_resolve_each",
 ]
 
-METHOD_NAMES = {
-    "bicubic": "bicubic", "gdrrn": "GDRRN", "3d-fcnn": "3D-FCNN", "edsr": "EDSR", "ssrnet": "SSRNet",
-}  # fmt: skip
-"""What the paper calls each method, in the order of Table V."""
-PADDED = ", padded"
 KEYS = ["data", "scale", "method"]
-PAPER_DATA = {"cave": "CAVE", "harvard": "Harvard", "foster": "Foster"}
-HIGH = ("psnr", "ssim", "over_bicubic")  # more is better; of SAM, less
-
-
-def method_label(config: RunConfig) -> str:
-    """What a run is called in a table, for example "EDSR", or "3D-FCNN, padded" for the one with all bands."""
-    padded = config.method == "3d-fcnn" and config.keep_size
-    return METHOD_NAMES[config.method] + PADDED * padded
 
 
 def one_per_row(configs: Sequence[RunConfig]) -> list[RunConfig]:
@@ -62,48 +46,35 @@ def one_per_row(configs: Sequence[RunConfig]) -> list[RunConfig]:
     """
     rows: dict[Any, RunConfig] = {}
     for config in configs:
-        key = (config.data, config.split, config.scale, method_label(config), config.seed)
+        key = (config.data, config.split, config.scale, _label(config), config.seed)
         rows.setdefault(key, config)
     return list(rows.values())
 
 
 def run_scores(run: Run, rows: Sequence[Mapping[str, Any]] | None = None) -> list[dict[str, Any]]:
-    """Means over the images of one run: its method, and bicubic on the same bands and pixels.
+    """Means over the images of a finished run: its method, and bicubic on the same bands and pixels.
 
-    Parameters
-    ----------
-    run : Run
-        Finished.
-    rows : sequence of mapping, optional
-        From `evaluate`; default: those the run has stored.
-
-    Returns
-    -------
-    list of dict
-        One for each result: ``data``, ``scale``, ``method``; ``psnr`` (dB), ``ssim``, ``sam`` (degrees);
-        ``over_bicubic`` (dB); ``bands`` and ``border`` (pixels left out on each side), on which it is
-        scored; ``parameters`` and ``steps`` (NaN for bicubic).
+    One dict for each result: ``data``, ``scale``, ``method``; ``psnr`` (dB), ``ssim``, ``sam`` (degrees);
+    ``over_bicubic`` (dB); ``bands`` and ``border`` (pixels left out on each side), on which it is scored;
+    ``parameters`` and ``steps`` (NaN for bicubic). `rows` are from `evaluate`; None: those the run has stored.
     """
-    metrics, config = run.metrics, run.config
+    metrics = run.metrics
     found = [dict(row) for row in rows or metrics["images"]]
     base = mean_scores(found, "bicubic")["psnr"]
     records = []
     for result in dict.fromkeys(row["result"] for row in found):
-        first = next(row for row in found if row["result"] == result)
         means = mean_scores(found, result)
         trained = result != "bicubic"
-        label = method_label(config) + "+" * result.endswith("+") if trained else METHOD_NAMES["bicubic"]
         records.append(
             {
-                "data": PAPER_DATA.get(metrics["dataset"], metrics["dataset"]),
-                "scale": config.scale,
-                "method": label,
+                "data": DATA_NAMES.get(metrics["dataset"], metrics["dataset"]),
+                "scale": run.config.scale,
+                "method": _label(run.config) + "+" * result.endswith("+") if trained else result,
                 **{metric: means[metric] for metric in SHOWN},
                 "over_bicubic": means["psnr"] - base,
-                "bands": first["scored_bands"],
-                "border": first["scored_border"],
-                "parameters": metrics["parameters"] if trained else np.nan,
-                "steps": metrics["steps"] if trained else np.nan,
+                "bands": found[0]["scored_bands"],
+                "border": found[0]["scored_border"],
+                **{cost: metrics[cost] if trained else np.nan for cost in COSTS[:2]},
             }
         )
     return records
@@ -121,11 +92,9 @@ def by_row(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
     The name of the data is added where there are several.
     """
-    several = len({run.fingerprint for run in runs}) > 1
     rows: dict[str, list[Run]] = {}
-    for run in runs:
-        data = f", {run.metrics['dataset']}" if several else ""
-        rows.setdefault(f"{method_label(run.config)} x{run.config.scale}{data}", []).append(run)
+    for run, place in zip(runs, _places(runs), strict=True):
+        rows.setdefault(f"{_label(run.config)} {place}", []).append(run)
     return rows
 
 
@@ -134,32 +103,43 @@ def learning_curves(runs: Sequence[Run]) -> dict[str, dict[str, list[pd.DataFram
 
     Bicubic is scored on the same bands and pixels as the run.
     """
-    several = len({run.fingerprint for run in runs}) > 1
+    ordered = sorted(runs, key=_run_order)
     panels: dict[str, dict[str, list[pd.DataFrame]]] = {}
-    for run in sorted(runs, key=lambda run: (run.config.scale, _method_place(run))):
-        metrics, history = run.metrics, run.history()
-        title = f"x{run.config.scale}" + f", {metrics['dataset']}" * several
-        gain = history.assign(over_bicubic=history["psnr"] - metrics["mean"]["bicubic"]["psnr"])
-        panels.setdefault(title, {}).setdefault(method_label(run.config), []).append(gain)
+    for run, place in zip(ordered, _places(ordered), strict=True):
+        history = run.history()
+        gain = history.assign(over_bicubic=history["psnr"] - run.metrics["mean"]["bicubic"]["psnr"])
+        panels.setdefault(place, {}).setdefault(_label(run.config), []).append(gain)
     return panels
+
+
+def at_largest_scale(runs: Sequence[Run]) -> list[Run]:
+    """A run of each method at the largest scale of all, on the data of the first run, with its lowest seed."""
+    here = [run for run in runs if run.fingerprint == runs[0].fingerprint]
+    scale = max(run.config.scale for run in here)
+    chosen: dict[str, Run] = {}
+    for run in sorted(here, key=lambda run: (_run_order(run), run.config.seed)):
+        if run.config.scale == scale:
+            chosen.setdefault(_label(run.config), run)
+    return list(chosen.values())
+
+
+def super_resolve_each(runs: Sequence[Run], lr: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
+    """SR of one LR cube by bicubic interpolation and by each run (all of one scale), by the method's label.
+
+    NaN where a method gives no value.
+    """
+    models = {"bicubic": build_model("bicubic", runs[0].config.scale, len(lr))}
+    models |= {_label(run.config): run.model() for run in runs}
+    return {label: restore(model, lr) for label, model in models.items()}
 
 
 def compare_methods(runs: Sequence[Run], more: Sequence[Mapping[str, Any]] = ()) -> pd.DataFrame:
     """Every row of Table V, ours beside the paper's where the data is the same; other data stands first.
 
-    Parameters
-    ----------
-    runs : sequence of Run
-        Finished. Those of the same row are its seeds: the row is their mean.
-    more : sequence of mapping
-        Further rows, from `ensemble_scores`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by ``data``, ``scale``, ``method``. The columns of `run_scores`, NaN where there is no run, and
-        ``paper_psnr`` (dB), ``paper_ssim``, ``paper_sam`` (degrees) and ``paper_over_bicubic`` (dB). Bicubic is
-        scored on all bands and pixels, if one of the runs is. ``attrs["ours"]``: what our numbers belong to.
+    Indexed by ``data``, ``scale``, ``method``. The columns of `run_scores`, as means over the seeds, NaN where there
+    is no run, and ``paper_psnr`` (dB), ``paper_ssim``, ``paper_sam`` (degrees), ``paper_over_bicubic`` (dB). Bicubic
+    is scored on all bands and pixels, if one of the runs is. ``attrs["ours"]``: what our numbers belong to.
+    `more` are further rows, from `ensemble_scores`.
 
     Raises
     ------
@@ -173,10 +153,10 @@ def compare_methods(runs: Sequence[Run], more: Sequence[Mapping[str, Any]] = ())
     printed = paper_table("comparison").rename(columns={"dataset": "data"})
     printed["method"] = printed["method"].map(METHOD_NAMES)
     printed = printed.set_index(KEYS)[list(SHOWN)]
-    bicubic = printed["psnr"].where(printed.index.get_level_values("method") == METHOD_NAMES["bicubic"])
+    bicubic = printed["psnr"].where(printed.index.get_level_values("method") == "bicubic")
     printed["over_bicubic"] = printed["psnr"] - bicubic.groupby(level=KEYS[:2]).transform("max")
     table = printed.add_prefix("paper_").join(ours.groupby(KEYS).mean(), how="outer")
-    table = table.loc[sorted(table.index, key=_place)]
+    table = table.loc[sorted(table.index, key=_order)]
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.fingerprint, []).append(run)
@@ -184,20 +164,11 @@ def compare_methods(runs: Sequence[Run], more: Sequence[Mapping[str, Any]] = ())
     return table
 
 
-def _place(row: tuple[str, int, str]) -> tuple[Any, ...]:
-    """Where a row stands: other data first, then as in the paper; variants behind their method."""
-    data, scale, method = row
-    known = list(PAPER_DATA.values())
-    name = method.removesuffix("+").removesuffix(PADDED)
-    order = list(METHOD_NAMES.values()).index(name)
-    return (known.index(data) if data in known else -1, data, scale, order, method)
-
-
 def data_needed(dataset: Dataset, preset: str) -> dict[str, str]:
     """Commands for each dataset of the paper but `dataset`: that get it or, where it is prepared, that train on it."""
     missing = stores_at_hand(dataset)[1]
     return {
-        PAPER_DATA[name]: "; ".join(commands(name))
+        DATA_NAMES[name]: "; ".join(commands(name))
         if name in missing
         else f"hsisr runs {preset} --data {name}"
         for name in DATASETS
@@ -209,31 +180,18 @@ def show_comparison(table: pd.DataFrame, needed: Mapping[str, str]) -> Styler:
     """The table of `compare_methods` as it stands in the chapter, the best of each scale in bold.
 
     Among ours, bold goes to the best of those scored on all bands and pixels; in "over bicubic" to the best of all,
-    since there each is compared with bicubic on what it is scored on.
-
-    Parameters
-    ----------
-    table : DataFrame
-    needed : mapping
-        From `data_needed`.
+    since there each is compared with bicubic on what it is scored on. `needed` is from `data_needed`.
     """
     layout = {
         **{f"paper_{metric}": ("paper", UNITS[metric]) for metric in SHOWN},
         **{metric: ("ours", UNITS[metric]) for metric in SHOWN},
         "over_bicubic": ("ours", "over bicubic (dB)"),
-        "parameters": ("ours", "parameters"),
-        "steps": ("ours", "steps"),
+        **{name: ("ours", name) for name in COSTS[:2]},
         "scored_on": ("ours", "scored on"),
     }
     places = zip(table.index.get_level_values("data"), table.to_dict("records"), strict=True)
-    where = [_scored_on(data, row, needed) for data, row in places]
+    shown = table.assign(scored_on=[_scored_on(data, row, needed) for data, row in places])
     bold = _bold(table).reindex(columns=list(layout), fill_value="")
-    columns = pd.MultiIndex.from_tuples(list(layout.values()))
-    shown = table.assign(scored_on=where)[list(layout)].set_axis(columns, axis=1)
-    formats: dict[Any, Any] = {
-        column: FORMATS.get(name.removeprefix("paper_"), "{:,.0f}") for name, column in layout.items()
-    }
-    formats |= {layout["paper_ssim"]: "{:.3f}", layout["scored_on"]: None}
     styles: list[CSSDict] = [
         {"selector": "th, td", "props": "padding: 0.25rem 0.4rem"},
         {"selector": "thead th", "props": "min-width: 0"},
@@ -247,10 +205,10 @@ def show_comparison(table: pd.DataFrame, needed: Mapping[str, str]) -> Styler:
         {"selector": f"td.col{len(layout) - 1}", "props": "text-align: left"},
     ]
     return (
-        shown.style.format(formats, na_rep="–")
+        style_table(shown, layout)
         .format_index("x{}", level="scale")
         .format_index(lambda method: str(method).replace(", ", ",<br>"), level="method")
-        .apply(lambda _: bold.set_axis(columns, axis=1), axis=None)
+        .apply(lambda cells: bold.set_axis(cells.columns, axis=1), axis=None)
         .set_table_styles(styles)
         .set_caption(
             f"Table V. Ours: {table.attrs['ours']}. Bold: the best at each scale, as in the paper; of ours, the best "
@@ -267,45 +225,39 @@ def _scored_on(data: str, row: Mapping[Any, Any], needed: Mapping[str, str]) -> 
         return f"{row['bands']:.0f} bands{border}"
     if data not in needed:
         return "not trained"
-    return f"needs {data}: " + "; ".join(
-        f"<code>{html.escape(line)}</code>" for line in needed[data].split("; ")
-    )
+    lines = (f"<code>{html.escape(line)}</code>" for line in needed[data].split("; "))
+    return f"needs {data}: {'; '.join(lines)}"
 
 
 def _bold(table: pd.DataFrame) -> pd.DataFrame:
-    """CSS of each value: bold for the best of each dataset and scale; ties are all bold."""
+    """CSS of each value: bold for the best of each dataset and scale (of SAM the least); ties are all bold."""
     levels = ["data", "scale"]
     whole = (table["border"] == 0) & (table["bands"] == table.groupby(levels)["bands"].transform("max"))
-    values = {f"paper_{name}": table[f"paper_{name}"] for name in SHOWN}
-    values |= {name: table[name].where(whole) for name in SHOWN} | {"over_bicubic": table["over_bicubic"]}
-    css = {}
-    for name, column in values.items():
-        groups = column.groupby(level=levels)
-        best = column == groups.transform("max" if name.removeprefix("paper_") in HIGH else "min")
-        css[name] = np.where(best, "font-weight: bold", "")
-    return pd.DataFrame(css, index=table.index)
+    values = table[[f"paper_{name}" for name in SHOWN]].join(table[list(SHOWN)].where(whole))
+    values["over_bicubic"] = table["over_bicubic"]
+    signed = values * [-1 if str(name).endswith("sam") else 1 for name in values]
+    best = signed == signed.groupby(level=levels).transform("max")
+    return best.replace({True: "font-weight: bold", False: ""})
 
 
-def at_largest_scale(runs: Sequence[Run]) -> list[Run]:
-    """A run of each method at the largest scale of all, on the data of the first run, with its lowest seed."""
-    here = [run for run in runs if run.fingerprint == runs[0].fingerprint]
-    scale = max(run.config.scale for run in here)
-    chosen: dict[str, Run] = {}
-    for run in sorted(here, key=lambda run: (_method_place(run), run.config.seed)):
-        if run.config.scale == scale:
-            chosen.setdefault(method_label(run.config), run)
-    return list(chosen.values())
+def _label(config: RunConfig) -> str:
+    return method_label(config.method, config.keep_size)
 
 
-def _method_place(run: Run) -> tuple[Any, ...]:
-    return _place(("", run.config.scale, method_label(run.config)))
+def _places(runs: Sequence[Run]) -> list[str]:
+    """Scale of each run, and the name of its data where there are several: "x2" or "x2, cave"."""
+    several = len({run.fingerprint for run in runs}) > 1
+    return [f"x{run.config.scale}" + f", {run.metrics['dataset']}" * several for run in runs]
 
 
-def restored(runs: Sequence[Run], lr: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
-    """SR of one LR cube by bicubic interpolation and by each run (all of one scale), by `method_label`.
+def _order(row: tuple[str, int, str]) -> tuple[Any, ...]:
+    """Where a row stands: other data first, then as in the paper; variants behind their method."""
+    data, scale, method = row
+    known = list(DATA_NAMES.values())
+    name = method.removesuffix("+").removesuffix(PADDED)
+    order = list(METHOD_NAMES.values()).index(name)
+    return (known.index(data) if data in known else -1, data, scale, order, method)
 
-    NaN where a method gives no value, as `restore`.
-    """
-    bicubic = build_model("bicubic", runs[0].config.scale, len(lr))
-    models = {METHOD_NAMES["bicubic"]: bicubic} | {method_label(run.config): run.model() for run in runs}
-    return {label: restore(model, lr) for label, model in models.items()}
+
+def _run_order(run: Run) -> tuple[Any, ...]:
+    return _order(("", run.config.scale, _label(run.config)))

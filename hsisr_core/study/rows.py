@@ -1,4 +1,4 @@
-"""A table of the paper beside ours: a row per setting, our mean over seeds, differences to the paper's network."""
+"""Tables I to IV beside ours: a row per setting, our mean over seeds, differences to the paper's network."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from pandas.io.formats.style import Styler
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.paper import paper_table, table_settings
-from hsisr_core.runs.config import EXECUTION_FIELDS, RunConfig
-from hsisr_core.runs.folder import Run
+from hsisr_core.runs import EXECUTION_FIELDS, Run, RunConfig
 
 __all__ = [
+    "SHOWN",
+    "UNITS",
     "baseline",
     "belongs_to",
     "compare_rows",
@@ -25,15 +26,19 @@ __all__ = [
     "row_label",
     "rows_of",
     "show_rows",
-    "still_learning",
+    "style_table",
 ]
 
-LABELS = {"l1": "L1", "mse": "MSE", "0.5*mse+0.5*sam": "0.5 MSE + 0.5 SAM"}
+LOSS_LABELS = {"l1": "L1", "mse": "MSE", "0.5*mse+0.5*sam": "0.5 MSE + 0.5 SAM"}
 SHOWN = ("psnr", "ssim", "sam")
 UNITS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "sam": "SAM (°)", "difference": "difference (dB)"}
+COSTS = ("parameters", "steps", "seconds")
+COUNT = "{:,.0f}"
 FORMATS = {
     "psnr": "{:.2f}", "ssim": "{:.4f}", "sam": "{:.2f}",
-    "spread": "{:.3f}", "difference": "{:+.2f}", "over_bicubic": "{:+.2f}", "seconds": "{:.1f}",
+    "paper_psnr": "{:.2f}", "paper_ssim": "{:.3f}", "paper_sam": "{:.2f}",
+    "spread": "{:.3f}", "difference": "{:+.2f}", "paper_difference": "{:+.2f}", "over_bicubic": "{:+.2f}",
+    "seconds": "{:.1f}", "scored_on": None,
 }  # fmt: skip
 LATE = 0.05  # dB gained in the second half of a training: more is not converged
 
@@ -46,17 +51,13 @@ def row_label(name: str, row: Mapping[str, Any]) -> str:
     if name == "modules":
         return f"D = {row['modules']}"
     value = str(row[name])
-    return LABELS.get(value, value)
+    return LOSS_LABELS.get(value, value)
 
 
 def baseline(name: str) -> str:
     """Label of the row that stands for the paper's own network, to which differences are taken."""
     own = RunConfig()
-    return next(
-        row_label(name, row)
-        for row in table_settings(name)
-        if all(getattr(own, setting) == value for setting, value in row.items())
-    )
+    return next(row_label(name, row) for row in table_settings(name) if _has(own, row))
 
 
 def rows_of(name: str, runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -73,7 +74,8 @@ def rows_of(name: str, runs: Sequence[Run]) -> dict[str, list[Run]]:
     if not runs:
         raise HsisrError(f"There is no run of table {name}; give at least one.")
     rows = table_settings(name)
-    free = {*rows[0], "seed", "data", "split", *EXECUTION_FIELDS}  # the fingerprint stands for data and split
+    # the fingerprint stands for data and split
+    free = {*rows[0], "seed", "data", "split", *EXECUTION_FIELDS}
     for setting in ("fingerprint", *(item.name for item in fields(RunConfig) if item.name not in free)):
         values = {getattr(run if setting == "fingerprint" else run.config, setting) for run in runs}
         if len(values) > 1:
@@ -83,29 +85,18 @@ def rows_of(name: str, runs: Sequence[Run]) -> dict[str, list[Run]]:
                 f"Choose one value in the plan, or as a parameter of the chapter."
             )
     ordered = sorted(runs, key=lambda run: run.config.seed)
-    return {
-        row_label(name, row): [
-            run for run in ordered if all(getattr(run.config, key) == value for key, value in row.items())
-        ]
-        for row in rows
-    }
+    return {row_label(name, row): [run for run in ordered if _has(run.config, row)] for row in rows}
 
 
 def paired(name: str, runs: Sequence[Run], metric: str = "psnr") -> pd.DataFrame:
     """Each run's score minus that of the baseline row with the same seed.
 
-    Returns
-    -------
-    pandas.DataFrame
-        A row per seed, a column per row of the table, the baseline's zeros included; NaN where one of
-        the two runs is missing.
+    A row per seed, a column per row of the table, the baseline's zeros included; NaN where one of the two
+    runs is missing.
     """
     scores = pd.DataFrame(
         {
-            label: pd.Series(
-                {run.config.seed: run.metrics["mean"][run.config.method][metric] for run in group},
-                dtype=float,
-            )
+            label: pd.Series({run.config.seed: _means(run)[metric] for run in group}, dtype=float)
             for label, group in rows_of(name, runs).items()
         }
     ).rename_axis("seed")
@@ -113,64 +104,38 @@ def paired(name: str, runs: Sequence[Run], metric: str = "psnr") -> pd.DataFrame
 
 
 def compare_rows(name: str, runs: Sequence[Run]) -> pd.DataFrame:
-    """The paper's row and ours, for every row of a table.
+    """The paper's row and ours, for every row of a table: "loss", "ablation", "block" or "modules".
 
-    Parameters
-    ----------
-    name : {"loss", "ablation", "block", "modules"}
-    runs : sequence of Run
-        Finished, for example ``[train(config) for config in plan.table(name)]``.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by `row_label`. ``paper_psnr`` (dB), ``paper_ssim``, ``paper_sam`` (degrees),
-        ``paper_difference`` (dB, to the baseline row); ours, as means over the seeds: ``psnr``, ``ssim``,
-        ``sam``, ``difference`` (of runs with the same seed); ``spread`` (dB, standard deviation of the
-        PSNR over the seeds), ``seeds`` (how many), ``over_bicubic`` (dB), ``parameters``, ``seconds``
-        and ``steps`` of one training. NaN where there is no run, and a spread needs two.
-        ``attrs``: ``table``, such as "Table II"; ``ours``, what our numbers belong to.
+    Indexed by `row_label`. ``paper_psnr`` (dB), ``paper_ssim``, ``paper_sam`` (degrees), ``paper_difference``
+    (dB, to the baseline row); ours, as means over the seeds: ``psnr``, ``ssim``, ``sam``, ``difference`` (of runs
+    with the same seed); ``spread`` (dB, standard deviation of the PSNR over the seeds), ``seeds`` (how many),
+    ``over_bicubic`` (dB), ``parameters``, ``seconds`` and ``steps`` of one training. NaN where there is no run, and
+    a spread needs two. ``attrs``: ``table``, such as "Table II"; ``ours``, what our numbers belong to; ``baseline``.
 
     Raises
     ------
     HsisrError
         As `rows_of`, or a run is not finished.
     """
-    groups = rows_of(name, runs)
-    printed = paper_table(name)
-    differences = paired(name, runs).mean()
     rows = {}
-    for (label, group), (_, paper) in zip(groups.items(), printed.iterrows(), strict=True):
-        metrics = [run.metrics for run in group]
-        means = [found["mean"][run.config.method] for run, found in zip(group, metrics, strict=True)]
-        psnr = [mean["psnr"] for mean in means]
-        bicubic = [found["mean"]["bicubic"]["psnr"] for found in metrics]
-        rows[label] = {
-            **{f"paper_{metric}": paper[metric] for metric in SHOWN},
-            **{metric: average([mean[metric] for mean in means]) for metric in SHOWN},
-            "spread": float(np.std(psnr, ddof=1)) if len(psnr) > 1 else np.nan,
-            "seeds": len(psnr),
-            "difference": differences[label],
-            "over_bicubic": average(psnr) - average(bicubic),
-            **{key: average([found[key] for found in metrics]) for key in ("parameters", "seconds", "steps")},
-        }
-    table = pd.DataFrame(rows).T
-    table["paper_difference"] = table["paper_psnr"] - rows[baseline(name)]["paper_psnr"]
+    for label, group in rows_of(name, runs).items():
+        columns = [*SHOWN, "over_bicubic", *COSTS]
+        scores = pd.DataFrame([_scores(run) for run in group], columns=columns, dtype=float)
+        rows[label] = {**scores.mean(), "spread": scores["psnr"].std(), "seeds": len(group)}
+    table = pd.DataFrame(rows).T.assign(difference=paired(name, runs).mean())
+    printed = paper_table(name)
+    table[[f"paper_{metric}" for metric in SHOWN]] = printed[list(SHOWN)].to_numpy()
+    table["paper_difference"] = table["paper_psnr"] - float(table["paper_psnr"][baseline(name)])
     table.attrs = {"table": printed.attrs["table"], "ours": belongs_to(runs), "baseline": baseline(name)}
     return table
 
 
-def average(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if values else np.nan
-
-
 def belongs_to(runs: Sequence[Run]) -> str:
     """What the numbers of `runs` belong to: preset, data, split, scale, seeds, steps, and bicubic's PSNR there."""
-    config, metrics = runs[0].config, runs[0].metrics
     steps = sorted({run.metrics["steps"] for run in runs})
     return (
-        f"x{config.scale}, {origin(runs)}, {' or '.join(f'{count:,}' for count in steps)} steps; "
-        f"bicubic {metrics['mean']['bicubic']['psnr']:.2f} dB"
+        f"x{runs[0].config.scale}, {origin(runs)}, {' or '.join(f'{count:,}' for count in steps)} steps; "
+        f"bicubic {runs[0].metrics['mean']['bicubic']['psnr']:.2f} dB"
     )
 
 
@@ -187,32 +152,25 @@ def origin(runs: Sequence[Run]) -> str:
 
 def show_rows(table: pd.DataFrame) -> Styler:
     """The table of `compare_rows` as it stands in a chapter: *paper | ours*, with what the numbers belong to."""
-    paper, ours, cost = "paper, CAVE x2", "ours", "ours, one training"
     layout = {
-        **{f"paper_{name}": (paper, UNITS[name]) for name in (*SHOWN, "difference")},
-        **{name: (ours, UNITS[name]) for name in SHOWN},
-        "spread": (ours, "± over seeds (dB)"),
-        "difference": (ours, UNITS["difference"]),
-        "over_bicubic": (ours, "over bicubic (dB)"),
-        "parameters": (cost, "parameters"),
-        "steps": (cost, "steps"),
-        "seconds": (cost, "seconds"),
+        **{f"paper_{name}": ("paper, CAVE x2", UNITS[name]) for name in (*SHOWN, "difference")},
+        **{name: ("ours", UNITS[name]) for name in SHOWN},
+        "spread": ("ours", "± over seeds (dB)"),
+        "difference": ("ours", UNITS["difference"]),
+        "over_bicubic": ("ours", "over bicubic (dB)"),
+        **{name: ("ours, one training", name) for name in COSTS},
     }
-    shown = table[list(layout)].set_axis(pd.MultiIndex.from_tuples(list(layout.values())), axis=1)
-    formats: dict[Any, Any] = {
-        column: FORMATS.get(name.removeprefix("paper_"), "{:,.0f}") if name != "paper_ssim" else "{:.3f}"
-        for name, column in layout.items()
-    }
-    caption = (
+    return style_table(table, layout).set_caption(
         f"{table.attrs['table']}. Ours: {table.attrs['ours']}; mean over the seeds. "
         f'Differences are to "{table.attrs["baseline"]}".'
     )
-    return shown.style.format(formats, na_rep="–").set_caption(caption)
 
 
-def still_learning(name: str, runs: Sequence[Run]) -> str:
-    """One sentence of Markdown: which rows of a table have not converged; see `not_converged`."""
-    return not_converged(rows_of(name, runs))
+def style_table(table: pd.DataFrame, layout: Mapping[str, tuple[str, str]]) -> Styler:
+    """The columns of `layout` under its headings, (paper or ours, quantity), each in its format."""
+    columns = pd.MultiIndex.from_tuples(list(layout.values()))
+    formats: dict[Any, Any] = {heading: FORMATS.get(name, COUNT) for name, heading in layout.items()}
+    return table[list(layout)].set_axis(columns, axis=1).style.format(formats, na_rep="–")
 
 
 def not_converged(groups: Mapping[str, Sequence[Run]]) -> str:
@@ -224,10 +182,8 @@ def not_converged(groups: Mapping[str, Sequence[Run]]) -> str:
     """
     found = []
     for label, group in groups.items():
-        if not group:
-            continue
-        over = average([over_bicubic(run) for run in group])
-        gain = average([late_gain(run) for run in group])
+        over = np.mean([_scores(run)["over_bicubic"] for run in group]) if group else np.nan
+        gain = np.mean([_late_gain(run) for run in group]) if group else np.nan
         if over < 0:
             found.append(f"{label} ({-over:.2f} dB below bicubic)")
         elif gain > LATE:
@@ -239,13 +195,26 @@ def not_converged(groups: Mapping[str, Sequence[Run]]) -> str:
     return f"**Not converged:** {'; '.join(found)}. The differences of such rows say how fast they learn, not how far."
 
 
-def over_bicubic(run: Run) -> float:
-    """Mean PSNR (dB) of a run minus that of bicubic interpolation on the same bands and pixels."""
-    mean = run.metrics["mean"]
-    return float(mean[run.config.method]["psnr"] - mean["bicubic"]["psnr"])
+def _has(config: RunConfig, row: Mapping[str, Any]) -> bool:
+    return all(getattr(config, setting) == value for setting, value in row.items())
 
 
-def late_gain(run: Run) -> float:
+def _means(run: Run) -> dict[str, float]:
+    means: dict[str, float] = run.metrics["mean"][run.config.method]
+    return means
+
+
+def _scores(run: Run) -> dict[str, float]:
+    """Means over the images, and what the training cost."""
+    metrics, means = run.metrics, _means(run)
+    return {
+        **{metric: means[metric] for metric in SHOWN},
+        "over_bicubic": means["psnr"] - metrics["mean"]["bicubic"]["psnr"],
+        **{cost: metrics[cost] for cost in COSTS},
+    }
+
+
+def _late_gain(run: Run) -> float:
     """PSNR (dB) that a run gained in the second half of its steps; NaN when its curve was not measured."""
     curve = run.history().dropna(subset="psnr")
     last = curve[curve["step"] >= curve["step"].max() / 2]

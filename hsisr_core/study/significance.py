@@ -4,117 +4,76 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import count
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from hsisr_core.data import Dataset
 from hsisr_core.errors import HsisrError
-from hsisr_core.runs.folder import Run
+from hsisr_core.runs import Run
 from hsisr_core.study.rows import baseline, compare_rows, paired, rows_of
 from hsisr_core.training.evaluate import reduced_pairs, restore
 
-__all__ = ["difference_table", "image_spread", "repeats_needed"]
+__all__ = ["difference_table", "image_spread", "repeats_needed", "smallest_difference"]
 
-LEVEL = 0.95
-# Standard errors in a difference that a test at the 5 % level finds four times in five: 1.960 + 0.842
-POWER = 2.8
+LEVEL = 0.95  # of the intervals; a test at the 5 % level
+QUANTILES = (0.5 + LEVEL / 2, 0.8)  # of a test that finds a difference four times in five
+LEAST = 3  # repeats: a spread from fewer says nothing
+
+
+def smallest_difference(spread: float, repeats: int) -> float:
+    """The true difference that so many repeats find four times in five, by a two-sided t test at the 5 % level.
+
+    Of n paired differences with the standard deviation s it is (t_0.975 + t_0.8) s / sqrt(n), with the quantiles
+    of Student's t of n - 1 degrees of freedom.
+    """
+    return float(student.ppf(QUANTILES, repeats - 1).sum() * spread / math.sqrt(repeats))
 
 
 def repeats_needed(spread: float, difference: float) -> float:
-    """Repeats after which a true `difference` is found four times in five, by a two-sided test at the 5 % level.
+    """The least number of repeats, at least 3, for which `smallest_difference` is at most `difference`.
 
-    The standard error of a mean of n paired differences is ``spread / sqrt(n)``; it must be no more than
-    ``|difference| / 2.8`` (normal approximation), which gives n = (2.8 spread / difference)^2, and at least 2.
-
-    Parameters
-    ----------
-    spread : float
-        Standard deviation of one paired difference (dB).
-    difference : float
-        True difference (dB).
-
-    Returns
-    -------
-    float
-        A whole number; inf for a difference of 0, NaN where the spread is unknown.
+    Both are in the same unit; inf for a difference of 0, NaN where the spread is unknown.
     """
     if not (math.isfinite(spread) and math.isfinite(difference)):
         return math.nan
     if difference == 0:
         return math.inf
-    return max(2.0, math.ceil((POWER * spread / difference) ** 2))
+    # normal quantiles are slightly smaller than Student's: the count starts a few repeats below its end
+    first = max(LEAST, math.floor((norm.ppf(QUANTILES).sum() * spread / difference) ** 2))
+    return float(next(n for n in count(first) if smallest_difference(spread, n) <= abs(difference)))
 
 
 def difference_table(name: str, runs: Sequence[Run]) -> pd.DataFrame:
-    """Our differences to the baseline row, seed by seed, beside the paper's.
+    """Our differences to the baseline row, over pairs of the same seed, beside the paper's.
 
-    Parameters
-    ----------
-    name : {"loss", "ablation", "block", "modules"}
-    runs : sequence of Run
-        Finished.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for every row of the table but the baseline: ``paper`` (dB), ``mean`` (dB), ``spread`` (dB,
-        standard deviation of the paired differences), ``low`` and ``high`` (dB, 95 % interval of the mean,
-        Student's t), ``seeds`` (pairs), ``needed`` (seeds that would find a difference as large as the
-        paper's, see `repeats_needed`). NaN for what one seed cannot tell.
-
-    Raises
-    ------
-    HsisrError
-        As `rows_of`.
+    A row for every row of the table but the baseline: ``paper`` (dB), ``mean`` (dB), ``spread`` (dB, standard
+    deviation of the paired differences), ``low`` and ``high`` (dB, 95 % interval of the mean, Student's t),
+    ``seeds`` (pairs), ``needed`` (seeds that would find a difference as large as the paper's, see
+    `repeats_needed`). NaN for what one seed cannot tell. HsisrError as `rows_of`.
     """
-    printed = compare_rows(name, runs)["paper_difference"].to_dict()
-    differences = paired(name, runs)
-    rows = {}
-    for label in rows_of(name, runs):
-        if label == baseline(name):
-            continue
-        found = differences[label].dropna().to_numpy()
-        count = len(found)
-        mean = float(found.mean()) if count else math.nan
-        spread = float(found.std(ddof=1)) if count > 1 else math.nan
-        half = student.ppf(0.5 + LEVEL / 2, count - 1) * spread / math.sqrt(count) if count > 1 else math.nan
-        rows[label] = {
-            "paper": printed[label],
-            "mean": mean,
-            "spread": spread,
-            "low": mean - half,
-            "high": mean + half,
-            "seeds": count,
-            "needed": repeats_needed(spread, printed[label]),
+    differences = paired(name, runs).drop(columns=baseline(name))
+    seeds = differences.count()
+    table = pd.DataFrame(
+        {
+            "paper": compare_rows(name, runs)["paper_difference"].drop(baseline(name)),
+            "mean": differences.mean(),
+            "spread": differences.std(),
         }
-    return pd.DataFrame(rows).T
+    )
+    half = student.ppf(QUANTILES[0], seeds - 1) * table["spread"] / np.sqrt(seeds)
+    needed = [repeats_needed(row["spread"], row["paper"]) for _, row in table.iterrows()]
+    return table.assign(low=table["mean"] - half, high=table["mean"] + half, seeds=seeds, needed=needed)
 
 
 def image_spread(name: str, label: str, runs: Sequence[Run], dataset: Dataset, parts: int = 3) -> pd.Series:
     """How a row's gain over the baseline row differs from image to image, with the lowest seed that both have.
 
-    With one test image its `parts` x `parts` equal parts stand for images. They are more alike than images of
-    different scenes are, so their spread is likely too small.
-
-    Parameters
-    ----------
-    name : str
-        Of the table.
-    label : str
-        A row of it; see `row_label`.
-    runs : sequence of Run
-        Finished.
-    dataset : Dataset
-        The data of `runs`.
-    parts : int
-        Parts to a side of the only test image.
-
-    Returns
-    -------
-    pandas.Series
-        Difference of PSNR (dB), indexed by image or part.
+    Differences of PSNR (dB), indexed by image. With one test image its `parts` x `parts` equal parts stand for
+    images. They are more alike than images of different scenes are, so their spread is likely too small.
 
     Raises
     ------
@@ -130,21 +89,16 @@ def image_spread(name: str, label: str, runs: Sequence[Run], dataset: Dataset, p
         )
     pair = own[common[0]], reference[common[0]]
     if len(dataset.test) > 1:
-        scores = [
-            pd.Series(
-                {row["image"]: row["psnr"] for row in run.metrics["images"] if row["result"] != "bicubic"}
-            )
-            for run in pair
-        ]
-        return (scores[0] - scores[1]).rename(label)
+        new, old = (pd.DataFrame(run.metrics["images"]).query("result != 'bicubic'") for run in pair)
+        gains = new.set_index("image")["psnr"] - old.set_index("image")["psnr"]
+        return gains.rename(label)
     (lr, hr), *_ = reduced_pairs(dataset, pair[0].config.scale).values()
-    new, old = (part_means(((restore(run.model(), lr) - hr) ** 2).mean(axis=0), parts) for run in pair)
-    gains = 10 * np.log10(old / new)
+    after, before = (_part_means(((restore(run.model(), lr) - hr) ** 2).mean(axis=0), parts) for run in pair)
     index = [f"part {row + 1}.{column + 1}" for row in range(parts) for column in range(parts)]
-    return pd.Series(gains.ravel(), index=index, name=label)
+    return pd.Series(10 * np.log10(before / after).ravel(), index=index, name=label)
 
 
-def part_means(image: np.ndarray, parts: int) -> np.ndarray:
+def _part_means(image: np.ndarray, parts: int) -> np.ndarray:
     """Means (parts, parts) of the equal parts of an image (height, width)."""
     strips = np.array_split(image, parts)
     return np.array([[part.mean() for part in np.array_split(strip, parts, axis=1)] for strip in strips])

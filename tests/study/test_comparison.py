@@ -13,29 +13,33 @@ from small_plan import small_plan
 from hsisr_core.base.files import write_json
 from hsisr_core.data import load_dataset
 from hsisr_core.errors import HsisrError
+from hsisr_core.paper import method_label
 from hsisr_core.plots.tables import gain_panels, method_curves
 from hsisr_core.runs.config import RunConfig
 from hsisr_core.runs.folder import Run, open_run
-from hsisr_core.study.comparison import (
+from hsisr_core.study import (
     at_largest_scale,
     by_row,
     compare_methods,
     data_needed,
     ensemble_scores,
     learning_curves,
-    method_label,
+    not_converged,
     one_per_row,
-    restored,
     run_scores,
     show_comparison,
+    super_resolve_each,
 )
-from hsisr_core.study.rows import not_converged
 from hsisr_core.training.loop import train
 
 PLAN = "[{scale: 3}, {seed: 1}, {seed: 2}, {method: 3d-fcnn}, {method: gdrrn}, {method: 3d-fcnn, keep_size: true}]"
 PSNR = {"SSRNet": 38.0, "GDRRN": 36.5, "3D-FCNN": 39.0, "3D-FCNN, padded": 37.5}
 CUT = {"scored_bands": 23, "scored_border": 6}
 WHOLE = {"scored_bands": 31, "scored_border": 0}
+
+
+def label(run: Run) -> str:
+    return method_label(run.config.method, run.config.keep_size)
 
 
 def finish(run: Run, dataset: str, psnr: float, bicubic: float, region: dict[str, int]) -> None:
@@ -69,8 +73,8 @@ def finished(tmp_path: Path, dataset: str = "indian-pines") -> list[Run]:
     runs = []
     for planned in small_plan(tmp_path, PLAN):
         run = open_run(planned.config, tmp_path / "runs", planned.dataset)
-        cut = method_label(run.config) == "3D-FCNN"
-        psnr = PSNR[method_label(run.config)] + 0.4 * (run.config.seed - 1)
+        cut = label(run) == "3D-FCNN"
+        psnr = PSNR[label(run)] + 0.4 * (run.config.seed - 1)
         finish(run, dataset, psnr, 38.5 if cut else 37.0, CUT if cut else WHOLE)
         runs.append(run)
     return runs
@@ -207,16 +211,16 @@ def test_gains_of_the_paper_and_ours(tmp_path: Path) -> None:
 
 def test_what_the_pictures_show(tmp_path: Path) -> None:
     runs = finished(tmp_path)
-    assert [method_label(run.config) for run in at_largest_scale(runs)] == ["SSRNet"]
+    assert [label(run) for run in at_largest_scale(runs)] == ["SSRNet"]
     small = at_largest_scale(runs[1:])
-    assert [method_label(run.config) for run in small] == ["GDRRN", "3D-FCNN", "3D-FCNN, padded", "SSRNet"]
+    assert [label(run) for run in small] == ["GDRRN", "3D-FCNN", "3D-FCNN, padded", "SSRNet"]
     assert small[-1].config.seed == 1
 
 
-def test_networks_are_restored_and_ensembled(tmp_path: Path) -> None:
+def test_networks_super_resolve_one_cube_and_are_ensembled(tmp_path: Path) -> None:
     plan = small_plan(tmp_path, "[{method: 3d-fcnn, steps: 1}]")
     run = train(plan[0].config, tmp_path / "runs", plan[0].dataset, progress=False)
-    cubes = restored([run], np.full((31, 12, 12), 0.5))
+    cubes = super_resolve_each([run], np.full((31, 12, 12), 0.5))
     assert list(cubes) == ["bicubic", "3D-FCNN"]
     assert cubes["bicubic"].shape == cubes["3D-FCNN"].shape == (31, 24, 24)
     assert np.isnan(cubes["3D-FCNN"][3]).all()

@@ -13,16 +13,20 @@ from hsisr_core.base.files import write_json
 from hsisr_core.data import load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.runs.folder import Run, open_run
-from hsisr_core.study.rows import (
+from hsisr_core.study import (
     baseline,
     compare_rows,
+    difference_table,
+    image_spread,
+    not_converged,
     paired,
+    repeats_needed,
     row_label,
     rows_of,
     show_rows,
-    still_learning,
+    smallest_difference,
 )
-from hsisr_core.study.significance import difference_table, image_spread, part_means, repeats_needed
+from hsisr_core.study.significance import _part_means
 
 SCORES = {("l1", 1): 30.0, ("l1", 2): 30.4, ("mse", 1): 29.0, ("mse", 2): 29.8, ("0.5*mse+0.5*sam", 1): 27.0}
 
@@ -116,11 +120,11 @@ def test_runs_that_differ_in_something_else_are_refused(tmp_path: Path, losses: 
 
 
 def test_what_has_not_converged_is_said(losses: list[Run]) -> None:
-    text = still_learning("loss", losses)
+    text = not_converged(rows_of("loss", losses))
     assert text.startswith("**Not converged:** MSE (0.10 dB below bicubic); L1 (+0.20 dB in the second half)")
     for run in losses:
         run.folder.joinpath("history.csv").write_text("step,loss,psnr\n0,,20\n10,1,31\n20,1,31.01\n")
-    assert "L1" not in still_learning("loss", losses)
+    assert "L1" not in not_converged(rows_of("loss", losses))
 
 
 def test_intervals_by_hand(losses: list[Run]) -> None:
@@ -131,21 +135,25 @@ def test_intervals_by_hand(losses: list[Run]) -> None:
     assert mse["spread"] == pytest.approx(0.4 / 2**0.5)
     # Student's t of one degree of freedom is 12.706; the standard error of two is 0.2
     assert mse["high"] - mse["mean"] == pytest.approx(12.706 * 0.2, rel=1e-4)
-    assert mse["needed"] == 5  # (2.8 * 0.2828 / 0.37)^2 = 4.58
+    # t of 0.975 and 0.8 with 6 degrees of freedom: ((2.447 + 0.906) * 0.2828 / 0.37)^2 = 6.57
+    assert mse["needed"] == 7
     assert np.isnan(table["low"].to_dict()["0.5 MSE + 0.5 SAM"]), "one seed has no spread"
     assert np.isnan(table["needed"].to_dict()["0.5 MSE + 0.5 SAM"])
 
 
 def test_repeats_needed() -> None:
-    assert repeats_needed(0.1, 0.1) == 8  # 2.8^2 = 7.84
-    assert repeats_needed(0.1, -0.02) == 196
-    assert repeats_needed(0.001, 1.0) == 2
+    # Cohen 1988, as G*Power prints them: pairs for effects of 0.2, 0.5, 0.8 and 1 at power 0.8, two-sided 5 %
+    assert [repeats_needed(1.0, effect) for effect in (0.2, -0.5, 0.8, 1.0)] == [199, 34, 15, 10]
+    assert repeats_needed(0.001, 1.0) == 3
+    assert repeats_needed(1.0, 1e-4) == pytest.approx(2.8016**2 * 1e8, rel=1e-4)
+    # the quantiles of Student's t with two degrees of freedom are 4.303 and 1.061
+    assert smallest_difference(0.1, 3) == pytest.approx(0.1 * (4.303 + 1.061) / 3**0.5, rel=1e-3)
     assert repeats_needed(0.1, 0.0) == np.inf
     assert np.isnan(repeats_needed(np.nan, 0.1))
 
 
 def test_parts_stand_for_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert part_means(np.arange(16.0).reshape(4, 4), 2).tolist() == [[2.5, 4.5], [10.5, 12.5]]
+    assert _part_means(np.arange(16.0).reshape(4, 4), 2).tolist() == [[2.5, 4.5], [10.5, 12.5]]
     runs = finished(tmp_path, "[{loss: l1}, {loss: mse}]", {("l1",): 30, ("mse",): 29}, "loss")
     errors = {"l1": 0.1, "mse": 0.1 * 10**0.05}  # the second is 1 dB worse everywhere
     monkeypatch.setattr(Run, "model", lambda run: errors[run.config.loss])

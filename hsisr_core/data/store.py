@@ -8,22 +8,20 @@ float32 cube to the last bit, else float32. A scene with a mask has another, `/m
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import io
 import json
 import os
-import zlib
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hsisr_core.base.files import atomic_path
+from hsisr_core.base import atomic_path
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes import Bounds, Scene, span
 
@@ -34,8 +32,10 @@ STORE_FORMAT = 1
 
 Source = tuple[str, int, str]  # name, bytes, sha256
 
-_GZIP_LEVEL = 1
-_CHUNK = 64  # pixels a side; all bands of a place are in one chunk, because patches need them all
+# Pixels a side; all bands of a place are in one chunk, because patches need them all.
+_CHUNK = 64
+# Bytes for what a file holds beside the scenes: names, sources, HDF5's own tables.
+_SPARE = 1 << 20
 
 
 def write_store(
@@ -50,7 +50,7 @@ def write_store(
     scenes
         Scenes of different names; may be a generator that reads them.
     sources
-        (name, bytes, sha256) of each file that the scenes were read from.
+        (name, bytes, sha256) of each file that the scenes were read from; looked at after the last scene.
     dataset
         Name of the dataset.
 
@@ -60,36 +60,30 @@ def write_store(
         There is no scene, or two have one name; the disk is full or cannot be written.
     """
     digests: dict[str, str] = {}
-    with atomic_path(path) as temporary, open(temporary, "wb+", buffering=0) as raw:
-        guard = _Guard(raw)
-        try:
-            with h5py.File(guard, "w") as file:
-                group, masks = file.create_group("scenes"), file.create_group("masks")
-                for scene in scenes:
-                    if scene.name in digests:
-                        raise HsisrError(f"Two scenes of {dataset} are named {scene.name}. Rename one.")
-                    _write_scene(group, scene)
-                    if scene.mask is not None:
-                        masks.create_dataset(
-                            scene.name, data=scene.mask, compression="gzip", compression_opts=1
-                        )
-                    guard.check()
-                    digests[scene.name] = _digest(scene)
-                    del scene  # before the next one is made
-                if not digests:
-                    raise HsisrError(f"Dataset {dataset} has no scene to write to {path}. Give at least one.")
-                joined = "\n".join(digests[name] for name in sorted(digests))
-                file.attrs["hsisr_format"] = STORE_FORMAT
-                file.attrs["dataset"] = dataset
-                file.attrs["fingerprint"] = hashlib.sha256(joined.encode()).hexdigest()
-                # not an attribute: HDF5 limits these to 64 KiB, and CAVE has a thousand files
-                file["sources"] = json.dumps(sources)
-        except HsisrError:
-            raise
-        except Exception:  # whatever HDF5 stumbled over, a failed write is its cause
-            guard.check()
-            raise
-        guard.check()
+    with atomic_path(path) as temporary:
+        _check_space(temporary.parent)
+        with h5py.File(temporary, "w") as file:
+            group, masks = file.create_group("scenes"), file.create_group("masks")
+            for scene in scenes:
+                if scene.name in digests:
+                    raise HsisrError(f"Two scenes of {dataset} are named {scene.name}. Rename one.")
+                _check_space(temporary.parent, scene)
+                _write_scene(group, scene)
+                if scene.mask is not None:
+                    masks.create_dataset(scene.name, data=scene.mask, compression="gzip", compression_opts=1)
+                # so that the disk tells what is left for the next scene
+                file.flush()
+                digests[scene.name] = _digest(scene)
+                # before the next one is read: one scene in memory at a time
+                del scene
+            if not digests:
+                raise HsisrError(f"Dataset {dataset} has no scene to write to {path}. Give at least one.")
+            joined = "\n".join(digests[name] for name in sorted(digests))
+            file.attrs["hsisr_format"] = STORE_FORMAT
+            file.attrs["dataset"] = dataset
+            file.attrs["fingerprint"] = hashlib.sha256(joined.encode()).hexdigest()
+            # not an attribute: HDF5 limits these to 64 KiB, and CAVE has a thousand files
+            file["sources"] = json.dumps(sources)
 
 
 class Store:
@@ -189,7 +183,7 @@ class Store:
         except Exception as error:  # h5py raises OSError, KeyError, RuntimeError and others
             reason = " ".join(str(error).split())
             raise HsisrError(
-                f"{self.path} is damaged or no store of prepared scenes ({reason}). "
+                f"{self.path} is damaged or not a store of prepared scenes ({reason}). "
                 "Delete it and prepare the data again."
             ) from error
 
@@ -201,37 +195,27 @@ def _write_scene(group: h5py.Group, scene: Scene) -> None:
         scene.cube.shape,
         np.uint16 if whole else np.float32,
         chunks=(scene.bands, min(_CHUNK, scene.height), min(_CHUNK, scene.width)),
-        compression="gzip",  # its own checksum tells a damaged chunk when it is read
-        compression_opts=_GZIP_LEVEL,
+        # its own checksum tells a damaged chunk when it is read
+        compression="gzip",
+        compression_opts=1,
         shuffle=True,
     )
-    _write_chunks(item, scene.cube, scene.divisor if whole else None)
+    # a row of chunks at a time: no second copy of the scene
+    for top in range(0, scene.height, _CHUNK):
+        rows = scene.cube[:, top : top + _CHUNK]
+        item[:, top : top + _CHUNK] = _counts(rows, scene.divisor).astype(np.uint16) if whole else rows
     item.attrs["divisor"] = scene.divisor
     item.attrs["wavelengths"] = scene.wavelengths
     item.attrs["source"] = scene.source
 
 
-def _write_chunks(item: h5py.Dataset, cube: NDArray[np.float32], divisor: float | None) -> None:
-    """Compress the chunks on all cores, as HDF5's filters would on one, and write them.
-
-    With a divisor as whole numbers, a chunk at a time: no second copy of the scene.
-    """
-    _, rows, cols = item.chunks
-    tops, lefts = range(0, cube.shape[1], rows), range(0, cube.shape[2], cols)
-
-    def compressed(place: tuple[int, int]) -> bytes:
-        chunk = np.zeros(item.chunks, item.dtype.newbyteorder("<"))  # those at the edge are filled up
-        part = cube[:, place[0] : place[0] + rows, place[1] : place[1] + cols]
-        chunk[:, : part.shape[1], : part.shape[2]] = part if divisor is None else _counts(part, divisor)
-        # HDF5's shuffle: the first bytes of all values, then the second bytes, and so on
-        shuffled = chunk.view(np.uint8).reshape(-1, item.dtype.itemsize).T
-        return zlib.compress(np.ascontiguousarray(shuffled).data, _GZIP_LEVEL)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for top in tops:  # one row of chunks at a time waits for the disk
-            places = [(top, left) for left in lefts]
-            for place, data in zip(places, pool.map(compressed, places), strict=True):
-                item.id.write_direct_chunk((0, *place), data)
+def _check_space(folder: Path, scene: Scene | None = None) -> None:
+    """Raise if the disk may not hold `scene`: where a write fails, the HDF5 library ends the whole process."""
+    needed = _SPARE
+    if scene is not None:
+        needed += scene.cube.nbytes + (0 if scene.mask is None else scene.mask.nbytes)
+    if shutil.disk_usage(folder).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _is_whole(cube: NDArray[np.float32], divisor: float) -> bool:
@@ -266,49 +250,3 @@ def _digest(scene: Scene) -> str:
     if scene.mask is not None:
         digest.update(np.ascontiguousarray(scene.mask).data)
     return digest.hexdigest()
-
-
-class _Guard(io.RawIOBase):
-    """A file for HDF5 to write to, which remembers a failed write instead of reporting it.
-
-    The HDF5 library ends the whole process with a segmentation fault when a write fails on a full
-    disk. So it is told that all went well, and `check` raises the error afterwards.
-    """
-
-    def __init__(self, raw: io.RawIOBase | io.FileIO) -> None:
-        self._raw = raw
-        self._error: BaseException | None = None
-
-    def check(self) -> None:
-        """Raise what the first failed write raised, if one did."""
-        if self._error is not None:
-            raise self._error
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        done = 0
-        try:
-            while done < len(view) and self._error is None:
-                done += self._raw.write(view[done:]) or 0
-        except BaseException as error:  # Ctrl-C too: HDF5 would crash on it all the same
-            self._error = error
-        return len(view)
-
-    def truncate(self, size: int | None = None) -> int:
-        try:
-            return self._raw.truncate(size)
-        except OSError as error:
-            self._error = self._error or error
-            return size or 0
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        done = self._raw.readinto(view) or 0
-        view[done:] = bytes(len(view) - done)  # what a failed write left out
-        return len(view)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._raw.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._raw.tell()

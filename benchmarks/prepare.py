@@ -80,7 +80,7 @@ def plain(dataset: str, folder: Path, out: Path) -> None:
 
 def ours(dataset: str, folder: Path, out: Path) -> None:
     """The command's own function."""
-    from hsisr_core.data.prepare import prepare
+    from hsisr_core.data import prepare
 
     prepare(dataset, folder, out)
 

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from hsisr_core.base import run_command
-from hsisr_core.data.fetch import fetch
-from hsisr_core.data.sources import dataset_source
+from hsisr_core.data import dataset_source, fetch
 
 
 def command(

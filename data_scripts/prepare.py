@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hsisr_core.base import run_command
-from hsisr_core.data.prepare import prepare
+from hsisr_core.data import prepare
 
 
 def command(

@@ -9,7 +9,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,14 +32,14 @@ class Page:
         How many bytes of each of the first answers are sent before the connection breaks.
     status
         Answers with these codes come first.
-    redirect
-        Path that every request is sent on to.
-    pause
-        Seconds between pieces of 16 bytes; None: all at once.
+    silent
+        Whether nothing follows half of the file, for a second.
     length
-        What Content-Length says, instead of the truth; None: there is none.
-    ranges, validators, chunked
-        Whether ranges are served, ETag and Last-Modified are sent, and the answer is chunked.
+        What Content-Length says beyond the truth.
+    ranges
+        Whether ranges are served.
+    headers
+        More of them.
     asked
         The Range of each request, for the test.
     """
@@ -47,76 +47,51 @@ class Page:
     data: bytes = b""
     drop: list[int] = field(default_factory=list)
     status: list[int] = field(default_factory=list)
-    redirect: str = ""
-    pause: float | None = None
-    length: int | None = -1
+    silent: bool = False
+    length: int = 0
     ranges: bool = True
-    validators: bool = True
-    chunked: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
     asked: list[str | None] = field(default_factory=list)
+
+    @property
+    def tag(self) -> str:
+        """An ETag of the data."""
+        return f'"{hashlib.sha256(self.data).hexdigest()[:16]}"'
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     pages: dict[str, Page]
 
-    def end_headers(self) -> None:
-        self.send_header("Connection", "close")
-        super().end_headers()
-
     def do_GET(self) -> None:
         self.close_connection = True
         page = self.pages.get(self.path)
         if page is None:
             self.send_error(404, "Not Found")
-        else:
-            self._answer(page)
-
-    def _answer(self, page: Page) -> None:
+            return
         wanted = self.headers.get("Range")
         page.asked.append(wanted)
         if page.status:
             self.send_error(page.status.pop(0))
             return
-        if page.redirect:
-            self.send_response(302)
-            self.send_header("Location", page.redirect)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        tag = f'"{hashlib.sha256(page.data).hexdigest()[:16]}"'
+        headers = {"ETag": page.tag} | page.headers
         start = 0
-        same = self.headers.get("If-Range") in (None, tag)
-        if wanted and page.ranges and same:
+        if wanted and page.ranges and self.headers.get("If-Range") == headers["ETag"]:
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            headers["Content-Range"] = f"bytes {start}-{len(page.data) - 1}/{len(page.data)}"
+        headers["Content-Length"] = str(len(page.data) - start + page.length)
         self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(page.data) - 1}/{len(page.data)}")
-        if page.validators:
-            self.send_header("ETag", tag)
-        if page.chunked:
-            self.send_header("Transfer-Encoding", "chunked")
-        elif page.length is not None:
-            self.send_header(
-                "Content-Length", str(len(page.data) - start if page.length < 0 else page.length)
-            )
+        for name, value in (headers | {"Connection": "close"}).items():
+            self.send_header(name, value)
         self.end_headers()
-        end = start + page.drop.pop(0) if page.drop else len(page.data)
-        self._send(page, page.data[start:end], whole=end >= len(page.data))
-
-    def _send(self, page: Page, body: bytes, whole: bool) -> None:
-        step = 16 if page.pause is not None else max(len(body), 1)
-        try:
-            for position in range(0, len(body), step):
-                piece = body[position : position + step]
-                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if page.chunked else piece)
+        body = page.data[start : start + page.drop.pop(0) if page.drop else None]
+        # the client may have gone away
+        with suppress(OSError):
+            if page.silent:
+                self.wfile.write(body[: len(body) // 2])
                 self.wfile.flush()
-                if page.pause is not None:
-                    time.sleep(page.pause)
-            if page.chunked and whole:
-                self.wfile.write(b"0\r\n\r\n")
-        except OSError:  # the client went away
-            pass
+                time.sleep(1)
+            self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

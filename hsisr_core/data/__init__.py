@@ -1,19 +1,34 @@
-"""Scenes: read them, keep them in a store, split them into training and test regions."""
+"""Many scenes: fetch and prepare them, keep them in a store, split them into training and test regions."""
 
 from hsisr_core.data.datasets import Dataset, load_dataset
-from hsisr_core.data.regions import Region, Split
-from hsisr_core.data.splits import load_split
+from hsisr_core.data.fetch import Fetched, fetch
+from hsisr_core.data.prepare import Prepared, prepare
+from hsisr_core.data.sheet import Sheet, data_sheet, thumbnail
+from hsisr_core.data.sources import DATASETS, DatasetSource, commands, dataset_source, prepared_store
+from hsisr_core.data.splits import Region, Split, load_split
 from hsisr_core.data.store import Store, write_store
 from hsisr_core.scenes import Scene, read_scene
 
 __all__ = [
+    "DATASETS",
     "Dataset",
+    "DatasetSource",
+    "Fetched",
+    "Prepared",
     "Region",
     "Scene",
+    "Sheet",
     "Split",
     "Store",
+    "commands",
+    "data_sheet",
+    "dataset_source",
+    "fetch",
     "load_dataset",
     "load_split",
+    "prepare",
+    "prepared_store",
     "read_scene",
+    "thumbnail",
     "write_store",
 ]

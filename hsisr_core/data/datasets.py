@@ -14,29 +14,14 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from hsisr_core.base.files import sha256_file, write_json
-from hsisr_core.base.paths import cache_folder
-from hsisr_core.data.prepare import reduced
-from hsisr_core.data.regions import Region, Split
+from hsisr_core.base import cache_folder
+from hsisr_core.data.prepare import find_scenes, pick_places, prepare_scenes
 from hsisr_core.data.sources import DATASETS, prepared_store
-from hsisr_core.data.splits import find_split, load_split
-from hsisr_core.data.store import STORE_FORMAT, Source, Store, write_store
+from hsisr_core.data.splits import Region, Split, choose_split
+from hsisr_core.data.store import STORE_FORMAT, Store
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes import (
-    INDIAN_PINES,
-    Scene,
-    band_folder,
-    dataset_name,
-    existing,
-    holds_bands,
-    is_scene_file,
-    read_scene,
-    scene_files,
-    scene_name,
-    visible,
-)
+from hsisr_core.scenes import INDIAN_PINES, Scene, dataset_name, existing, is_scene_file, scene_files
 
 __all__ = ["Dataset", "load_dataset"]
 
@@ -184,138 +169,64 @@ def load_dataset(
 
     Notes
     -----
-    The cache is found through the SHA-256 of the source files. A file's hash is taken again only if its
-    size or time of change differ, so a changed source is noticed and an unchanged one is not read.
+    The cache is found by path, size and time of change of the source files, so a changed source is noticed
+    and an unchanged one is not read.
     """
     if isinstance(data, str) and data.lower() in DATASETS and not Path(data).exists():
         data = prepared_store(data.lower())
-    embedded = dataset_name(data) is not None
-    path = None if embedded else existing(data)
-    if (
-        path is not None
-        and path.is_file()
-        and path.suffix.lower() in (".h5", ".hdf5")
-        and not is_scene_file(path)
-    ):
-        store = Store(path)
-        chosen = _choose_split(split, store.names, str(data), store.dataset)
-        return Dataset(chosen.dataset, chosen, store)
-    found: Mapping[str, list[Path] | list[str]] = (
-        {INDIAN_PINES: [INDIAN_PINES]} if path is None else _scenes_in(path)
-    )
-    chosen = _choose_split(split, sorted(found), str(data))
-    scenes = {name: found[name] for name in chosen.scenes}
-    for name, places in scenes.items():
-        if len(places) > 1:
-            listed = ", ".join(Path(place).name for place in places)
-            raise HsisrError(f"Scene {name} is in {data} several times ({listed}). Leave one.")
-    store = _prepare(chosen, {name: places[0] for name, places in scenes.items()})
-    return Dataset(chosen.dataset, chosen, store)
-
-
-def _choose_split(
-    split: str | os.PathLike[str] | None, names: list[str], where: str, dataset: str | None = None
-) -> Split:
-    if split is None:
-        return find_split(names, where, dataset)
-    chosen = load_split(split, names)
-    missing = [name for name in chosen.scenes if name not in names]
-    if missing:
-        raise HsisrError(
-            f"Split {chosen.name} needs the scenes {', '.join(missing)}, which are not in {where}; it has "
-            f"{', '.join(names) or 'none'}. Add them or choose another split."
-        )
-    return chosen
-
-
-def _scenes_in(path: Path) -> dict[str, list[Path]]:
-    """Return where each scene is, by its name: more than one place is an error only if a split needs it."""
+    if dataset_name(data) is not None:
+        chosen = choose_split(split, [INDIAN_PINES], str(data))
+        return Dataset(chosen.dataset, chosen, _prepare(chosen, {INDIAN_PINES: INDIAN_PINES}))
+    path = existing(data)
     if path.is_file() and not is_scene_file(path):
-        raise HsisrError(
-            f"{path} is no dataset; expected a folder of scenes, a scene (.mat, .hdr, .tif, .npy, .h5) or a store "
-            "of prepared scenes (.h5)."
-        )
-    if path.is_file() or holds_bands(path):
-        return {scene_name(path): [path]}
-    found: dict[str, list[Path]] = {}
-    for entry in visible(path):
-        if _is_scene(entry):
-            found.setdefault(scene_name(entry), []).append(entry)
-    return found
+        if path.suffix.lower() not in (".h5", ".hdf5"):
+            raise HsisrError(
+                f"{path} is not a dataset; expected a folder of scenes, a scene (.mat, .hdr, .tif, .npy, .h5) or "
+                "a store of prepared scenes (.h5)."
+            )
+        store = Store(path)
+        chosen = choose_split(split, store.names, str(data), store.dataset)
+        return Dataset(chosen.dataset, chosen, store)
+    found, _ = find_scenes(path)
+    chosen = choose_split(split, list(found), str(data))
+    return Dataset(chosen.dataset, chosen, _prepare(chosen, pick_places(found, chosen.scenes)))
 
 
-def _is_scene(entry: Path) -> bool:
-    if entry.is_dir():
-        return band_folder(entry) is not None
-    return is_scene_file(entry)
-
-
-def _prepare(split: Split, scenes: dict[str, str | Path]) -> Store:
+def _prepare(split: Split, scenes: Mapping[str, str | Path]) -> Store:
     """Return the store of `scenes` (name: place) in the cache folder; write it if it is not there."""
-    cache, dataset = cache_folder(), split.dataset
-    sources = _sources(scenes, cache)
-    sides = {name: side for name in scenes if (side := split.reduce_to(name)) is not None}
-    made_of = [STORE_FORMAT, sources, *([sides] if sides else [])]
+    cache = cache_folder()
+    reduced = {name: split.reduce_to(name) for name in scenes}
+    made_of = [STORE_FORMAT, _stamp(scenes), reduced]
     key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:12]
-    target = cache / f"{dataset}-{key}" / "scenes.h5"
-    store = _stored(target, sources)  # without the lock, so that a cache on a read-only disk can be used
+    target = cache / f"{split.dataset}-{key}" / "scenes.h5"
+    # without the lock, so that a cache on a read-only disk can be used
+    store = _whole(target)
     if store is None:
         with _locked(target.parent):
-            store = _stored(target, sources)  # another process may have written it while this one waited
-            if store is None:
-                # a generator: one scene in memory at a time
-                read = (
-                    reduced(read_scene(place, name=name), sides.get(name))
-                    for name, place in tqdm(
-                        scenes.items(), f"Preparing {dataset}", unit="scene", disable=None
-                    )
-                )
-                write_store(target, read, sources=sources, dataset=dataset)
-                store = Store(target)
+            # another process may have written it while this one waited
+            store = _whole(target) or prepare_scenes(target, scenes, split)
     return store
 
 
-def _stored(target: Path, sources: list[Source]) -> Store | None:
-    """Return the store at `target` if it is whole and made of `sources`."""
-    if not target.exists():
-        return None
+def _whole(target: Path) -> Store | None:
     try:
-        store = Store(target)
-    except HsisrError:  # damaged: its sources are at hand, so it is written again
+        return Store(target)
+    except HsisrError:
+        # not there or damaged: the scenes are at hand, so it is written
         return None
-    return store if store.sources == sources else None
 
 
-def _sources(scenes: dict[str, str | Path], cache: Path) -> list[Source]:
-    """Return (scene/file, bytes, sha256) of each source file; hashes are kept by path, size and time."""
-    index_file = cache / "hashes.json"
-    index = _read_index(index_file)
-    fresh: dict[str, list[int | str]] = {}
-    sources: list[Source] = []
+def _stamp(scenes: Mapping[str, str | Path]) -> list[tuple[str, str, int, int]]:
+    """What tells that a source file is another one: its path, size and time of change."""
+    stamp = []
     for name, place in scenes.items():
         for file in scene_files(place):
             try:
                 status = file.stat()
-                known = index.get(str(file.absolute()))
-                if known is None or known[:2] != [status.st_size, status.st_mtime_ns]:
-                    known = [status.st_size, status.st_mtime_ns, sha256_file(file)]
-                    fresh[str(file.absolute())] = known
             except OSError as error:
                 raise HsisrError(f"{file} cannot be read: {error.strerror or error}.") from error
-            sources.append((f"{name}/{file.name}", status.st_size, str(known[2])))
-    if fresh:
-        with _locked(cache):
-            write_json(index_file, _read_index(index_file) | fresh)
-    return sorted(sources)
-
-
-def _read_index(file: Path) -> dict[str, list[int | str]]:
-    try:
-        index = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # not there yet, or damaged: the hashes are taken again
-        return {}
-    entries = index.items() if isinstance(index, dict) else ()
-    return {path: entry for path, entry in entries if isinstance(entry, list) and len(entry) == 3}
+            stamp.append((name, str(file.absolute()), status.st_size, status.st_mtime_ns))
+    return stamp
 
 
 @contextmanager

@@ -1,10 +1,18 @@
-"""Fetch a dataset: download what is missing, compare hashes, unpack."""
+"""Fetch a dataset: download what is missing, compare hashes, unpack whole or not at all."""
 
 from __future__ import annotations
 
+import gzip
 import json
+import logging
 import os
-from collections.abc import Callable, Sequence
+import shutil
+import stat
+import tarfile
+import time
+import zipfile
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -12,32 +20,31 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from filelock import FileLock
+from tqdm import tqdm
 
-from hsisr_core.base.files import sha256_file, write_json
-from hsisr_core.base.paths import datasets_folder
-from hsisr_core.data.download import Patience, download
+from hsisr_core import __version__
+from hsisr_core.base import datasets_folder, sha256_file, write_json
 from hsisr_core.data.sources import Archive, DatasetSource, dataset_source
-from hsisr_core.data.unpack import Limits, unpack, unpacked
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes import scene_name
 
-__all__ = ["LOCK", "Fetched", "fetch"]
+__all__ = ["LOCK", "Fetched", "download", "fetch", "unpack"]
 
 LOCK = "downloads.lock.json"
 """File, beside the archives, with the SHA-256 of the first download of each."""
 
+# Attempts in a row that bring nothing new, the pause before the second in seconds, seconds without a byte.
+_TRIES, _PAUSE, _SILENCE = 4, 1.0, 30.0
+_TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
+_SUFFIXES = (".zip", ".tgz")
+_MARKER = ".unpacked.json"
+# Bytes that are written at once, and at most lost when a transfer breaks off.
+_PIECE = 1 << 14
+
 
 @dataclass(frozen=True)
 class Fetched:
-    """What `fetch` did.
-
-    Attributes
-    ----------
-    folder
-        Where everything is.
-    done
-        A line per archive.
-    """
+    """What `fetch` did: the folder where everything is, and a line per archive."""
 
     folder: Path
     done: tuple[str, ...]
@@ -48,8 +55,6 @@ def fetch(
     to: str | os.PathLike[str] | None = None,
     given: Sequence[str] = (),
     scenes: Sequence[str] = (),
-    patience: Patience | None = None,
-    limits: Limits | None = None,
 ) -> Fetched:
     """Fetch the archives of a dataset and unpack them; what is there already is not fetched again.
 
@@ -65,12 +70,6 @@ def fetch(
     scenes
         Only these scenes are unpacked; of Foster, whose scenes have an archive each, only these are fetched,
         also ones that are not in the list of known names.
-    patience, limits
-        When a transfer is given up; what an archive may hold.
-
-    Returns
-    -------
-    Fetched
 
     Raises
     ------
@@ -81,159 +80,202 @@ def fetch(
     """
     source = dataset_source(dataset)
     folder = datasets_folder() / dataset if to is None else Path(to).expanduser().absolute()
-    archives = _archives(source, given, scenes)
+    archives = _choose(source, given, scenes)
     choice = sorted(set(scenes)) if scenes and not source.base_urls else None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
-        with lock:
-            done = tuple(
-                _fetch_one(source, archive, folder, given, choice, patience, limits) for archive in archives
-            )
+        with FileLock(folder / ".lock"):
+            done = tuple(_fetch_one(source, archive, folder, choice) for archive in archives)
     except OSError as error:
         raise HsisrError(
-            f"Cannot write to {folder}: {error.strerror or error}. Choose another with --to."
+            f"Cannot write to {folder}: {error.strerror or error}. Free some space, or choose another folder with "
+            "--to; what has arrived is kept."
         ) from error
     if choice is not None:
-        _check_found(choice, [folder / archive.stem for archive in archives], dataset)
+        held = {scene_name(place) for archive in archives for place in (folder / archive.stem).rglob("*")}
+        missing = [name for name in choice if name not in held]
+        if missing:
+            raise HsisrError(
+                f"No archive of {dataset} holds the scenes {', '.join(missing)}. Check the names."
+            )
     return Fetched(folder, done)
 
 
-def _archives(source: DatasetSource, given: Sequence[str], scenes: Sequence[str]) -> list[Archive]:
-    """Which archives to fetch: the known ones, those of the asked scenes, or those that are given as files."""
-    if scenes and source.base_urls:
-        return [source.archive(scene) for scene in scenes]
-    archives = list(source.archives)
-    if source.base_urls:
-        local = [Path(text).expanduser() for text in given if not _is_url(text)]
-        names = [path.name for path in local if path.is_file()]
-        names += [file.name for path in local if path.is_dir() for file in sorted(path.glob("*.zip"))]
-        names += [
-            PurePosixPath(urlsplit(text).path).name for text in given if _is_url(text) and text[-1] != "/"
-        ]
-        if names:
-            return [source.archive(name) for name in dict.fromkeys(names)]
-    files = [Path(text).name for text in given if not _is_url(text) and Path(text).expanduser().is_file()]
-    if len(files) < len(given) or not given or len(archives) == 1:
-        return archives
-    named = [archive for archive in archives if archive.name in files]  # only what is at hand
-    if not named:
-        known = " or ".join(archive.name for archive in archives)
-        raise HsisrError(f"{files[0]} is no archive of {source.name}; expected {known}. Rename it.")
-    return named
-
-
-def _fetch_one(
-    source: DatasetSource,
-    archive: Archive,
-    folder: Path,
-    given: Sequence[str],
-    choice: list[str] | None,
-    patience: Patience | None,
-    limits: Limits | None,
+def download(
+    urls: Sequence[str], target: Path, size: int | None = None, sha256: str | None = None, advice: str = ""
 ) -> str:
-    target = folder / archive.stem
-    local, urls = _given(archive, given, single=len(source.archives) == 1)
-    note = unpacked(target)
-    before = None if note is None else note["choice"]
-    enough = note is not None and (before is None or (choice is not None and set(choice) <= set(before)))
-    if enough and local is None:
-        return f"{archive.name}: already unpacked in {target}"
-    if choice is not None and before is not None:
-        choice = sorted({*choice, *before})
-    place = folder / archive.name if local is None else local
-    lock = folder / LOCK
-    known = _locked(lock, archive)
-    origin = str(place)
-    if not place.is_file():
-        origin = download(
-            urls or archive.urls,
-            place,
-            size=archive.size,
-            sha256=known.get("sha256"),
-            patience=patience,
-            advice=_by_hand(source, place),
-        )
-    digest = _check(archive, place, known, lock)
-    count = unpack(place, target, digest, _wanted(choice), choice, limits)
-    if not known:  # only now: what cannot be unpacked is no file to compare others with
-        _remember(lock, archive, digest, place.stat().st_size, origin)
-    return f"{archive.name}: {count} files in {target}"
+    """Download `target` from the first of `urls` that gives all of it, and return that address.
 
+    What arrived of an interrupted transfer is kept beside `target` and continued where the server says that
+    the file is still the same. `target` appears only when it is whole, with the `size` in bytes and the
+    `sha256` that are known.
 
-def _given(archive: Archive, given: Sequence[str], single: bool) -> tuple[Path | None, list[str]]:
-    """Return the file that is to be used as `archive`, if one is given, and the given addresses of it."""
-    local: Path | None = None
-    urls = []
-    for text in given:
-        if _is_url(text):
-            name = PurePosixPath(urlsplit(text).path).name
-            if text.endswith("/"):
-                urls.append(text + archive.name)
-            elif single or name == archive.name:
-                urls.append(text)
+    Raises
+    ------
+    HsisrError
+        No address gave the file; the message has each with its reason, and then `advice`.
+    """
+    # a quarter of a second to import, and only a download needs them
+    import pooch
+    import requests
+    import urllib3
+
+    pooch.get_logger().setLevel(logging.WARNING)
+    part = target.with_name(f".{target.name}.part")
+    what = f"{target.suffix} file" + (f" of {size}" if size else "")
+    reasons = []
+    for url in urls:
+        try:
+            pooch.retrieve(
+                url,
+                known_hash=sha256 and f"sha256:{sha256}",
+                fname=target.name,
+                path=target.parent,
+                downloader=lambda url, output, _: _transfer(url, output, part),
+            )
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            reasons.append(f"{url} ({_reason(error)})")
             continue
+        except ValueError:
+            reasons.append(f"{url} (it gave a file of another SHA-256 than {sha256})")
+            continue
+        if _is_archive(target) and size in (None, target.stat().st_size):
+            return url
+        reasons.append(f"{url} (it gave {target.stat().st_size} bytes that are not the expected {what})")
+        target.unlink()
+    tried = "; ".join(reasons) or "no address is known"
+    raise HsisrError(f"{target.name} could not be downloaded: {tried}. {advice}".rstrip())
+
+
+def unpack(archive: Path, folder: Path, sha256: str, choice: Sequence[str] | None = None) -> int:
+    """Unpack `archive` (.zip, .tgz, .tar.gz) to `folder`; an older folder is replaced when all went well.
+
+    Parameters
+    ----------
+    archive, folder
+        The file, and where its files go.
+    sha256
+        Hash of `archive`, noted in the folder.
+    choice
+        Take only the files of these scenes; None: all.
+
+    Returns
+    -------
+    int
+        Number of files that were unpacked.
+
+    Raises
+    ------
+    HsisrError
+        A member would leave the folder, or is a link or a device; the archive is damaged.
+    """
+    temporary = folder.with_name(f".{folder.name}.unpacking")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        count = _extract(archive, temporary, choice)
+        write_json(temporary / _MARKER, {"archive": archive.name, "sha256": sha256, "choice": choice})
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.replace(folder)
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        zlib.error,
+        gzip.BadGzipFile,
+        EOFError,
+        # zipfile: a compression or encryption that it does not know
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
+        raise HsisrError(
+            f"{archive} is damaged or not an archive ({' '.join(str(error).split()) or type(error).__name__}). "
+            "Delete it and fetch it again."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return count
+
+
+def _choose(source: DatasetSource, given: Sequence[str], scenes: Sequence[str]) -> list[Archive]:
+    """Which archives to fetch; what is given, addresses and files, stands in place of the known addresses."""
+    named: dict[str, str] = {}
+    bases: list[str] = []
+    for text in given:
         path = Path(text).expanduser()
-        if not path.exists():
+        if _is_url(text) and text.endswith("/"):
+            bases.append(text)
+        elif _is_url(text):
+            named[PurePosixPath(urlsplit(text).path).name] = text
+        elif path.is_dir():
+            named |= {file.name: str(file) for file in sorted(path.iterdir()) if file.suffix in _SUFFIXES}
+        elif path.is_file():
+            named[path.name] = str(path)
+        else:
             raise HsisrError(f"--from {text}: there is no such file or folder. Check the path.")
-        if path.is_dir():
-            path = path / archive.name
-        if path.is_file() and (single or path.name == archive.name):
-            local = path
-    return local, urls
+    archives = list(source.archives)
+    if source.base_urls and (scenes or named):
+        archives = [source.archive(name) for name in scenes or named]
+    elif len(archives) == 1 and len(named) == 1:
+        # the only archive may have any name
+        named = dict(zip([archives[0].name], named.values(), strict=True))
+    elif named:
+        # only what is at hand
+        archives = [archive for archive in archives if archive.name in named]
+        if not archives:
+            known = " or ".join(archive.name for archive in source.archives)
+            raise HsisrError(
+                f"{next(iter(named))} is not an archive of {source.name}; expected {known}. Rename it."
+            )
+    for index, archive in enumerate(archives):
+        places = [base + archive.name for base in bases]
+        if archive.name in named:
+            places = [named[archive.name]]
+        if places:
+            archives[index] = archive.model_copy(update={"urls": tuple(places)})
+    return archives
 
 
 def _is_url(text: str) -> bool:
     return text.lower().startswith(("http://", "https://"))
 
 
-def _wanted(choice: list[str] | None) -> Callable[[PurePosixPath], bool] | None:
-    if choice is None:
-        return None
-    return lambda place: any(scene_name(part) in choice for part in place.parts)
+def _fetch_one(source: DatasetSource, archive: Archive, folder: Path, choice: list[str] | None) -> str:
+    target = folder / archive.stem
+    local = None if _is_url(archive.urls[0]) else Path(archive.urls[0])
+    note = _read_json(target / _MARKER)
+    before = note.get("choice")
+    if note and local is None and (before is None or (choice and set(choice) <= set(before))):
+        return f"{archive.name}: already unpacked in {target}"
+    if choice is not None and before is not None:
+        choice = sorted({*choice, *before})
+    lock = folder / LOCK
+    known = {"sha256": archive.sha256} if archive.sha256 else _read_json(lock).get(archive.name, {})
+    place = local or folder / archive.name
+    origin = str(place)
+    if not place.is_file():
+        copies = f" (copies: {', '.join(source.by_hand)})" if source.by_hand else ""
+        advice = (
+            f"Start again to continue where it stopped. Or by hand: download it with a browser from {source.page}"
+            f"{copies}, put it at {place}, and start the same command again; or give its place with --from FILE."
+        )
+        origin = download(archive.urls, place, archive.size, known.get("sha256"), advice)
+    digest = _check(archive, place, known, lock)
+    count = unpack(place, target, digest, choice)
+    if not known:
+        # only now: what cannot be unpacked is no file to compare others with
+        entry = {"bytes": place.stat().st_size, "from": origin, "date": f"{datetime.now(UTC):%Y-%m-%d}"}
+        write_json(lock, _read_json(lock) | {archive.name: {"sha256": digest, **entry}})
+    return f"{archive.name}: {count} files in {target}"
 
 
-def _check_found(choice: list[str], folders: list[Path], dataset: str) -> None:
-    found = {scene_name(place) for folder in folders for place in folder.rglob("*")}
-    missing = [name for name in choice if name not in found]
-    if missing:
-        raise HsisrError(f"No archive of {dataset} holds the scenes {', '.join(missing)}. Check the names.")
-
-
-def _by_hand(source: DatasetSource, place: Path) -> str:
-    copies = f" (copies: {', '.join(source.by_hand)})" if source.by_hand else ""
-    return (
-        f"Start again to continue where it stopped. Or by hand: download it with a browser from {source.page}{copies}, "
-        f"put it at {place}, and start the same command again; or give its place with --from FILE."
-    )
-
-
-def _locked(lock: Path, archive: Archive) -> dict[str, Any]:
-    """Return what is known of an archive: from the published facts, else from its first download."""
-    if archive.sha256 is not None:
-        return {"sha256": archive.sha256}
-    entry = _read_lock(lock).get(archive.name, {})
-    return dict(entry)
-
-
-def _read_lock(lock: Path) -> dict[str, dict[str, Any]]:
-    if not lock.exists():
-        return {}
+def _read_json(file: Path) -> dict[str, Any]:
     try:
-        entries = json.loads(lock.read_text(encoding="utf-8"))
-        if not all(isinstance(entry["sha256"], str) for entry in entries.values()):
-            raise TypeError
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+    except (ValueError, TypeError) as error:
         raise HsisrError(
-            f"{lock} is damaged, so no download can be compared with the first one. Restore it from a backup, or "
-            "delete it to trust the next download."
+            f"{file} is damaged. Restore it from a backup, or delete it to start anew."
         ) from error
-    return dict(entries)
-
-
-def _remember(lock: Path, archive: Archive, digest: str, size: int, origin: str) -> None:
-    entry = {"sha256": digest, "bytes": size, "from": origin, "date": f"{datetime.now(UTC):%Y-%m-%d}"}
-    write_json(lock, _read_lock(lock) | {archive.name: entry})
 
 
 def _check(archive: Archive, place: Path, known: dict[str, Any], lock: Path) -> str:
@@ -252,3 +294,129 @@ def _check(archive: Archive, place: Path, known: dict[str, Any], lock: Path) -> 
             f"it to fetch it again; if you trust it, remove {archive.name} from {lock}."
         )
     return digest
+
+
+def _transfer(url: str, output: str, part: Path) -> None:
+    """Download `url` to `output` by way of `part`, which stays when the transfer breaks off, and is continued."""
+    import requests
+    import urllib3
+
+    most, failures = _size(part), 0
+    with tqdm(desc=part.name[1:-5], unit="B", unit_scale=True, unit_divisor=1024, disable=None) as bar:
+        while True:
+            try:
+                _receive(url, part, bar)
+                break
+            except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+                answer = getattr(error, "response", None)
+                failures = 0 if _size(part) > most else failures + 1
+                most = max(most, _size(part))
+                if failures == _TRIES or (answer is not None and answer.status_code not in _TRY_AGAIN):
+                    raise
+                time.sleep(_PAUSE * failures)
+    part.replace(output)
+    _note(part).unlink()
+
+
+def _receive(url: str, part: Path, bar: Any) -> None:
+    """One attempt: ask for what is missing of the file that the note beside `part` names, or for all of it."""
+    import requests
+
+    have, (noted_url, noted_tag) = _size(part), _read_note(part)
+    headers = {"Accept-Encoding": "identity", "User-Agent": f"hsisr/{__version__}"}
+    if have and noted_url == url and noted_tag:
+        headers |= {"Range": f"bytes={have}-", "If-Range": noted_tag}
+    with requests.get(url, headers=headers, stream=True, timeout=_SILENCE) as response:
+        etag = response.headers.get("ETag", "")
+        # a weak tag does not say that the bytes are the same
+        tag = response.headers.get("Last-Modified", "") if etag[:2] in ("", "W/") else etag
+        start = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
+        more = response.status_code == 206
+        if response.status_code == 416 or (more and (start != str(have) or tag != noted_tag)):
+            part.unlink(missing_ok=True)
+            raise requests.ConnectionError("it did not continue the file")
+        response.raise_for_status()
+        if not more:
+            part.unlink(missing_ok=True)
+            _note(part).write_text(json.dumps([url, tag]), encoding="utf-8")
+        bar.n = _size(part)
+        bar.total = bar.n + int(response.headers.get("Content-Length") or 0) or None
+        with part.open("ab") as file:
+            # as it is sent: some servers call a .tgz a compressed .tar, which requests would decompress
+            for data in response.raw.stream(_PIECE, decode_content=False):
+                file.write(data)
+                bar.update(len(data))
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _note(part: Path) -> Path:
+    return part.with_name(f"{part.name}.json")
+
+
+def _read_note(part: Path) -> tuple[str, str]:
+    """The address that `part` came from, and the tag that the server gave it; empty if unknown."""
+    try:
+        url, tag = json.loads(_note(part).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return "", ""
+    return str(url), str(tag)
+
+
+def _reason(error: BaseException) -> str:
+    """A few words of what requests and urllib3 wrap several times."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"it answered {response.status_code} {response.reason}"
+    while error.__context__ is not None:
+        error = error.__context__
+    return " ".join(str(getattr(error, "strerror", None) or error).split())
+
+
+def _is_archive(path: Path) -> bool:
+    if path.suffix.lower() == ".zip":
+        return zipfile.is_zipfile(path)
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+def _extract(archive: Path, folder: Path, choice: Sequence[str] | None) -> int:
+    """Extract the wanted files, and return how many there are."""
+    count = 0
+    if archive.suffix.lower() == ".zip":
+        with zipfile.ZipFile(archive) as zipped:
+            for info in tqdm(zipped.infolist(), f"Unpacking {archive.name}", unit="file", disable=None):
+                # the mode of Unix; zero if it was packed elsewhere
+                kind = stat.S_IFMT(info.external_attr >> 16)
+                place = _safe(archive, info.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR))
+                if not info.is_dir() and _wanted(place, choice):
+                    zipped.extract(info, folder)
+                    count += 1
+        return count
+    # through gzip and to its end, where the checksum is: tarfile alone stops before it
+    with gzip.open(archive) as plain, tarfile.open(fileobj=plain) as tarred:
+        for item in tqdm(tarred, f"Unpacking {archive.name}", unit="file", disable=None):
+            place = _safe(archive, item.name, item.isreg() or item.isdir())
+            if item.isreg() and _wanted(place, choice):
+                tarred.extract(item, folder, filter="data")
+                count += 1
+        while plain.read(1 << 20):
+            pass
+    return count
+
+
+def _safe(archive: Path, name: str, plain: bool) -> PurePosixPath:
+    """Return the place of a member in its folder; refuse links, devices and what would leave the folder."""
+    place = PurePosixPath(name.replace("\\", "/"))
+    if not plain or place.is_absolute() or ".." in place.parts or name[1:2] == ":" or place.name == _MARKER:
+        raise HsisrError(
+            f"{archive} holds {name!r}, which is a link or device or would leave its folder. It was not unpacked; it "
+            "is forged or damaged."
+        )
+    return place
+
+
+def _wanted(place: PurePosixPath, choice: Sequence[str] | None) -> bool:
+    return choice is None or any(scene_name(part) in choice for part in place.parts)

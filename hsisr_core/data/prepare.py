@@ -1,19 +1,18 @@
-"""From a folder of fetched files to a store of prepared scenes."""
+"""From scenes in a folder to a store of prepared scenes: the one rule of finding, reading and reducing them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from hsisr_core.base.files import sha256_file
-from hsisr_core.data.regions import Split
+from hsisr_core.base import sha256_file
 from hsisr_core.data.sources import DATASETS, DatasetSource, dataset_source
-from hsisr_core.data.splits import load_split
+from hsisr_core.data.splits import Split, choose_split
 from hsisr_core.data.store import Source, Store, write_store
 from hsisr_core.degrade import imresize
 from hsisr_core.errors import HsisrError
@@ -28,7 +27,7 @@ from hsisr_core.scenes import (
     visible,
 )
 
-__all__ = ["OTHER", "Prepared", "find_scenes", "prepare", "reduced"]
+__all__ = ["OTHER", "Prepared", "find_scenes", "pick_places", "prepare", "prepare_scenes", "reduce_scene"]
 
 OTHER = "other"
 """Stands for scenes of none of the datasets: every one that can be read is taken."""
@@ -36,21 +35,15 @@ OTHER = "other"
 
 @dataclass(frozen=True)
 class Prepared:
-    """What `prepare` did.
-
-    Attributes
-    ----------
-    store
-        The store that it wrote.
-    left_out
-        Scenes or files that it left out, and why.
-    bytes_read
-        Bytes of the source files.
-    """
+    """What `prepare` did: the store that it wrote, and what it left out, and why."""
 
     store: Store
     left_out: dict[str, str]
-    bytes_read: int
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of the source files."""
+        return sum(size for _, size, _ in self.store.sources)
 
 
 def prepare(
@@ -86,56 +79,70 @@ def prepare(
         raise HsisrError(
             f"Unknown dataset {dataset!r}. Known: {', '.join(DATASETS)}; or {OTHER} for any scenes."
         )
-    scenes, left_out = find_scenes(dataset, folder)
-    chosen = None if split is None else load_split(split, scenes)
-    if chosen is not None:
-        missing = [name for name in chosen.scenes if name not in scenes]
-        if missing:
-            raise HsisrError(
-                f"Split {chosen.name} needs the scenes {', '.join(missing)}, which are not in {folder}. Add them."
-            )
-        scenes = {name: scenes[name] for name in chosen.scenes}
-    sources: list[Source] = []
-    title = dataset if chosen is None else chosen.dataset
-    write_store(out, _read(scenes, sources, chosen, title), sources=sources, dataset=title)
-    return Prepared(Store(out), left_out, sum(size for _, size, _ in sources))
-
-
-def find_scenes(dataset: str, folder: str | os.PathLike[str]) -> tuple[dict[str, Path], dict[str, str]]:
-    """Return where the scenes of `dataset` are in `folder`, by name, and what is left out, and why.
-
-    Raises
-    ------
-    HsisrError
-        `folder` is missing or holds no scene, or a scene twice.
-    """
     top = Path(folder).expanduser()
     if not top.is_dir():
-        raise HsisrError(f"{top} is no folder. Give the one that holds the scenes, or fetch them first.")
-    source = None if dataset == OTHER else dataset_source(dataset)
-    scenes: dict[str, Path] = {}
-    left_out: dict[str, str] = {}
-    for place in _places(top):
-        name = scene_name(place)
-        why = _why_not(place, name, source)
-        if why:
-            left_out[str(place.relative_to(top))] = why
-            continue
-        if source is not None and source.named_by_folder and place.parent != top:
-            name = place.relative_to(top).parts[0]
-        if name in scenes:
-            raise HsisrError(f"Scene {name} is there twice: {scenes[name]} and {place}. Leave one.")
-        scenes[name] = place
-    if not scenes:
+        raise HsisrError(f"{top} is not a folder. Give the one that holds the scenes, or fetch them first.")
+    found, left_out = find_scenes(top, dataset)
+    if not found:
         raise HsisrError(
             f"{top} holds no scene of {dataset}"
             + (f" ({len(left_out)} left out)" if left_out else "")
             + ". Check the folder, or fetch the dataset first."
         )
+    chosen = None if split is None else choose_split(split, list(found), str(top))
+    scenes = pick_places(found, found if chosen is None else chosen.scenes)
+    return Prepared(prepare_scenes(out, scenes, chosen or dataset), left_out)
+
+
+def find_scenes(place: Path, dataset: str = OTHER) -> tuple[dict[str, list[Path]], dict[str, str]]:
+    """Return where each scene of `dataset` is in `place` or below, by name, and what is left out, and why.
+
+    A scene is a folder that holds the PNGs of CAVE's bands, or a file that `read_scene` reads; hidden ones and
+    stores are none. Links to scenes are followed.
+    """
+    source = None if dataset == OTHER else dataset_source(dataset)
+    scenes: dict[str, list[Path]] = {}
+    left_out: dict[str, str] = {}
+    for path in _places(place):
+        name = scene_name(path)
+        why = _why_not(path, name, source)
+        if why:
+            left_out[str(path.relative_to(place))] = why
+            continue
+        if source is not None and source.named_by_folder and path.parent != place:
+            name = path.relative_to(place).parts[0]
+        scenes.setdefault(name, []).append(path)
     return dict(sorted(scenes.items())), left_out
 
 
-def reduced(scene: Scene, side: int | None) -> Scene:
+def pick_places(found: Mapping[str, list[Path]], names: Iterable[str]) -> dict[str, Path]:
+    """Return the one place of each of the named scenes; raise HsisrError if there are several."""
+    for name in names:
+        if len(found[name]) > 1:
+            listed = " and ".join(map(str, found[name]))
+            raise HsisrError(f"Scene {name} is there several times: {listed}. Leave one.")
+    return {name: found[name][0] for name in names}
+
+
+def prepare_scenes(
+    out: str | os.PathLike[str], scenes: Mapping[str, str | Path], title: Split | str
+) -> Store:
+    """Write a store of `scenes` (name: place) for a split, reduced as it says, or of a dataset's name."""
+    split = title if isinstance(title, Split) else None
+    dataset = title if isinstance(title, str) else title.dataset
+    sources: list[Source] = []
+
+    def read() -> Iterator[Scene]:
+        for name, place in tqdm(scenes.items(), f"Preparing {dataset}", unit="scene", disable=None):
+            sources.extend(_read_sources(name, place))
+            side = None if split is None else split.reduce_to(name)
+            yield reduce_scene(read_scene(place, name=name), side)
+
+    write_store(out, read(), sources=sources, dataset=dataset)
+    return Store(out)
+
+
+def reduce_scene(scene: Scene, side: int | None) -> Scene:
     """Return `scene` with its longer side reduced to `side` pixels by a whole factor, if it is larger.
 
     MATLAB's `imresize` on integers is followed: the result is rounded to the file's whole numbers and kept
@@ -144,7 +151,7 @@ def reduced(scene: Scene, side: int | None) -> Scene:
     Raises
     ------
     HsisrError
-        `side` is no whole part of the longer side.
+        `side` is not a whole part of the longer side.
     """
     longer = max(scene.height, scene.width)
     if side is None or longer <= side:
@@ -156,14 +163,14 @@ def reduced(scene: Scene, side: int | None) -> Scene:
         )
     factor = longer // side
     whole = scene.divisor > 1 and scene.divisor.is_integer()
-    cube = np.stack([_reduced_band(band, factor, scene.divisor if whole else None) for band in scene.cube])
-    mask = None if scene.mask is None else _reduced_mask(scene.mask, factor, cube.shape[1:])
+    cube = np.stack([_reduce_band(band, factor, scene.divisor if whole else None) for band in scene.cube])
+    mask = None if scene.mask is None else _reduce_mask(scene.mask, factor, cube.shape[1:])
     return replace(
         scene, cube=cube, mask=mask, georeference=None, source=f"{scene.source} Reduced by {factor}."
     )
 
 
-def _reduced_band(band: np.ndarray, factor: int, divisor: float | None) -> np.ndarray:
+def _reduce_band(band: np.ndarray, factor: int, divisor: float | None) -> np.ndarray:
     """Reduce a band; with a divisor, as the whole numbers that it was, a half rounded up as MATLAB does."""
     if divisor is None:
         return imresize(band, scale=1 / factor)
@@ -171,34 +178,34 @@ def _reduced_band(band: np.ndarray, factor: int, divisor: float | None) -> np.nd
     return (np.floor(counts + 0.5).clip(0, divisor) / divisor).astype(np.float32)
 
 
-def _reduced_mask(mask: np.ndarray, factor: int, shape: tuple[int, ...]) -> np.ndarray:
+def _reduce_mask(mask: np.ndarray, factor: int, shape: tuple[int, ...]) -> np.ndarray:
     """A pixel is a measurement if all that it was made of are."""
     whole = np.ones((shape[0] * factor, shape[1] * factor), np.bool_)
     whole[: mask.shape[0], : mask.shape[1]] = mask[: whole.shape[0], : whole.shape[1]]
     return np.asarray(whole.reshape(shape[0], factor, shape[1], factor).all(axis=(1, 3)))
 
 
-def _read(scenes: dict[str, Path], sources: list[Source], split: Split | None, title: str) -> Iterator[Scene]:
-    """Read one scene after the other; note the source files of each in `sources`."""
-    for name, place in tqdm(scenes.items(), f"Preparing {title}", unit="scene", disable=None):
-        for file in scene_files(place):
-            try:
-                sources.append((f"{name}/{file.name}", file.stat().st_size, sha256_file(file)))
-            except OSError as error:
-                raise HsisrError(f"{file} cannot be read: {error.strerror or error}.") from error
-        yield reduced(read_scene(place, name=name), None if split is None else split.reduce_to(name))
+def _read_sources(name: str, place: str | Path) -> Iterator[Source]:
+    """Yield (scene/file, bytes, sha256) of each source file of a scene."""
+    for file in scene_files(place):
+        try:
+            yield f"{name}/{file.name}", file.stat().st_size, sha256_file(file)
+        except OSError as error:
+            raise HsisrError(f"{file} cannot be read: {error.strerror or error}.") from error
 
 
-def _places(folder: Path) -> Iterator[Path]:
-    """Every CAVE folder and scene file in `folder` and below; hidden ones and stores are left out."""
-    if holds_bands(folder):
-        yield folder
-        return
-    for entry in visible(folder):
-        if entry.is_dir() and not entry.is_symlink():
-            yield from _places(entry)
-        elif is_scene_file(entry):
-            yield entry
+def _places(place: Path) -> Iterator[Path]:
+    """Every CAVE folder and scene file at `place` and below; hidden ones and stores are left out."""
+    if place.is_file():
+        if is_scene_file(place):
+            yield place
+    elif place.is_dir() and holds_bands(place):
+        yield place
+    elif place.is_dir():
+        for entry in visible(place):
+            # a link to a scene is followed, one to other folders is not: it may lead back
+            if not (entry.is_symlink() and entry.is_dir() and not holds_bands(entry)):
+                yield from _places(entry)
 
 
 def _why_not(place: Path, name: str, source: DatasetSource | None) -> str:
@@ -208,7 +215,7 @@ def _why_not(place: Path, name: str, source: DatasetSource | None) -> str:
     if name in source.left_out:
         return source.left_out[name]
     if place.is_dir():
-        return "" if source.name == "cave" else f"a folder of PNGs is no scene of {source.name}"
+        return "" if source.name == "cave" else f"a folder of PNGs is not a scene of {source.name}"
     keys = variable_names(place) if place.suffix.lower() == ".mat" else []
     if not set(keys) & set(source.keys):
         return f"it holds no array named {' or '.join(source.keys)}"

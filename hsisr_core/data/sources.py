@@ -6,13 +6,12 @@ is written there is trusted at its first download, and compared with that ever a
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from hsisr_core.base.paths import datasets_folder, project_root
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from hsisr_core.base import datasets_folder, project_root
 from hsisr_core.errors import HsisrError
 
 __all__ = ["DATASETS", "Archive", "DatasetSource", "Expected", "commands", "dataset_source", "prepared_store"]
@@ -20,8 +19,11 @@ __all__ = ["DATASETS", "Archive", "DatasetSource", "Expected", "commands", "data
 DATASETS = ("cave", "harvard", "foster")
 
 
-@dataclass(frozen=True)
-class Archive:
+class _Facts(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Archive(_Facts):
     """One file to download.
 
     Attributes
@@ -30,10 +32,8 @@ class Archive:
         File name; its suffix says how it is packed.
     urls
         Addresses, the best first.
-    size
-        Bytes, if known exactly.
-    about
-        Bytes, roughly, for the reader.
+    size, about
+        Bytes, if known exactly, and roughly, for the reader.
     sha256
         64 hexadecimal digits, if known.
     """
@@ -50,8 +50,7 @@ class Archive:
         return self.name.split(".", 1)[0]
 
 
-@dataclass(frozen=True)
-class Expected:
+class Expected(_Facts):
     """What a dataset must hold: scenes, bands, and (height, width) in pixels, if all scenes have one of few."""
 
     scenes: int
@@ -59,18 +58,18 @@ class Expected:
     sizes: tuple[tuple[int, int], ...] = ()
 
 
-@dataclass(frozen=True)
-class DatasetSource:
+class DatasetSource(_Facts):
     """A published dataset.
 
     Attributes
     ----------
     name, title, page, terms, cite
         For the reader; `page` is its address.
-    archives
-        What is known to download.
-    base_urls
-        Addresses that, followed by a scene's name and ".zip", give more archives.
+    files
+        The archives that it is one of.
+    base_urls, known_scenes
+        Addresses that, followed by a scene's name and ".zip", give the archive of a scene, where each has its
+        own; and the names that are known.
     by_hand
         Addresses of copies that this program cannot download.
     keys
@@ -90,35 +89,38 @@ class DatasetSource:
     page: str
     terms: str
     cite: str
-    archives: tuple[Archive, ...]
     keys: tuple[str, ...]
     expected: Expected
+    files: tuple[Archive, ...] = ()
     base_urls: tuple[str, ...] = ()
+    known_scenes: tuple[str, ...] = ()
     by_hand: tuple[str, ...] = ()
-    left_out: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = Field(default_factory=dict)
     named_by_folder: bool = False
     incomplete: str = ""
+
+    @property
+    def archives(self) -> tuple[Archive, ...]:
+        """What is known to download."""
+        return self.files + tuple(self.archive(scene) for scene in self.known_scenes)
 
     def archive(self, scene: str) -> Archive:
         """Return the archive of one scene, of a dataset that has one per scene."""
         name = scene if scene.endswith(".zip") else f"{scene}.zip"
-        return next(
-            (archive for archive in self.archives if archive.name == name),
-            Archive(name, tuple(base + name for base in self.base_urls)),
-        )
+        return Archive(name=name, urls=tuple(base + name for base in self.base_urls))
+
+
+@lru_cache
+def _sources() -> dict[str, DatasetSource]:
+    text = Path(__file__).with_name("sources.json").read_text(encoding="utf-8")
+    return {source.name: source for source in TypeAdapter(list[DatasetSource]).validate_json(text)}
 
 
 def dataset_source(name: str) -> DatasetSource:
-    """Return what is known of a dataset.
-
-    Raises
-    ------
-    HsisrError
-        It is not one of `DATASETS`.
-    """
+    """Return what is known of a dataset, or raise HsisrError if it is not one of `DATASETS`."""
     if name not in DATASETS:
         raise HsisrError(f"Unknown dataset {name!r}. Known: {', '.join(DATASETS)}.")
-    return _source(name, _facts()[name])
+    return _sources()[name]
 
 
 def prepared_store(name: str) -> Path:
@@ -145,36 +147,4 @@ def commands(name: str) -> tuple[str, str]:
     return (
         f"python data_scripts/fetch.py {name}",
         f"python data_scripts/prepare.py {name} {folder} --out {folder / 'scenes.h5'}",
-    )
-
-
-@lru_cache
-def _facts() -> dict[str, dict[str, Any]]:
-    return dict(json.loads(Path(__file__).with_name("sources.json").read_text(encoding="utf-8")))
-
-
-def _source(name: str, facts: dict[str, Any]) -> DatasetSource:
-    bases = tuple(facts.get("base_urls", ()))
-    archives = tuple(
-        Archive(
-            item["name"],
-            tuple(item.get("urls", (base + item["name"] for base in bases))),
-            item.get("bytes"),
-            item.get("about_bytes"),
-            item.get("sha256"),
-        )
-        for item in facts["archives"]
-    )
-    expected = facts["expected"]
-    return DatasetSource(
-        name,
-        **{key: facts[key] for key in ("title", "page", "terms", "cite")},
-        archives=archives,
-        keys=tuple(facts["keys"]),
-        expected=Expected(expected["scenes"], expected["bands"], tuple(map(tuple, expected["sizes"]))),
-        base_urls=bases,
-        by_hand=tuple(facts["by_hand"]),
-        left_out=facts["left_out"],
-        named_by_folder=facts.get("named_by_folder", False),
-        incomplete=facts.get("incomplete", ""),
     )

@@ -1,24 +1,160 @@
-"""Read the splits that are declared in `book/splits/*.yaml`."""
+"""Which parts of which scenes train and which test, as `book/splits/*.yaml` declares it.
+
+A region is cut from the HR scene before anything is resized, so no pixel of a test region reaches a
+training pixel through the resize filter. Where the names of all scenes are not known here, a split is a rule:
+a seeded function of the names that are there.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import warnings
 from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    ValidationError,
+)
 
-from hsisr_core.base.paths import book_folder
-from hsisr_core.data.regions import Region, Split, divide_by_rule
+from hsisr_core.base import book_folder
+from hsisr_core.data.sources import DATASETS
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes import MINIMUM_SIDE, Bounds
+from hsisr_core.scenes import MINIMUM_SIDE, Bounds, span
 
-__all__ = ["find_split", "load_split"]
+__all__ = ["Region", "Split", "choose_split", "divide_by_rule", "find_split", "load_split"]
 
-_SPLIT_KEYS = ("name", "dataset", "note", "train", "test", "rule")
-_REGION_KEYS = ("name", "scene", "rows", "cols", "reduce_to")
-_RULE_KEYS = ("seed", "train_fraction", "test_side")
+_TUNE = "-tune"
+"""End of the names of splits that choose settings on the training scenes of another split."""
+
+
+def _check_name(name: str) -> str:
+    if not name or "/" in name or name.startswith("."):
+        raise ValueError("expected a name without '/' or a leading dot")
+    return name
+
+
+def _check_bounds(bounds: tuple[int, int]) -> tuple[int, int]:
+    if not 0 <= bounds[0] < bounds[1]:
+        raise ValueError("expected [start, stop] with 0 <= start < stop")
+    return bounds
+
+
+_Name = Annotated[str, AfterValidator(_check_name)]
+_Side = Annotated[StrictInt, Field(ge=MINIMUM_SIDE)]
+_Part = Annotated[tuple[StrictInt, StrictInt], AfterValidator(_check_bounds)]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of a scene that trains or tests.
+
+    Attributes
+    ----------
+    name
+        Name of the region, unique in its split.
+    scene
+        Name of the scene it is cut from.
+    rows, cols
+        (start, stop) in HR pixels of the scene, stop excluded; None: all of them.
+    reduce_to
+        Pixels of the longer side that the whole scene is reduced to when it is prepared, by a whole factor,
+        with `imresize`; a scene that is not larger stays as it is. None: never. `rows` and `cols` count
+        pixels after it.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    name: _Name
+    scene: _Name
+    rows: _Part | None = None
+    cols: _Part | None = None
+    reduce_to: _Side | None = None
+
+    def bounds(self, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return ((top, bottom), (left, right)) in a scene of `height` x `width` pixels, or raise HsisrError."""
+        where = f"of region {self.name} in scene {self.scene} of {height}x{width} pixels"
+        return span(self.rows, height, f"Rows {where}"), span(self.cols, width, f"Columns {where}")
+
+    def overlaps(self, other: Region) -> bool:
+        """Whether the two regions share a pixel."""
+        return (
+            self.scene == other.scene
+            and _intersect(self.rows, other.rows)
+            and _intersect(self.cols, other.cols)
+        )
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training and test regions of a dataset.
+
+    Attributes
+    ----------
+    name
+        Name of the split.
+    dataset
+        Name that results are reported under.
+    train, test
+        The regions. None of `train` shares a pixel with one of `test`.
+    note
+        How the split was made, for the reader.
+
+    Raises
+    ------
+    HsisrError
+        A side has no region, two regions have one name or reduce one scene differently, or a training region
+        overlaps a test region.
+    """
+
+    name: str
+    dataset: str
+    train: tuple[Region, ...]
+    test: tuple[Region, ...]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.train or not self.test:
+            raise HsisrError(f"Split {self.name} needs at least one region in train and one in test.")
+        names = [region.name for region in self.regions]
+        for name in names:
+            if names.count(name) > 1:
+                raise HsisrError(f"Split {self.name} has two regions named {name!r}. Rename one.")
+        for region in self.regions:
+            if region.reduce_to != self.reduce_to(region.scene):
+                raise HsisrError(
+                    f"Split {self.name}: the regions of scene {region.scene} differ in reduce_to. Give one value."
+                )
+        for train, test in product(self.train, self.test):
+            if train.overlaps(test):
+                raise HsisrError(
+                    f"Split {self.name}: training region {train.name} and test region {test.name} share "
+                    f"pixels of scene {train.scene}. Move one, so that no test pixel is trained on."
+                )
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """All regions, training first."""
+        return self.train + self.test
+
+    @property
+    def scenes(self) -> list[str]:
+        """Names of the scenes that the regions are cut from, sorted."""
+        return sorted({region.scene for region in self.regions})
+
+    def reduce_to(self, scene: str) -> int | None:
+        """Pixels of the longer side that `scene` is reduced to when it is prepared, if larger; None: never."""
+        return next(region.reduce_to for region in self.regions if region.scene == scene)
 
 
 def load_split(name_or_path: str | os.PathLike[str], scenes: Iterable[str] | None = None) -> Split:
@@ -38,21 +174,31 @@ def load_split(name_or_path: str | os.PathLike[str], scenes: Iterable[str] | Non
     HsisrError
         There is no such split, the file does not hold a valid one, or it is a rule and has too few scenes.
     """
-    path = _split_file(name_or_path)
-    content = _read(path)
-    if "rule" in content:
-        if scenes is None:
-            raise HsisrError(
-                f"Split {content['name']} is a rule for the scenes at hand, and none are given. Give their names."
-            )
-        sides = divide_by_rule(scenes, **content["rule"], where=f"Split {content['name']}")
-    else:
-        sides = content["train"], content["test"]
-    return Split(content["name"], content["dataset"], *sides, note=content["note"])
+    return _read(_split_file(name_or_path)).split(scenes)
+
+
+def choose_split(
+    split: str | os.PathLike[str] | None, scenes: list[str], where: str, dataset: str | None = None
+) -> Split:
+    """Return the split that was asked for, or else the one that fits; all its scenes are there."""
+    if split is None:
+        return find_split(scenes, where, dataset)
+    chosen = load_split(split, scenes)
+    missing = [name for name in chosen.scenes if name not in scenes]
+    if missing:
+        raise HsisrError(
+            f"Split {chosen.name} needs the scenes {', '.join(missing)}, which are not in {where}; it has "
+            f"{_some(scenes, most=40) or 'none'}. Add them or choose another split."
+        )
+    return chosen
 
 
 def find_split(scenes: list[str], where: str, dataset: str | None = None) -> Split:
-    """Return the one split in `book/splits` that is for `dataset`, or whose scenes are all among `scenes`.
+    """Return the split in `book/splits` that fits the scenes at hand.
+
+    A split fits whose scenes are all there. Those for `dataset` go first, then that of a whole dataset of the
+    paper, then the one that needs most scenes; a warning names the choice. A rule fits only its dataset, and
+    a split that chooses settings (its name ends in -tune) never.
 
     Parameters
     ----------
@@ -61,43 +207,155 @@ def find_split(scenes: list[str], where: str, dataset: str | None = None) -> Spl
     where
         What holds them, for the message.
     dataset
-        Name of the dataset, if it is known: a store says so. Rules are found only by it.
+        Name of the dataset, if it is known: a store says so.
 
     Raises
     ------
     HsisrError
-        No split or several fit.
+        None fits, or two that need equally many scenes.
     """
-    files = sorted((book_folder() / "splits").glob("*.yaml"))
-    contents = [_read(file) for file in files]
-    places = {content["name"]: file for content, file in zip(contents, files, strict=True)}
-    needed = {
-        content["name"]: {region.scene for side in ("train", "test") for region in content[side]}
-        for content in contents
-        if "rule" not in content
-    }
-    same = [
-        c["name"] for c in contents if c["dataset"] == dataset and needed.get(c["name"], set()) <= set(scenes)
-    ]
-    fitting = same or [name for name, scenes_needed in needed.items() if scenes_needed <= set(scenes)]
-    if len(fitting) == 1:
-        return load_split(places[fitting[0]], scenes)
-    shown = ", ".join(scenes[:40]) + (", ..." if len(scenes) > 40 else "")
-    if fitting:
-        raise HsisrError(
-            f"{where} holds the scenes of several splits ({', '.join(fitting)}). Say which with split=."
+    splits = [_read(file) for file in sorted((book_folder() / "splits").glob("*.yaml"))]
+    searched = [split for split in splits if not split.name.endswith(_TUNE)]
+    fitting = [split for split in searched if split.dataset == dataset and split.scenes <= set(scenes)]
+    if not fitting:
+        fitting = [split for split in searched if split.rule is None and split.scenes <= set(scenes)]
+    if not fitting:
+        raise _none_fits(splits, scenes, where)
+
+    def rank(split: _SplitFile) -> tuple[bool, int]:
+        return split.name in DATASETS, len(split.scenes)
+
+    best = [split for split in fitting if rank(split) == max(map(rank, fitting))]
+    names = ", ".join(split.name for split in fitting)
+    if len(best) > 1:
+        raise HsisrError(f"{where} holds the scenes of several splits ({names}). Say which with split=.")
+    if len(fitting) > 1:
+        warnings.warn(
+            f"{where} holds the scenes of several splits ({names}): {best[0].name} is taken. "
+            "Say another with split=.",
+            stacklevel=2,
         )
-    needs = [f"{name} needs {_some(sorted(scenes_needed))}" for name, scenes_needed in needed.items()]
-    rules = [content["name"] for content in contents if "rule" in content]
-    needs += [f"{' and '.join(rules)} divide any scenes, if asked for with split="] if rules else []
-    raise HsisrError(
-        f"No split in book/splits fits the scenes in {where} ({shown or 'none'}): "
+    return best[0].split(scenes)
+
+
+def divide_by_rule(
+    scenes: Iterable[str],
+    seed: int,
+    train_fraction: float,
+    test_side: int | None = None,
+    where: str = "A split",
+) -> tuple[tuple[Region, ...], tuple[Region, ...]]:
+    """Divide scenes at random, but the same way everywhere: training and test regions, by name.
+
+    The names are put in the order of the SHA-256 of "seed:name"; the first `train_fraction` of them train,
+    rounded to a whole number. So it depends on the seed and the names alone, and on no library.
+    Test regions are the top left `test_side` x `test_side` pixels of their scene (paper, Section IV-B: 512), or
+    all of it. `where` names the split in the error that is raised where one side would be empty.
+    """
+    names = sorted(set(scenes), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    count = round(train_fraction * len(names))
+    if not 0 < count < len(names):
+        raise HsisrError(
+            f"{where} takes {train_fraction:.0%} of the scenes for training, and there are {len(names)}: "
+            "one side would be empty. Add scenes."
+        )
+    corner = None if test_side is None else (0, test_side)
+    train = tuple(Region(name, name) for name in sorted(names[:count]))
+    return train, tuple(Region(name, name, corner, corner) for name in sorted(names[count:]))
+
+
+def _fill(item: Any) -> Any:
+    """A region may be given by its scene alone, and is named so if it has no other name."""
+    if isinstance(item, str):
+        item = {"scene": item}
+    return {"name": item["scene"], **item} if isinstance(item, dict) and "scene" in item else item
+
+
+_Regions = tuple[Annotated[Region, BeforeValidator(_fill)], ...]
+
+
+class _Rule(BaseModel, extra="forbid"):
+    seed: StrictInt
+    train_fraction: float = Field(gt=0, lt=1)
+    test_side: _Side | None = None
+
+
+class _SplitFile(BaseModel, extra="forbid"):
+    """A split's file, checked; a rule is not applied yet."""
+
+    name: _Name
+    dataset: _Name
+    note: str = ""
+    train: _Regions = ()
+    test: _Regions = ()
+    rule: _Rule | None = None
+
+    @property
+    def scenes(self) -> set[str]:
+        """Names of the scenes that it needs; a rule needs none by name."""
+        return {region.scene for region in self.train + self.test}
+
+    def split(self, scenes: Iterable[str] | None) -> Split:
+        """Return the split, with a rule applied to the names of the scenes at hand."""
+        train, test = self.train, self.test
+        if self.rule is not None:
+            if scenes is None:
+                raise HsisrError(
+                    f"Split {self.name} is a rule for the scenes at hand, and none are given. Give their names."
+                )
+            train, test = divide_by_rule(scenes, **self.rule.model_dump(), where=f"Split {self.name}")
+        return Split(self.name, self.dataset, train, test, self.note.strip())
+
+
+def _read(path: Path) -> _SplitFile:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise HsisrError(f"{path} is not readable YAML: {' '.join(str(error).split())}. Fix it.") from error
+    try:
+        split = _SplitFile.model_validate(content)
+    except ValidationError as error:
+        raise HsisrError(f"{path}: {_explain(error)}. Fix the file.") from error
+    if split.rule and (split.train or split.test):
+        raise HsisrError(f"{path} has a rule and lists of scenes; expected one of the two. Remove the other.")
+    return split
+
+
+def _explain(error: ValidationError) -> str:
+    """The first thing that is wrong: its key, its value, and what was expected."""
+    first = error.errors()[0]
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]]
+    key = "".join(parts).lstrip(".") or "the content"
+    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    match first["type"]:
+        case "missing":
+            return f"the key {key} is missing"
+        case "extra_forbidden" | "unexpected_keyword_argument":
+            return f"{key} is not a known key"
+        case "model_type" | "dataclass_type":
+            message = "expected a mapping of keys"
+        case "tuple_type":
+            message = "expected a list"
+    return f"{key} is {first['input']!r}; {message}"
+
+
+def _none_fits(splits: list[_SplitFile], scenes: list[str], where: str) -> HsisrError:
+    needs, asked = [], []
+    for split in splits:
+        if split.rule is not None or split.name.endswith(_TUNE):
+            asked.append(split.name)
+        else:
+            needs.append(f"{split.name} needs {_some(sorted(split.scenes), most=8)}")
+    if asked:
+        needs.append(f"{', '.join(asked)} only if asked for with split=")
+    return HsisrError(
+        f"No split in book/splits fits the scenes in {where} ({_some(scenes, most=40) or 'none'}): "
         f"{'; '.join(needs) or 'there is none'}. Write a split for these scenes and give its path as split=."
     )
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names) if len(names) <= 8 else f"{', '.join(names[:4])} and {len(names) - 4} more"
+def _some(names: list[str], most: int) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _split_file(name_or_path: str | os.PathLike[str]) -> Path:
@@ -114,83 +372,7 @@ def _split_file(name_or_path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Return the checked content of a split's file; regions are parsed, a rule is not carried out."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise HsisrError(f"{path} is not readable YAML: {' '.join(str(error).split())}. Mend it.") from error
-    ruled = isinstance(content, dict) and "rule" in content
-    needed = ("rule",) if ruled else ("train", "test")
-    _check_keys(content, _SPLIT_KEYS, ("name", "dataset", *needed), str(path))
-    if ruled and ("train" in content or "test" in content):
-        raise HsisrError(f"{path} has a rule and lists of scenes; expected one of the two. Remove the other.")
-    for key in ("name", "dataset"):
-        # both become part of a folder's name
-        if not isinstance(content[key], str) or not content[key] or Path(content[key]).name != content[key]:
-            raise HsisrError(f"{path}: {key} is {content[key]!r}; expected a name without '/'.")
-    parsed = {key: content[key] for key in ("name", "dataset")} | {
-        "note": str(content.get("note", "")).strip()
-    }
-    if ruled:
-        return parsed | {"rule": _parse_rule(content["rule"], f"{path}, rule")}
-    for side in ("train", "test"):
-        if not isinstance(content[side], list):
-            raise HsisrError(f"{path}: {side} is {content[side]!r}; expected a list of regions.")
-        parsed[side] = tuple(
-            _parse_region(item, f"{path}, {side}[{i}]") for i, item in enumerate(content[side])
-        )
-    return parsed
-
-
-def _parse_rule(rule: Any, where: str) -> dict[str, Any]:
-    _check_keys(rule, _RULE_KEYS, ("seed", "train_fraction"), where)
-    fraction = rule["train_fraction"]
-    if type(rule["seed"]) is not int or not (isinstance(fraction, float) and 0 < fraction < 1):
-        raise HsisrError(
-            f"{where} is {rule!r}; expected a whole number for seed and a number between 0 and 1 for train_fraction."
-        )
-    return dict(rule) | {"test_side": _parse_side(rule, "test_side", where)}
-
-
-def _parse_side(item: dict[str, Any], key: str, where: str) -> int | None:
-    value = item.get(key)
-    if value is not None and (type(value) is not int or value < MINIMUM_SIDE):
-        raise HsisrError(f"{where}: {key} is {value!r}; expected a number of pixels, {MINIMUM_SIDE} or more.")
-    return value
-
-
-def _parse_region(item: Any, where: str) -> Region:
-    if isinstance(item, str):
-        item = {"scene": item}
-    _check_keys(item, _REGION_KEYS, ("scene",), where)
-    name = item.get("name", item["scene"])
-    for value in (name, item["scene"]):
-        if not isinstance(value, str) or not value or "/" in value or value.startswith("."):
-            raise HsisrError(f"{where}: {value!r} is not a name; expected text without '/' or a leading dot.")
-    rows, cols = _parse_span(item, "rows", where), _parse_span(item, "cols", where)
-    return Region(name, item["scene"], rows, cols, _parse_side(item, "reduce_to", where))
-
-
-def _parse_span(item: dict[str, Any], key: str, where: str) -> Bounds:
-    value = item.get(key)
-    if value is None:
-        return None
-    if (
-        not isinstance(value, list)
-        or len(value) != 2
-        or not all(type(number) is int for number in value)
-        or not 0 <= value[0] < value[1]
-    ):
-        raise HsisrError(f"{where}: {key} is {value!r}; expected [start, stop] with 0 <= start < stop.")
-    return value[0], value[1]
-
-
-def _check_keys(content: Any, allowed: tuple[str, ...], needed: tuple[str, ...], where: str) -> None:
-    if not isinstance(content, dict):
-        raise HsisrError(f"{where} is {content!r}; expected a mapping with the keys {', '.join(allowed)}.")
-    unknown = [str(key) for key in content if key not in allowed]
-    missing = [key for key in needed if key not in content]
-    if unknown or missing:
-        problem = f"unknown: {', '.join(unknown)}" if unknown else f"missing: {', '.join(missing)}"
-        raise HsisrError(f"{where}: keys {problem}. The keys are {', '.join(allowed)}.")
+def _intersect(first: Bounds, second: Bounds) -> bool:
+    if first is None or second is None:
+        return True
+    return first[0] < second[1] and second[0] < first[1]

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from pandas.io.formats.style import Styler
 from pandas.io.formats.style_render import CSSDict
 
-from hsisr_core.data import Dataset, load_dataset
-from hsisr_core.data.sources import DATASETS, commands
+from hsisr_core.data import DATASETS, Dataset, commands, load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import build_model
 from hsisr_core.paper import DATA_NAMES, METHOD_NAMES, PADDED, method_label, paper_table

@@ -19,8 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
-from hsisr_core.data import Dataset
-from hsisr_core.data.splits import Region
+from hsisr_core.data import Dataset, Region
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import SuperResolver, build_model, count_parameters
 from hsisr_core.runs.config import EXECUTION_FIELDS, RunConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hsisr_core.data.sources import DATASETS, dataset_source
+from hsisr_core.data import DATASETS, dataset_source
 from hsisr_core.errors import HsisrError
 from hsisr_core.runs.config import EXECUTION_FIELDS, RunConfig
 

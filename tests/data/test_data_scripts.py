@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ def run(script: str, *arguments: object, folder: Path) -> subprocess.CompletedPr
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)
 
 
+@pytest.mark.slow
 def test_harvard_from_archives_to_the_data_sheet(tmp_path: Path) -> None:
     for name, data in (("CZ_hsdb", harvard_tgz()), ("CZ_hsdbi", harvard_tgz("CZ_hsdbi", ("imgh7",)))):
         (tmp_path / f"{name}.tgz").write_bytes(data)
@@ -51,8 +53,6 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     # the true archive has 405,988,465 bytes
     assert fetched.returncode == 2
     assert "expected 405988465: it is not whole, or another file" in fetched.stderr
-    import zipfile
-
     zipfile.ZipFile(tmp_path / "complete_ms_data.zip").extractall(tmp_path / "mine")
     prepared = run("prepare", "cave", "mine", "--out", "scenes.h5", folder=tmp_path)
     assert "left out: watercolors_ms/watercolors_ms: its bands are colour PNGs of 8 bits" in prepared.stdout
@@ -63,7 +63,7 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (("fetch", "icvl"), "Unknown dataset 'icvl'. Known: cave, harvard, foster."),
-        (("prepare", "cave", "nowhere", "--out", "s.h5"), "nowhere is no folder"),
+        (("prepare", "cave", "nowhere", "--out", "s.h5"), "nowhere is not a folder"),
         (("check", "nowhere.h5"), "nowhere.h5 does not exist"),
     ],
 )
@@ -77,6 +77,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_store_with_nothing_off_ends_with_zero(hsisr_data: Path, tmp_path: Path) -> None:
     sample = hsisr_data / "cave_sample"
     prepared = run("prepare", "cave", sample, "--split", "cave-sample", "--out", "s.h5", folder=tmp_path)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hsisr_core.data.sources import DATASETS, dataset_source, prepared_store
+from hsisr_core.data import DATASETS, dataset_source, prepared_store
 from hsisr_core.errors import HsisrError
 
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from hsisr_core.data import Region, Split, load_split, read_scene
-from hsisr_core.data.regions import divide_by_rule
-from hsisr_core.data.splits import find_split
+from hsisr_core.data.splits import divide_by_rule, find_split
 from hsisr_core.errors import HsisrError
 
 SPLITS = Path(__file__).parents[2] / "book" / "splits"
@@ -132,12 +131,15 @@ def test_a_rule_needs_scenes_for_both_sides(project: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rule: {seed: 1}", "rule: keys missing: train_fraction"),
-        ("rule: {seed: x, train_fraction: 0.8}", "expected a whole number for seed"),
-        ("rule: {seed: 1, train_fraction: 80}", "a number between 0 and 1"),
-        ("rule: {seed: 1, train_fraction: 0.8, test_side: 0}", "test_side is 0; expected a number of pixels"),
+        ("rule: {seed: 1}", r"r\.yaml: the key rule\.train_fraction is missing\. Fix the file"),
+        ("rule: {seed: x, train_fraction: 0.8}", r"r\.yaml: rule\.seed is 'x'; expected a valid integer"),
+        ("rule: {seed: 1, train_fraction: 80}", r"rule\.train_fraction is 80; expected less than 1"),
+        (
+            "rule: {seed: 1, train_fraction: 0.8, test_side: 0}",
+            r"rule\.test_side is 0; expected greater than or equal to 4",
+        ),
         ("rule: {seed: 1, train_fraction: 0.8}\ntrain: [a]", "has a rule and lists of scenes"),
-        ("train: [{scene: a, reduce_to: 2.5}]\ntest: [b]", r"train\[0\]: reduce_to is 2.5"),
+        ("train: [{scene: a, reduce_to: 2.5}]\ntest: [b]", r"train\[0\]\.reduce_to is 2.5"),
         (
             "train: [{scene: a, rows: [0, 4], reduce_to: 9}]\ntest: [{scene: a, name: b, rows: [5, 9]}]",
             "regions of scene a differ in reduce_to",
@@ -150,17 +152,66 @@ def test_wrong_rules_and_reductions_are_refused(tmp_path: Path, text: str, messa
         load_split(tmp_path / "r.yaml", "abcdef")
 
 
+def book_of(project: Path, **splits: str) -> None:
+    """Write splits: name_="dataset: training scenes: test scenes", with - for _ in the name."""
+    for key, text in splits.items():
+        name = key.replace("_", "-")
+        dataset, train, test = text.split(":")
+        (project / "book" / "splits" / f"{name}.yaml").write_text(
+            f"name: {name}\ndataset: {dataset}\ntrain: [{train}]\ntest: [{test}]\n"
+        )
+
+
 def test_a_store_says_which_of_several_splits_is_meant(project: Path) -> None:
-    folder = project / "book" / "splits"
-    (folder / "all.yaml").write_text("name: all\ndataset: toys\ntrain: [a]\ntest: [b]\n")
-    (folder / "some.yaml").write_text("name: some\ndataset: few\ntrain: [a]\ntest: [b]\n")
-    (folder / "r.yaml").write_text("name: r\ndataset: other\nrule: {seed: 1, train_fraction: 0.5}\n")
-    with pytest.raises(HsisrError, match=r"several splits \(all, some\)"):
-        find_split(["a", "b"], "here")
-    assert find_split(["a", "b"], "here", "few").name == "some"
+    book_of(project, all="toys:a,c:b", some="few:a:b", some_tune="few:a:c")
+    (project / "book" / "splits" / "r.yaml").write_text(
+        "name: r\ndataset: other\nrule: {seed: 1, train_fraction: 0.5}\n"
+    )
+    assert find_split(["a", "b", "c"], "here", "few").name == "some"
     assert find_split(["a", "b"], "here", "other").name == "r"
-    with pytest.raises(HsisrError, match="r divide any scenes, if asked for with split="):
+    # of a dataset that no split is for: by the scenes
+    with pytest.warns(UserWarning, match=r"here holds .* several splits \(all, some\): all is taken\. Say"):
+        assert find_split(["a", "b", "c"], "here", "unknown").name == "all"
+    with pytest.raises(HsisrError, match="some needs a, b; r, some-tune only if asked for with split="):
         find_split(["y", "z"], "here")
+
+
+def test_of_several_splits_the_one_that_needs_most_scenes_is_found(project: Path) -> None:
+    book_of(project, two="t:a:b", three="t:a:b,c", three_tune="t:a:b", four="t:a,d:b,e")
+    with pytest.warns(UserWarning, match=r"\(three, two\): three is taken\. Say another with split=") as said:
+        assert find_split(["a", "b", "c"], "here").name == "three"
+    assert len(said) == 1
+    # the whole dataset of the paper goes first
+    book_of(project, cave="cave:a:b")
+    with pytest.warns(UserWarning, match="cave is taken"):
+        assert find_split(["a", "b", "c", "d"], "here").name == "cave"
+
+
+def test_splits_for_tuning_are_never_found(project: Path) -> None:
+    book_of(project, two_tune="t:a:b", three="t:a:b,c")
+    with pytest.raises(HsisrError, match="three needs a, b, c; two-tune only if asked for"):
+        find_split(["a", "b"], "here", "t")
+    assert find_split(["a", "b", "c"], "here").name == "three"
+
+
+def test_splits_that_fit_equally_well_are_refused(project: Path) -> None:
+    book_of(project, one="t:a:b", two="t:b:a")
+    with pytest.raises(
+        HsisrError, match=r"here holds .* several splits \(one, two\)\. Say which with split="
+    ):
+        find_split(["a", "b"], "here")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["cave-25", "cave-sample", "indian-pines"])
+def test_the_scenes_of_a_split_of_the_book_find_it(name: str) -> None:
+    assert find_split(load_split(name).scenes, "here").name == name
+
+
+@pytest.mark.filterwarnings("ignore:.*several splits")
+@pytest.mark.parametrize("name", ["cave", "cave-nine"])
+def test_the_scenes_of_a_split_of_the_book_find_it_among_others(name: str) -> None:
+    assert find_split([*load_split(name).scenes, "watercolors"], "here").name == name
 
 
 def test_a_split_is_found_by_name(project: Path) -> None:
@@ -184,26 +235,30 @@ def test_an_unknown_name_lists_the_known_ones(project: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("note:", "notes:", "unknown: notes"),
-        ("dataset: toys", "", "missing: dataset"),
-        ("cols:", "columns:", r"test\[0\]: keys unknown: columns"),
-        ("scene: b, rows: [0, 4]", "rows: [0, 4]", r"train\[1\]: keys missing: scene"),
-        ("rows: [0, 4]", "rows: [0, 4, 8]", r"train\[1\]: rows is \[0, 4, 8\]"),
-        ("rows: [0, 4]", "rows: [4, 4]", "0 <= start < stop"),
+        ("note:", "notes:", r"toy\.yaml: notes is not a known key\. Fix the file"),
+        ("dataset: toys", "", "the key dataset is missing"),
+        ("cols:", "columns:", r"test\[0\]\.columns is not a known key"),
+        ("scene: b, rows: [0, 4]", "rows: [0, 4]", r"the key train\[1\]\.scene is missing"),
+        ("rows: [0, 4]", "rows: [0, 4, 8]", r"train\[1\]\.rows is \[0, 4, 8\]"),
+        (
+            "rows: [0, 4]",
+            "rows: [4, 4]",
+            r"train\[1\]\.rows is .*expected \[start, stop\] with 0 <= start < stop",
+        ),
         ("rows: [0, 4]", "rows: [-4, 4]", "0 <= start < stop"),
-        ("rows: [0, 4]", "rows: [0.0, 4]", r"expected \[start, stop\]"),
-        ("rows: [0, 4]", "rows: [false, 4]", r"expected \[start, stop\]"),
-        ("rows: [0, 4]", "rows: 4", "rows is 4"),
+        ("rows: [0, 4]", "rows: [0.5, 4]", r"train\[1\]\.rows\[0\] is 0.5; expected a valid integer"),
+        ("rows: [0, 4]", "rows: [false, 4]", "expected a valid integer"),
+        ("rows: [0, 4]", "rows: 4", "rows is 4; expected a list"),
         ("rows: [0, 4]", "rows: [0, 5]", "b-top and test region b share pixels of scene b"),
         ("rows: [0, 4]", "cols: [0, 4]", "share pixels"),
         ("name: b-top, ", "", "two regions named 'b'"),
-        ("  - a\n", "  - 31\n", r"train\[0\] is 31; expected a mapping"),
-        ("  - a\n", "  - ../a\n", "'../a' is not a name"),
+        ("  - a\n", "  - 31\n", r"train\[0\] is 31; expected a mapping of keys"),
+        ("  - a\n", "  - ../a\n", r"train\[0\]\.name is '../a'; expected a name without '/'"),
         ("name: toy", "name: 7", "name is 7"),
         ("dataset: toys", "dataset: ../toys", "dataset is '../toys'"),
         (VALID[VALID.index("train") :], "train: []\ntest: [a]", "at least one region in train"),
         (VALID[VALID.index("train") :], "train: a\ntest: [b]", "train is 'a'; expected a list"),
-        (VALID, "- a\n- b\n", "expected a mapping with the keys name"),
+        (VALID, "- a\n- b\n", "the content is .* expected a mapping of keys"),
         (VALID, "name: [", "not readable YAML"),
         (VALID, "!!python/object/apply:os.getcwd []", "not readable YAML"),
     ],
@@ -232,12 +287,9 @@ def test_a_region_outside_its_scene_is_refused() -> None:
 
 
 def test_the_only_split_that_fits_is_found(project: Path) -> None:
-    folder = project / "book" / "splits"
-    (folder / "toy.yaml").write_text(VALID)
-    (folder / "other.yaml").write_text("name: other\ndataset: o\ntrain: [a]\ntest: [c]\n")
+    (project / "book" / "splits" / "toy.yaml").write_text(VALID)
+    book_of(project, other="o:a:c")
     assert find_split(["a", "b", "z"], "here").name == "toy"
-    with pytest.raises(HsisrError, match=r"scenes of several splits \(other, toy\).* split="):
-        find_split(["a", "b", "c"], "here")
     with pytest.raises(
         HsisrError, match=r"scenes in here \(b\): other needs a, c; toy needs a, b\..* split="
     ):

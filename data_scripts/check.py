@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from hsisr_core.base import run_command
-from hsisr_core.data.sheet import contact_sheet, data_sheet
-from hsisr_core.data.store import Store
+from hsisr_core.data import Store, data_sheet
+from hsisr_core.plots.datasets import contact_sheet
 
 
 def command(

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from hsisr_core.base.files import atomic_path
 from hsisr_core.data.sources import DATASETS, dataset_source
 from hsisr_core.data.splits import load_split
 from hsisr_core.data.store import Store
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes import Scene
 
-__all__ = ["SceneFacts", "Sheet", "contact_sheet", "data_sheet", "thumbnail"]
+__all__ = ["SceneFacts", "Sheet", "data_sheet", "thumbnail"]
 
-_SATURATED = 0.05  # share of a band's pixels at its greatest value, from which it has lost its highlights
-_ZERO = 0.05  # share of pixels that are zero in all bands
-_THUMBNAIL = 192  # pixels of the longer side
-_ALIKE = 0.002  # mean difference of two thumbnails that show the same picture, in units of their mean
+# Share of a band's pixels at its greatest value, from which it has lost its highlights.
+_SATURATED = 0.05
+# Share of pixels that are zero in all bands.
+_ZERO = 0.05
+# Pixels of the longer side.
+_THUMBNAIL = 192
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +31,10 @@ class SceneFacts:
 
     Attributes
     ----------
-    name, shape, low, high, mean, divisor
+    name, shape, low, high, mean
         As in the store; `shape` is (bands, height, width).
-    dead
-        Bands, from 1, whose pixels all have one value.
-    saturated
-        Bands, from 1, in which 5 % of the pixels or more have the greatest value.
+    dead, saturated
+        Bands, from 1, whose pixels all have one value, or of which 5 % or more have the greatest.
     zero
         Pixels that are zero in all bands.
     masked
@@ -45,7 +42,7 @@ class SceneFacts:
     digest
         SHA-256 of the values.
     thumbnail
-        (bands, height, width) with every n-th pixel.
+        See `thumbnail`.
     """
 
     name: str
@@ -53,9 +50,8 @@ class SceneFacts:
     low: float
     high: float
     mean: float
-    divisor: float
-    dead: tuple[int, ...]
-    saturated: tuple[int, ...]
+    dead: list[int]
+    saturated: list[int]
     zero: int
     masked: int | None
     digest: str
@@ -64,17 +60,7 @@ class SceneFacts:
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """The data sheet of a store.
-
-    Attributes
-    ----------
-    dataset, wavelengths, fingerprint
-        Of the store; `wavelengths` is a phrase.
-    scenes
-        Facts of each.
-    problems
-        A sentence for each thing that is off.
-    """
+    """The data sheet of a store: the facts of each scene, and a sentence for each thing that is off."""
 
     dataset: str
     wavelengths: str
@@ -93,14 +79,15 @@ class Sheet:
             f" {'zero px':>8} {'masked':>8}  dead bands; saturated bands",
         ]
         for facts in self.scenes:
-            masked = "-" if facts.masked is None else str(facts.masked)
-            bands = f"{_ranges(facts.dead)}; {_ranges(facts.saturated)}"
+            bands, *sides = facts.shape
+            masked = "-" if facts.masked is None else facts.masked
             lines.append(
-                f"{facts.name:<{width}}  {facts.shape[0]:>5} {f'{facts.shape[1]}x{facts.shape[2]}':>11}"
-                f" {facts.low:>7.4f} {facts.high:>8.4f} {facts.mean:>7.4f} {facts.zero:>8} {masked:>8}  {bands}"
+                f"{facts.name:<{width}}  {bands:>5} {'x'.join(map(str, sides)):>11} {facts.low:>7.4f}"
+                f" {facts.high:>8.4f} {facts.mean:>7.4f} {facts.zero:>8} {masked:>8}"
+                f"  {_ranges(facts.dead)}; {_ranges(facts.saturated)}"
             )
-        lines += ["", *(f"OFF: {problem}" for problem in self.problems)]
-        return "\n".join(lines if self.problems else [*lines, "Nothing is off."])
+        off = [f"OFF: {problem}" for problem in self.problems]
+        return "\n".join([*lines, "", *(off or ["Nothing is off."])])
 
 
 def data_sheet(store: Store) -> Sheet:
@@ -108,40 +95,22 @@ def data_sheet(store: Store) -> Sheet:
 
     Off are: another number of scenes, bands or pixels than the paper's (Section IV-A), scenes of a split that
     are missing, values outside [0, 1], dead and saturated bands, scenes that are zero in 5 % of their pixels or
-    more, unknown or different wavelengths, and two scenes that show the same.
-
-    Raises
-    ------
-    HsisrError
-        The store is damaged.
+    more, unknown or different wavelengths, and two scenes with the same values.
     """
     names = tqdm(store.names, "Checking", unit="scene", disable=None)
     scenes = tuple(_facts(store.read(name)) for name in names)
-    problems = [*_against_paper(store, scenes), *_wavelengths(store)]
-    for facts in scenes:
-        problems += _of_scene(facts)
-    problems += _same(scenes)
+    problems = [*_compare_with_paper(store, scenes), *_check_wavelengths(store)]
+    for index, facts in enumerate(scenes):
+        problems += _check_values(facts)
+        problems += [
+            f"{facts.name} and {other.name} hold the same values."
+            for other in scenes[:index]
+            if other.digest == facts.digest
+        ]
     centres = store.wavelengths(store.names[0])
     known = bool(np.isfinite(centres).all())
     phrase = f"{centres[0]:g} to {centres[-1]:g} nm, {len(centres)} bands" if known else "unknown"
     return Sheet(store.dataset, phrase, store.fingerprint, scenes, tuple(problems))
-
-
-def contact_sheet(sheet: Sheet, path: Path) -> None:
-    """Write a picture of all scenes in false colour to `path`, whole or not at all.
-
-    Raises
-    ------
-    HsisrError
-        It cannot be written, or its suffix is not .png.
-    """
-    from hsisr_core.plots.datasets import gallery  # a second to import, and only a picture needs it
-
-    if path.suffix.lower() != ".png":
-        raise HsisrError(f"{path} is no name for the contact sheet; expected one that ends in .png.")
-    figure = gallery({facts.thumbnail: facts.shape for facts in sheet.scenes})
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
 
 
 def thumbnail(scene: Scene) -> Scene:
@@ -152,43 +121,37 @@ def thumbnail(scene: Scene) -> Scene:
 
 
 def _facts(scene: Scene) -> SceneFacts:
-    cube = scene.cube
-    dead, saturated, total = [], [], 0.0
-    for band, image in enumerate(cube, start=1):
+    dead, saturated, means = [], [], []
+    zero = np.ones(scene.cube.shape[1:], np.bool_)
+    for band, image in enumerate(scene.cube, start=1):
         low, high = image.min(), image.max()
-        total += float(image.mean(dtype=np.float64))
+        means.append(image.mean(dtype=np.float64))
         if low == high:
             dead.append(band)
         elif np.count_nonzero(image == high) >= _SATURATED * image.size:
             saturated.append(band)
+        zero &= image == 0
     return SceneFacts(
         name=scene.name,
         shape=(scene.bands, scene.height, scene.width),
-        low=float(cube.min()),
-        high=float(cube.max()),
-        mean=total / scene.bands,
-        divisor=scene.divisor,
-        dead=tuple(dead),
-        saturated=tuple(saturated),
-        zero=_zero_pixels(cube),
+        low=float(scene.cube.min()),
+        high=float(scene.cube.max()),
+        mean=float(np.mean(means)),
+        dead=dead,
+        saturated=saturated,
+        zero=int(np.count_nonzero(zero)),
         masked=None if scene.mask is None else int(np.count_nonzero(~scene.mask)),
-        digest=hashlib.sha256(np.ascontiguousarray(cube).data).hexdigest(),
+        digest=hashlib.sha256(np.ascontiguousarray(scene.cube).data).hexdigest(),
         thumbnail=thumbnail(scene),
     )
 
 
-def _zero_pixels(cube: NDArray[np.float32]) -> int:
-    lit = np.zeros(cube.shape[1:], np.bool_)
-    for image in cube:
-        lit |= image != 0
-    return lit.size - int(np.count_nonzero(lit))
-
-
-def _against_paper(store: Store, scenes: tuple[SceneFacts, ...]) -> Iterator[str]:
+def _compare_with_paper(store: Store, scenes: tuple[SceneFacts, ...]) -> Iterator[str]:
     if store.dataset not in DATASETS:
         try:
             split = load_split(store.dataset)
-        except HsisrError:  # scenes of someone's own: nothing to compare them with
+        except HsisrError:
+            # scenes of someone's own: nothing to compare them with
             return
         missing = [name for name in split.scenes if name not in store.names]
         if missing:
@@ -208,19 +171,17 @@ def _against_paper(store: Store, scenes: tuple[SceneFacts, ...]) -> Iterator[str
             yield f"{facts.name} is {facts.shape[1]}x{facts.shape[2]} pixels, expected {sizes}."
 
 
-def _wavelengths(store: Store) -> Iterator[str]:
-    first = store.names[0]
+def _check_wavelengths(store: Store) -> Iterator[str]:
+    first = store.wavelengths(store.names[0])
     for name in store.names:
         centres = store.wavelengths(name)
         if not np.isfinite(centres).all():
             yield f"{name} has no wavelengths."
-        elif np.isfinite(store.wavelengths(first)).all() and not np.array_equal(
-            centres, store.wavelengths(first)
-        ):
-            yield f"{name} has other wavelengths than {first}."
+        elif np.isfinite(first).all() and not np.array_equal(centres, first):
+            yield f"{name} has other wavelengths than {store.names[0]}."
 
 
-def _of_scene(facts: SceneFacts) -> Iterator[str]:
+def _check_values(facts: SceneFacts) -> Iterator[str]:
     if facts.low < 0 or facts.high > 1:
         yield f"{facts.name} has values from {facts.low:.4f} to {facts.high:.4f}, expected [0, 1]."
     if facts.dead:
@@ -235,23 +196,8 @@ def _of_scene(facts: SceneFacts) -> Iterator[str]:
         yield f"{facts.name} has {facts.zero} zero pixels of {pixels} ({facts.zero / pixels:.0%})."
 
 
-def _same(scenes: tuple[SceneFacts, ...]) -> Iterator[str]:
-    for index, one in enumerate(scenes):
-        for other in scenes[:index]:
-            if one.digest == other.digest:
-                yield f"{one.name} and {other.name} hold the same values."
-            elif _alike(one.thumbnail.cube, other.thumbnail.cube):
-                yield f"{one.name} and {other.name} show the same picture."
-
-
-def _alike(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
-    if one.shape != other.shape or not one.mean() or not other.mean():
-        return False
-    return float(np.abs(one / one.mean() - other / other.mean()).mean()) < _ALIKE
-
-
-def _ranges(bands: tuple[int, ...]) -> str:
-    """(1, 2, 3, 7) as "1-3, 7"; "-" for none."""
+def _ranges(bands: Sequence[int]) -> str:
+    """[1, 2, 3, 7] as "1-3, 7"; "-" for none."""
     parts: list[list[int]] = []
     for band in bands:
         if parts and band == parts[-1][1] + 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import cycle
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,14 +12,20 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from hsisr_core.data import Dataset, Scene, Store
-from hsisr_core.data.sheet import thumbnail
-from hsisr_core.data.sources import DATASETS, commands, prepared_store
+from hsisr_core.base import atomic_path
+from hsisr_core.data import DATASETS, Dataset, Scene, Sheet, Store, commands, prepared_store, thumbnail
 from hsisr_core.errors import HsisrError
 from hsisr_core.plots.scenes import scene_gallery
 from hsisr_core.plots.style import COLOURS, DASHES, WIDTH, styled_figure
 
-__all__ = ["contact_sheets", "dataset_spectra", "dataset_table", "gallery", "stores_at_hand"]
+__all__ = [
+    "contact_sheet",
+    "contact_sheets",
+    "dataset_spectra",
+    "dataset_table",
+    "gallery",
+    "stores_at_hand",
+]
 
 
 def stores_at_hand(dataset: Dataset) -> tuple[dict[str, Store], dict[str, tuple[str, str]]]:
@@ -47,6 +54,15 @@ def contact_sheets(stores: Mapping[str, Store], most: int = 8) -> Iterator[Figur
         yield gallery(
             {thumbnail(scene): (scene.bands, scene.height, scene.width) for scene in _some(store, most)}
         )
+
+
+def contact_sheet(sheet: Sheet, path: Path) -> None:
+    """Write a picture of all scenes of a data sheet in false colour to `path`, a .png, whole or not at all."""
+    if path.suffix.lower() != ".png":
+        raise HsisrError(f"{path} is not a name for the contact sheet; expected one that ends in .png.")
+    figure = gallery({facts.thumbnail: facts.shape for facts in sheet.scenes})
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)
 
 
 @styled_figure

@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hsisr_core.data import Scene, Store, write_store
-from hsisr_core.data import sheet as module
-from hsisr_core.data.prepare import prepare
-from hsisr_core.data.sheet import contact_sheet, data_sheet
+from hsisr_core.data import Scene, Sheet, Store, data_sheet, prepare, write_store
 from hsisr_core.errors import HsisrError
+from hsisr_core.plots.datasets import contact_sheet
 
 NM = np.arange(400.0, 701, 10)
 
@@ -26,7 +24,7 @@ def scene(name: str, seed: int, height: int = 40, width: int = 50) -> Scene:
     return Scene(name, cube, NM, 1.0, "made")
 
 
-def sheet_of(tmp_path: Path, *scenes: Scene, dataset: str = "mine") -> module.Sheet:
+def sheet_of(tmp_path: Path, *scenes: Scene, dataset: str = "mine") -> Sheet:
     write_store(tmp_path / "s.h5", scenes, sources=[], dataset=dataset)
     return data_sheet(Store(tmp_path / "s.h5"))
 
@@ -50,8 +48,8 @@ def test_dead_and_saturated_bands_are_named(tmp_path: Path) -> None:
     bad.cube[20, :, :3] = 0.95  # 6 % of 50 columns
     bad.cube[21, :, :2] = 0.95  # 4 %
     (facts,) = sheet_of(tmp_path, bad).scenes
-    assert facts.dead == (1, 2, 3, 10)
-    assert facts.saturated == (21,)
+    assert facts.dead == [1, 2, 3, 10]
+    assert facts.saturated == [21]
     problems = sheet_of(tmp_path, bad).problems
     assert problems[0] == "a has dead bands: 1-3, 10."
     assert problems[1].startswith("a is saturated in bands 21: 5%")
@@ -81,16 +79,10 @@ def test_values_outside_the_range(tmp_path: Path) -> None:
     assert "from -0.0100 to" in problems[1]
 
 
-def test_duplicates_are_found_even_with_another_brightness(tmp_path: Path) -> None:
+def test_scenes_of_the_same_values_are_found(tmp_path: Path) -> None:
     one = scene("a", 1)
-    same = replace(one, name="b")
-    darker = replace(one, name="c", cube=(one.cube * np.float32(0.5)))
-    problems = sheet_of(tmp_path, one, same, darker, scene("d", 4)).problems
-    assert problems == (
-        "b and a hold the same values.",
-        "c and a show the same picture.",
-        "c and b show the same picture.",
-    )
+    problems = sheet_of(tmp_path, one, replace(one, name="b"), scene("c", 4)).problems
+    assert problems == ("b and a hold the same values.",)
 
 
 def test_wavelengths_must_be_known_and_the_same(tmp_path: Path) -> None:
@@ -131,11 +123,12 @@ def test_the_contact_sheet_is_a_picture_of_all_scenes(tmp_path: Path) -> None:
     with Image.open(tmp_path / "a.png") as image:
         assert image.width > 600
         assert np.asarray(image.convert("RGB")).std() > 20
-    with pytest.raises(HsisrError, match=r"a\.jpg is no name for the contact sheet"):
+    with pytest.raises(HsisrError, match=r"a\.jpg is not a name for the contact sheet"):
         contact_sheet(sheet, tmp_path / "a.jpg")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.png", "s.h5"]
 
 
+@pytest.mark.slow
 def test_the_real_sample_has_nothing_off(hsisr_data: Path, tmp_path: Path) -> None:
     store = prepare("cave", hsisr_data / "cave_sample", tmp_path / "s.h5", "cave-sample").store
     sheet = data_sheet(store)

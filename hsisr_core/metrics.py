@@ -2,91 +2,46 @@
 
 Cubes are (bands, height, width) with values in [0, 1]. Everything is computed in float64, except SSIM of two
 float32 cubes, which is computed in float32 and right to about 1e-7. The definitions are those of the paper's
-Section IV-C as the authors' scripts compute them; where the literature uses another one under the same name,
-the docstring says so.
+Section IV-C as the authors' scripts compute them; where other papers use another one, the docstring says so.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from functools import lru_cache
 from numbers import Real
-from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.metric_kernels import WINDOW, as_tensor, errors_and_angles, extremes, similarity
 
-__all__ = ["ergas", "mpsnr", "psnr", "rmse", "sam", "score", "ssim"]
+__all__ = ["ergas", "mpsnr", "psnr", "rmse", "sam", "score", "score_maps", "ssim"]
 
-_Cube = NDArray[np.floating[Any]]
-
-
-def _as_cube(value: ArrayLike, name: str) -> _Cube:
-    """`value` as a float array, or HsisrError; float32 stays float32 to save memory."""
-    try:
-        cube = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise HsisrError(f"{name} cannot be read as an array ({error}); give a NumPy array.") from error
-    if cube.dtype.kind not in "fiub":
-        raise HsisrError(f"{name} has values of type {cube.dtype}; expected real numbers in [0, 1].")
-    return cube if cube.dtype in (np.float32, np.float64) else cube.astype(np.float64)
-
-
-def _checked_pair(sr: ArrayLike, hr: ArrayLike) -> tuple[_Cube, _Cube]:
-    """Both cubes as arrays, or HsisrError: every metric needs the same things of its input."""
-    sr_cube, hr_cube = _as_cube(sr, "SR"), _as_cube(hr, "HR")
-    if sr_cube.shape != hr_cube.shape or sr_cube.ndim != 3 or 0 in sr_cube.shape:
-        raise HsisrError(
-            f"SR has shape {sr_cube.shape} and HR {hr_cube.shape}; expected the same (bands, height, width). "
-            "Crop HR to a multiple of the scale first (make_pair does)."
-        )
-    for name, cube in (("SR", sr_cube), ("HR", hr_cube)):
-        if not all(map(math.isfinite, extremes(cube))):  # a NaN is handed on by both: no array of flags
-            raise HsisrError(f"{name} of shape {cube.shape} holds NaN or inf; there is no score for it.")
-    return sr_cube, hr_cube
-
-
-def _band_mse(sr: _Cube, hr: _Cube) -> NDArray[np.float64]:
-    """Mean squared error of each band, shape (bands,)."""
-    return np.array(
-        [np.square(np.subtract(a, b, dtype=np.float64)).mean() for a, b in zip(sr, hr, strict=True)]
-    )
-
-
-def _decibel(mse: NDArray[np.float64]) -> NDArray[np.float64]:
-    """PSNR of mean squared errors, peak 1; inf where the error is 0."""
-    with np.errstate(divide="ignore"):
-        return -10 * np.log10(mse)
+_WINDOW, _SIGMA = 11, 1.5  # pixels, SSIM's Gaussian window
+_C1, _C2 = 0.01**2, 0.03**2  # (K L)^2 with L = 1
+_PIXELS = 8192  # a step in `_errors_and_angles`: small enough for the cache, large enough for threads
+_BLOCK = 24  # outputs of each matrix product in SSIM's filter
 
 
 def psnr(sr: ArrayLike, hr: ArrayLike) -> float:
     """Peak signal-to-noise ratio over the whole cube, in dB, peak 1.
 
     One mean squared error is taken over all bands and pixels. This is the column to hold against
-    the paper; many other papers report `mpsnr`.
+    the paper; many other papers report `mpsnr`. inf for identical cubes.
 
     Parameters
     ----------
     sr, hr : array, shape (bands, height, width)
         Not clipped here.
 
-    Returns
-    -------
-    float
-        inf for identical cubes.
-
     Raises
     ------
     HsisrError
         The cubes are not 3-D, differ in shape, or hold NaN or inf.
-
-    Examples
-    --------
-    >>> psnr(np.full((2, 4, 4), 0.6), np.full((2, 4, 4), 0.5))
-    20.0
     """
     return float(_decibel(_band_mse(*_checked_pair(sr, hr)).mean()))
 
@@ -94,8 +49,7 @@ def psnr(sr: ArrayLike, hr: ArrayLike) -> float:
 def mpsnr(sr: ArrayLike, hr: ArrayLike) -> float:
     """Mean over the bands of each band's PSNR, in dB, peak 1; see `psnr` for input and errors.
 
-    Never below `psnr`: a band that is nearly right raises this mean more than a bad one lowers it.
-    inf as soon as one band is identical.
+    Never below `psnr`: a band that is nearly right raises this mean more than a bad one lowers it; inf if one is right.
     """
     return float(_decibel(_band_mse(*_checked_pair(sr, hr))).mean())
 
@@ -108,107 +62,32 @@ def rmse(sr: ArrayLike, hr: ArrayLike) -> float:
 def ergas(sr: ArrayLike, hr: ArrayLike, scale: float) -> float:
     r"""Relative dimensionless global error: :math:`\frac{100}{r}\sqrt{\mathrm{mean}_b(rmse_b^2 / mean_b^2)}`.
 
-    Parameters
-    ----------
-    sr, hr : array, shape (bands, height, width)
-    scale : float
-        The factor r between HR and LR.
-
-    Returns
-    -------
-    float
-        0 for identical cubes. A band whose HR mean is 0 has no relative error and is left out; if
-        all are, the result is nan.
-
-    Raises
-    ------
-    HsisrError
-        As `psnr`; or `scale` is no finite number above 0.
-
-    References
-    ----------
-    Wald, "Quality of high resolution synthesised images: is there a simple criterion?", 2000.
+    `scale` is the factor r between HR and LR; see `psnr` for input and errors. A band whose HR mean is 0 has no
+    relative error and is left out; if all are, the result is nan. Wald, "Quality of high resolution synthesised
+    images: is there a simple criterion?", 2000.
     """
-    sr_cube, hr_cube = _checked_pair(sr, hr)
-    return _ergas(_band_mse(sr_cube, hr_cube), hr_cube, scale)
-
-
-def _ergas(band_mse: NDArray[np.float64], hr: _Cube, scale: float) -> float:
-    if isinstance(scale, bool) or not isinstance(scale, Real) or not math.isfinite(scale) or scale <= 0:
-        raise HsisrError(f"scale is {scale!r}; expected the factor between HR and LR, for example 2.")
-    means = hr.mean(axis=(1, 2), dtype=np.float64)
-    lit = means != 0
-    if not lit.any():
-        return math.nan
-    return 100 / float(scale) * math.sqrt((band_mse[lit] / means[lit] ** 2).mean())
+    pair = _checked_pair(sr, hr)
+    return _ergas(_band_mse(*pair), pair[1], scale)
 
 
 def ssim(sr: ArrayLike, hr: ArrayLike) -> float:
-    """Structural similarity: mean over the bands and over each band's valid region.
+    """Structural similarity: mean over the bands and over each band's valid region; 1 for identical cubes.
 
     Gaussian window of 11x11 pixels with sigma 1.5, K = (0.01, 0.03), dynamic range 1, statistics
-    weighted by the window (no sample correction). Only windows that lie inside the image count.
-
-    Parameters
-    ----------
-    sr, hr : array, shape (bands, height, width)
-        At least 11 pixels high and wide. Not clipped here.
-
-    Returns
-    -------
-    float
-        1 for identical cubes.
-
-    Raises
-    ------
-    HsisrError
-        As `psnr`; or a side is shorter than 11 pixels.
-
-    References
-    ----------
-    Wang, Bovik, Sheikh and Simoncelli, IEEE Transactions on Image Processing 13(4), 2004.
+    weighted by the window (no sample correction). Only windows that lie inside the image count, so a side
+    of less than 11 pixels is an error; see `psnr` for the others. Wang, Bovik, Sheikh and Simoncelli, IEEE
+    Transactions on Image Processing 13(4), 2004.
     """
-    sr_cube, hr_cube = _checked_pair(sr, hr)
-    return _ssim(as_tensor(sr_cube), as_tensor(hr_cube))
-
-
-def _ssim(sr: Tensor, hr: Tensor, clip: bool = False) -> float:
-    height, width = sr.shape[1:]
-    if min(height, width) < WINDOW:
-        raise HsisrError(
-            f"SSIM needs at least {WINDOW} by {WINDOW} pixels and the cubes are {height} by {width}; "
-            "score a larger region."
-        )
-    return similarity(sr, hr, clip)
+    return _ssim(*_checked_pair(sr, hr))
 
 
 def sam(sr: ArrayLike, hr: ArrayLike) -> float:
-    """Spectral angle mapper: mean angle between the spectra of SR and HR, in degrees.
+    """Spectral angle mapper: mean angle between the spectra of SR and HR, in degrees; see `psnr` for errors.
 
     A pixel whose HR spectrum is zero in every band has no angle: it is left out of the mean (the
     authors' script counts it as 90 degrees, even where SR is zero too). Where only SR's spectrum
-    is zero the angle is 90 degrees, for that is SR's error.
-
-    Parameters
-    ----------
-    sr, hr : array, shape (bands, height, width)
-        Not clipped here.
-
-    Returns
-    -------
-    float
-        0 for identical cubes, nan if every HR spectrum is zero.
-
-    Raises
-    ------
-    HsisrError
-        As `psnr`.
-
-    References
-    ----------
-    Yuhas, Goetz and Boardman, "Discrimination among semi-arid landscape endmembers using the
-    spectral angle mapper (SAM) algorithm", 1992. The chord form is `2 arcsin(|u - v| / 2)` for
-    unit vectors u and v.
+    is zero the angle is 90 degrees, for that is SR's error. nan if every HR spectrum is zero. Yuhas, Goetz
+    and Boardman, "Discrimination among semi-arid landscape endmembers using the SAM algorithm", 1992.
 
     Examples
     --------
@@ -216,8 +95,7 @@ def sam(sr: ArrayLike, hr: ArrayLike) -> float:
     >>> round(sam(np.array([1.0, 0.0]).reshape(2, 1, 1), hr), 6)
     45.0
     """
-    sr_cube, hr_cube = _checked_pair(sr, hr)
-    _, angles, lit = errors_and_angles(as_tensor(sr_cube), as_tensor(hr_cube))
+    _, angles, lit = _errors_and_angles(*_checked_pair(sr, hr))
     return math.degrees(angles[lit].mean()) if lit.any() else math.nan
 
 
@@ -236,7 +114,6 @@ def score(sr: ArrayLike, hr: ArrayLike, scale: float = 1) -> dict[str, float]:
     dict
         ``psnr`` (dB), ``mpsnr`` (dB), ``ssim``, ``sam`` (degrees), ``rmse``, ``ergas``, and
         ``zero_pixels`` (int): how many pixels were left out of SAM because HR is zero there.
-        Identical cubes give an infinite PSNR.
 
     Raises
     ------
@@ -245,19 +122,209 @@ def score(sr: ArrayLike, hr: ArrayLike, scale: float = 1) -> dict[str, float]:
         0.5, so that a peak of 1 would be wrong.
     """
     sr_cube, hr_cube = _checked_pair(sr, hr)
-    low, high = extremes(hr_cube)
+    low, high = (extreme.item() for extreme in hr_cube.aminmax())
     if low == high == 0:
         raise HsisrError("HR is zero everywhere; there is nothing to score. Check how it was read.")
     if low < -0.5 or high > 1.5:
         raise HsisrError(f"HR spans {low:g} to {high:g}; expected [0, 1]. Divide it by its full range first.")
-    sr_values, hr_values = as_tensor(sr_cube), as_tensor(hr_cube)
-    band_mse, angles, lit = errors_and_angles(sr_values, hr_values, clip=True)
+    band_mse, angles, lit = _errors_and_angles(sr_cube, hr_cube, clip=True)
     return {
         "psnr": float(_decibel(band_mse.mean())),
         "mpsnr": float(_decibel(band_mse).mean()),
-        "ssim": _ssim(sr_values, hr_values, clip=True),
+        "ssim": _ssim(sr_cube, hr_cube, clip=True),
         "sam": math.degrees(angles[lit].mean()),
         "rmse": math.sqrt(band_mse.mean()),
         "ergas": _ergas(band_mse, hr_cube, scale),
         "zero_pixels": int(angles.size - lit.sum()),
     }
+
+
+def score_maps(sr: ArrayLike, hr: ArrayLike) -> dict[str, NDArray[np.float64]]:
+    """Where in the image PSNR, SSIM and SAM come from: maps (height, width); see `ssim` for input and errors.
+
+    ``mse``: squared error, mean over the bands. ``ssim``: of the window around each pixel, mean over the bands; NaN
+    in the outer 5 pixels, where no window fits. ``sam``: angle in degrees; NaN where HR's spectrum is zero.
+    """
+    x, y = (cube.double() for cube in _checked_pair(sr, hr))
+    _, angles, lit = _errors_and_angles(x, y)
+    bands = [
+        torch.cat([part.transpose(0, 1).flatten(1) for part in parts], dim=1)
+        for parts in _ssim_of_bands(x, y)
+    ]
+    similarity = np.pad(sum(bands).numpy() / len(bands), _WINDOW // 2, constant_values=np.nan)
+    degrees = np.where(lit, np.degrees(angles), np.nan).reshape(similarity.shape)
+    return {"mse": (x - y).square().mean(dim=0).numpy(), "ssim": similarity, "sam": degrees}
+
+
+def _checked_pair(sr: ArrayLike, hr: ArrayLike) -> tuple[Tensor, Tensor]:
+    """Both cubes as tensors, or HsisrError: every metric needs the same things of its input."""
+    cubes = {name: _as_tensor(value, name) for name, value in (("SR", sr), ("HR", hr))}
+    sr_shape, hr_shape = (tuple(cube.shape) for cube in cubes.values())
+    if sr_shape != hr_shape or len(sr_shape) != 3 or 0 in sr_shape:
+        raise HsisrError(
+            f"SR has shape {sr_shape} and HR {hr_shape}; expected the same (bands, height, width). "
+            "Crop HR to a multiple of the scale first (make_pair does)."
+        )
+    for name, cube in cubes.items():
+        # Both extremes are NaN if one value is: no array of flags.
+        if not all(map(math.isfinite, cube.aminmax())):
+            raise HsisrError(f"{name} of shape {sr_shape} holds NaN or inf; there is no score for it.")
+    return cubes["SR"], cubes["HR"]
+
+
+def _as_tensor(value: ArrayLike, name: str) -> Tensor:
+    """`value` on the same memory; a copy if it is not of floats, or PyTorch cannot share it (read-only or reversed)."""
+    cube = np.asarray(value)
+    if cube.dtype.kind not in "fiub":
+        raise HsisrError(f"{name} has values of type {cube.dtype}; expected real numbers in [0, 1].")
+    if cube.dtype not in (np.float32, np.float64):
+        cube = cube.astype(np.float64)
+    shared = cube.flags.writeable and all(stride >= 0 for stride in cube.strides)
+    return torch.from_numpy(cube if shared else cube.copy())
+
+
+def _band_mse(sr: Tensor, hr: Tensor) -> NDArray[np.float64]:
+    """Mean squared error of each band, shape (bands,)."""
+    bands = zip(sr.numpy(), hr.numpy(), strict=True)
+    return np.array([np.square(np.subtract(a, b, dtype=np.float64)).mean() for a, b in bands])
+
+
+def _decibel(mse: NDArray[np.float64]) -> NDArray[np.float64]:
+    """PSNR of mean squared errors, peak 1; inf where the error is 0."""
+    with np.errstate(divide="ignore"):
+        return -10 * np.log10(mse)
+
+
+def _ergas(band_mse: NDArray[np.float64], hr: Tensor, scale: float) -> float:
+    if isinstance(scale, bool) or not isinstance(scale, Real) or not math.isfinite(scale) or scale <= 0:
+        raise HsisrError(f"scale is {scale!r}; expected the factor between HR and LR, for example 2.")
+    means = hr.numpy().mean(axis=(1, 2), dtype=np.float64)
+    lit = means != 0
+    if not lit.any():
+        return math.nan
+    return 100 / float(scale) * math.sqrt((band_mse[lit] / means[lit] ** 2).mean())
+
+
+def _errors_and_angles(
+    sr: Tensor, hr: Tensor, clip: bool = False
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Mean squared error of each band, angle of each pixel's spectra in radians, and where HR's is not zero.
+
+    The angle is pi / 2 where SR's spectrum alone is zero, and without meaning where HR's is. `clip` clips SR to
+    [0, 1] a part at a time: a clipped copy of the cube costs more than clipping it.
+    """
+    bands = len(sr)
+    sr_pixels, hr_pixels = sr.reshape(bands, -1), hr.reshape(bands, -1)
+    pixels = sr_pixels.shape[1]
+    errors = torch.zeros(bands, dtype=torch.float64)
+    angles = torch.empty(pixels, dtype=torch.float64)
+    lit = torch.empty(pixels, dtype=torch.bool)
+    memory = torch.empty(3, bands * min(pixels, _PIXELS), dtype=torch.float64)
+    for start in range(0, pixels, _PIXELS):
+        part = slice(start, min(start + _PIXELS, pixels))
+        x, y, scratch = memory[:, : bands * (part.stop - start)].unflatten(1, (bands, -1))
+        x.copy_(sr_pixels[:, part])
+        y.copy_(hr_pixels[:, part])
+        if clip:
+            x.clamp_(0, 1)
+        torch.sub(x, y, out=scratch)
+        errors += scratch.square_().sum(dim=1)
+        x_norm = torch.mul(x, x, out=scratch).sum(dim=0).sqrt_()
+        y_norm = torch.mul(y, y, out=scratch).sum(dim=0).sqrt_()
+        x_dark, y_dark = x_norm == 0, y_norm == 0
+        x_norm[x_dark] = 1
+        y_norm[y_dark] = 1
+        # The angle is 2 arcsin of half the chord between the unit vectors, |x - y |x|/|y|| / |x|: small angles stay
+        # exact, where arccos of a number near 1 loses half the digits.
+        y *= x_norm / y_norm
+        y -= x
+        chord = y.square_().sum(dim=0).sqrt_().div_(x_norm)
+        angles[part] = chord.div_(2).clamp_(max=1).arcsin_().mul_(2)
+        angles[part][x_dark] = torch.pi / 2
+        lit[part] = ~y_dark
+    return (errors / pixels).numpy(), angles.numpy(), lit.numpy()
+
+
+def _ssim(sr: Tensor, hr: Tensor, clip: bool = False) -> float:
+    """Mean over bands and windows."""
+    total, windows = 0.0, 0
+    for parts in _ssim_of_bands(sr, hr, clip):
+        for part in parts:
+            total += float(part.sum(dim=1).sum(dtype=torch.float64))
+            windows += part.numel()
+    return total / windows
+
+
+def _ssim_of_bands(sr: Tensor, hr: Tensor, clip: bool = False) -> Iterator[Iterator[Tensor]]:
+    """SSIM of each window, band after band: parts (count, rows, columns) that lie side by side, to be used at once.
+
+    With s = x + y and d = x - y the formula needs the filtered s, d, s^2 and d^2 alone: twice the means' product
+    is (E[s]^2 - E[d]^2) / 2, the sum of their squares (E[s]^2 + E[d]^2) / 2, and so with the (co)variances.
+    Filters are matrix products, in the precision of the cubes: single costs less than half of double.
+    """
+    height, width = sr.shape[1:]
+    if min(height, width) < _WINDOW:
+        raise HsisrError(
+            f"SSIM needs at least {_WINDOW} by {_WINDOW} pixels and the cubes are {height} by {width}; "
+            "score a larger region."
+        )
+    out_height = height - _WINDOW + 1
+    dtype = torch.promote_types(sr.dtype, hr.dtype)
+    c1, c2 = (torch.tensor(2 * constant, dtype=dtype) for constant in (_C1, _C2))
+    maps = torch.empty(4, height, width, dtype=dtype)
+    rows = torch.empty(4, out_height, width, dtype=dtype)
+    for x, y in zip(sr.to(dtype), hr.to(dtype), strict=True):
+        if clip:
+            x = x.clamp(0, 1)
+        torch.add(x, y, out=maps[0])
+        torch.sub(x, y, out=maps[1])
+        torch.addcmul(c2, maps[0], maps[0], out=maps[2])
+        torch.mul(maps[1], maps[1], out=maps[3])
+        for image, out in zip(maps, rows, strict=True):
+            _filter_down(image, out)
+        yield (
+            _formula(part.unflatten(1, (4, out_height)), c1) for part in _filter_across(rows.flatten(0, 1))
+        )
+
+
+def _formula(filtered: Tensor, c1: Tensor) -> Tensor:
+    """SSIM from the filtered (s, d, s^2 + 2 C2, d^2) on axis 1, which are overwritten; `c1` is 2 C1."""
+    s, d, ss, dd = filtered.unbind(1)
+    # Variances.
+    ss.addcmul_(s, s, value=-1)
+    dd.addcmul_(d, d, value=-1)
+    s2 = torch.addcmul(c1, s, s)
+    d.square_()
+    result = (s2 - d).mul_(ss - dd)
+    return result.div_(s2.add_(d).mul_(ss.add_(dd)))
+
+
+@lru_cache(maxsize=16)
+def _window_matrix(outputs: int, dtype: torch.dtype) -> Tensor:
+    """SSIM's Gaussian window on each of `outputs` neighbours, shape (outputs, outputs + _WINDOW - 1)."""
+    window = np.exp(-(np.arange(-(_WINDOW // 2), _WINDOW // 2 + 1) ** 2) / (2 * _SIGMA**2))
+    matrix = np.zeros((outputs, outputs + _WINDOW - 1))
+    for row in range(outputs):
+        matrix[row, row : row + _WINDOW] = window / window.sum()
+    return torch.tensor(matrix, dtype=dtype)
+
+
+def _filter_down(image: Tensor, out: Tensor) -> None:
+    """Filter (height, width) along the height into `out`, all blocks in one batched product and the rest in another."""
+    blocks, rest = divmod(len(out), _BLOCK)
+    if blocks:
+        windows = image.unfold(0, _BLOCK + _WINDOW - 1, _BLOCK)[:blocks].transpose(1, 2)
+        matrix = _window_matrix(_BLOCK, out.dtype).expand(blocks, -1, -1)
+        torch.bmm(matrix, windows, out=out[: blocks * _BLOCK].unflatten(0, (blocks, _BLOCK)))
+    if rest:
+        torch.mm(_window_matrix(rest, out.dtype), image[blocks * _BLOCK :], out=out[blocks * _BLOCK :])
+
+
+def _filter_across(image: Tensor) -> Iterator[Tensor]:
+    """Filter (height, width) along the width: the blocks (count, height, outputs) and the rest (1, height, outputs)."""
+    blocks, rest = divmod(image.shape[1] - _WINDOW + 1, _BLOCK)
+    if blocks:
+        windows = image.unfold(1, _BLOCK + _WINDOW - 1, _BLOCK)[:, :blocks].transpose(0, 1)
+        yield windows @ _window_matrix(_BLOCK, image.dtype).T
+    if rest:
+        yield (image[:, blocks * _BLOCK :] @ _window_matrix(rest, image.dtype).T)[None]

@@ -15,7 +15,7 @@ from skimage.metrics import structural_similarity
 
 from hsisr_core.degrade import bicubic, make_pair
 from hsisr_core.errors import HsisrError
-from hsisr_core.metrics import ergas, mpsnr, psnr, rmse, sam, score, ssim
+from hsisr_core.metrics import ergas, mpsnr, psnr, rmse, sam, score, score_maps, ssim
 
 FIXTURES = json.loads((Path(__file__).parent / "reference" / "fixtures.json").read_text())
 
@@ -208,6 +208,50 @@ def test_input_is_not_changed(pair: tuple[np.ndarray, np.ndarray]) -> None:
     score(sr, hr)
     np.testing.assert_array_equal(sr, before)
     np.testing.assert_array_equal(hr, pair[1])
+
+
+@pytest.mark.filterwarnings("error")
+def test_any_memory_layout_gives_the_same_score(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    sr, hr = pair
+    expected = score(sr, hr)
+    frozen = hr.copy()
+    frozen.flags.writeable = False
+    assert score(sr, frozen) == expected
+    assert score(np.asfortranarray(sr), hr) == expected
+    assert score(sr[:, ::-1, ::-1], hr[:, ::-1, ::-1]) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2, 11, 60), (1, 59, 11), (2, 112, 13)])
+def test_ssim_in_single_precision(shape: tuple[int, int, int]) -> None:
+    """One block of the filter, the first value of a second, and several."""
+    rng = np.random.default_rng(7)
+    hr = rng.random(shape)
+    sr, hr = np.float32(hr + 0.1 * rng.standard_normal(shape)), np.float32(hr)
+    in_double = ssim(sr.astype(np.float64), hr.astype(np.float64))
+    assert ssim(sr, hr) == pytest.approx(in_double, abs=1e-6)
+    assert ssim(hr, hr) == 1
+    assert ssim(sr, hr.astype(np.float64)) == in_double
+
+
+@pytest.mark.parametrize("shape", [(3, 20, 65), (2, 11, 34)])
+def test_maps_average_to_the_metrics(shape: tuple[int, int, int]) -> None:
+    rng = np.random.default_rng(6)
+    hr = rng.random(shape)
+    sr = hr + 0.1 * rng.standard_normal(shape)
+    hr[:, 2, 5] = sr[:, 7, 7] = 0
+    maps = score_maps(sr, hr)
+    assert {name: values.shape for name, values in maps.items()} == dict.fromkeys(maps, shape[1:])
+    assert -10 * np.log10(maps["mse"].mean()) == pytest.approx(psnr(sr, hr), abs=1e-12)
+    assert np.nanmean(maps["ssim"]) == pytest.approx(ssim(sr, hr), abs=1e-12)
+    assert np.isfinite(maps["ssim"]).sum() == (shape[1] - 10) * (shape[2] - 10)
+    expected = structural_similarity(
+        sr[0], hr[0], data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
+    )[1]
+    one_band = score_maps(sr[:1], hr[:1])["ssim"]
+    np.testing.assert_allclose(one_band[5:-5, 5:-5], expected[5:-5, 5:-5], atol=1e-12)
+    assert np.nanmean(maps["sam"]) == pytest.approx(sam(sr, hr), abs=1e-12)
+    assert np.argwhere(np.isnan(maps["sam"])).tolist() == [[2, 5]]
+    assert maps["sam"][7, 7] == 90
 
 
 @pytest.mark.skipif(

@@ -9,7 +9,7 @@ import typer
 
 from hsisr_core.base import run_command
 from hsisr_core.data import Store, data_sheet
-from hsisr_core.plots.datasets import contact_sheet
+from hsisr_core.plots import contact_sheet
 
 
 def command(

@@ -9,7 +9,7 @@ import pandas as pd
 from IPython.display import display
 from matplotlib.figure import Figure
 
-from hsisr_core.plots.results import curves
+from hsisr_core.plots import curves
 from hsisr_core.runs.plan import PlannedRun
 from hsisr_core.runs.status import run_state
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.metrics import psnr
-from hsisr_core.plots.style import FALSE_COLOUR_NM
+from hsisr_core.plots import FALSE_COLOUR_NM
 
 __all__ = ["DATA_BUDGET", "PAGE_BUDGET", "UNIT", "CubeSet", "PackedCube", "pack_cubes"]
 

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hsisr_core.explorer.pack import CubeSet
-from hsisr_core.plots.style import COLOURS, DASHES, WIDTH, show_image, spectral_axis, styled_figure
+from hsisr_core.plots import COLOURS, DASHES, WIDTH, show_image, spectral_axis, styled_figure
 
 __all__ = ["still_picture"]
 

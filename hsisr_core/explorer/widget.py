@@ -19,7 +19,7 @@ from hsisr_core.explorer.picture import still_picture
 from hsisr_core.explorer.state import MOST_PIXELS, MOST_ZOOM, STATE, check_state, first_state
 from hsisr_core.models import Bicubic
 from hsisr_core.paper import method_label
-from hsisr_core.plots.style import COLOURS
+from hsisr_core.plots import COLOURS
 from hsisr_core.runs.folder import Run
 from hsisr_core.training.evaluate import reduced_pairs, restore
 

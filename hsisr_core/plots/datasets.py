@@ -1,4 +1,4 @@
-"""Several datasets side by side, for chapter 01: what is at hand, contact sheets, spectra, differences."""
+"""Figures of datasets: how their scenes are split, what is at hand, and how they differ (chapter 01)."""
 
 from __future__ import annotations
 
@@ -9,35 +9,100 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike, NDArray
 
 from hsisr_core.base import atomic_path
-from hsisr_core.data import DATASETS, Dataset, Scene, Sheet, Store, commands, prepared_store, thumbnail
+from hsisr_core.data import DATASETS, Dataset, Region, Sheet, Store, commands, prepared_store, thumbnail
 from hsisr_core.errors import HsisrError
+from hsisr_core.plots import style
+from hsisr_core.plots.colour import false_colour
 from hsisr_core.plots.scenes import scene_gallery
-from hsisr_core.plots.style import COLOURS, DASHES, WIDTH, styled_figure
+from hsisr_core.plots.style import COLOURS, WIDTH, styled_figure
+from hsisr_core.scenes import Scene
 
-__all__ = [
-    "contact_sheet",
-    "contact_sheets",
-    "dataset_spectra",
-    "dataset_table",
-    "gallery",
-    "stores_at_hand",
-]
+
+@styled_figure
+def split_map(dataset: Dataset, limit: int = 8) -> Figure:
+    """False-colour pictures of at most `limit` scenes, those that test first, with the regions that train and test.
+
+    Pixels that no region uses are paled. Training regions have a solid frame, test regions a dashed one.
+    """
+    if limit < 1:
+        raise HsisrError(f"limit is {limit}; expected at least 1 scene to show.")
+    split = dataset.split
+    names = list(dict.fromkeys(region.scene for region in (*split.test, *split.train)))
+    shown = names[:limit]
+    shapes = [dataset.store.shape(name)[1:] for name in shown]
+    figure, axes = style.picture_grid(shapes, min(max(len(shown), 2), 4))
+    sides = (("train", split.train, COLOURS[0], "-"), ("test", split.test, COLOURS[1], "--"))
+    for panel, name in zip(axes, shown, strict=True):
+        # One at a time: a scene can be large.
+        scene = dataset.store.read(name)
+        rgb, caption = false_colour(scene)
+        unused = np.ones((scene.height, scene.width), bool)
+        for side, regions, colour, dash in sides:
+            for region in (item for item in regions if item.scene == name):
+                (top, bottom), (left, right) = region.bounds(scene.height, scene.width)
+                unused[top:bottom, left:right] = False
+                _frame(panel, region, (top, bottom, left, right), side, colour, dash)
+        rgb[unused] = 0.35 * rgb[unused] + 0.65
+        style.show_picture(panel, rgb, f"{name}\n{scene.height}×{scene.width}", caption)
+    if len(shown) < len(names):
+        figure.suptitle(f"{len(shown)} of {len(names)} scenes", fontsize=8.5)
+    return figure
+
+
+def _frame(
+    panel: Axes, region: Region, box: tuple[int, int, int, int], side: str, colour: str, dash: str
+) -> None:
+    """Frame the pixels top to bottom, left to right of `box`, with the region's name in a corner."""
+    top, bottom, left, right = box
+    # So that frames of neighbours do not cover each other.
+    inset = 0.012 * max(right - left, bottom - top)
+    corner, width, height = (left - 0.5 + inset, top - 0.5 + inset), right - left, bottom - top
+    frame = Rectangle(corner, width - 2 * inset, height - 2 * inset, fill=False)
+    frame.set(edgecolor=colour, linestyle=dash, linewidth=2.2)
+    panel.add_patch(frame)
+    text = side if region.name == region.scene else f"{side}: {region.name}"
+    place = (left + 3 * inset, top + 3 * inset)
+    label = {"boxstyle": "round,pad=0.25", "facecolor": colour, "edgecolor": "none"}
+    panel.text(*place, text, color="white", fontsize=8, va="top", ha="left", bbox=label)
+
+
+@styled_figure
+def wavelength_steps_back(
+    wavelengths: ArrayLike, spectrum: ArrayLike, reach: int = 5, label: str = "value"
+) -> Figure:
+    """Where a list of band centres decreases: a spectrum drawn in the order of the list.
+
+    Where two detectors overlap, the line goes back along itself, for both measure the same light. Where
+    the list is wrong, it does not. `wavelengths` (nm) and `spectrum` have a value per band, in the order of the
+    file; `reach` bands are drawn on each side; `label` says what the values are.
+    """
+    centres, values = np.asarray(wavelengths, np.float64), np.asarray(spectrum, np.float64)
+    if centres.ndim != 1 or centres.shape != values.shape:
+        raise HsisrError(
+            f"{centres.shape} wavelengths and {values.shape} values; expected one of each per band."
+        )
+    places = np.flatnonzero(np.diff(centres) <= 0)
+    if not places.size:
+        raise HsisrError("The wavelengths increase from band to band; there is no step back to draw.")
+    figure, axes = style.panel_grid(len(places), 3, 2.3)
+    for panel, last in zip(axes, places, strict=True):
+        part = slice(max(0, last - reach), last + reach + 2)
+        panel.plot(centres[part], values[part], "o-", color=COLOURS[0], markersize=4)
+        back = slice(last, last + 2)
+        panel.plot(centres[back], values[back], "o-", color=COLOURS[1], markersize=5, linewidth=2)
+        panel.set(title=f"bands {last + 1} and {last + 2}", xlabel="listed wavelength (nm)")
+    axes[0].set_ylabel(label)
+    return figure
 
 
 def stores_at_hand(dataset: Dataset) -> tuple[dict[str, Store], dict[str, tuple[str, str]]]:
-    """The paper's datasets that are prepared, after `dataset`; and the commands that get the others.
-
-    Returns
-    -------
-    stores : dict
-        By name of the dataset.
-    missing : dict
-        (fetch, prepare), by name of the dataset.
-    """
+    """The paper's datasets that are prepared, after `dataset`; and (fetch, prepare) commands for the others."""
     stores, missing = {dataset.name: dataset.store}, {}
     for name in DATASETS:
         if name not in stores:
@@ -51,7 +116,7 @@ def stores_at_hand(dataset: Dataset) -> tuple[dict[str, Store], dict[str, tuple[
 def contact_sheets(stores: Mapping[str, Store], most: int = 8) -> Iterator[Figure]:
     """Pictures in false colour of each dataset, of at most `most` scenes spread over its list."""
     for store in stores.values():
-        yield gallery(
+        yield _gallery(
             {thumbnail(scene): (scene.bands, scene.height, scene.width) for scene in _some(store, most)}
         )
 
@@ -60,13 +125,13 @@ def contact_sheet(sheet: Sheet, path: Path) -> None:
     """Write a picture of all scenes of a data sheet in false colour to `path`, a .png, whole or not at all."""
     if path.suffix.lower() != ".png":
         raise HsisrError(f"{path} is not a name for the contact sheet; expected one that ends in .png.")
-    figure = gallery({facts.thumbnail: facts.shape for facts in sheet.scenes})
+    figure = _gallery({facts.thumbnail: facts.shape for facts in sheet.scenes})
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)
 
 
 @styled_figure
-def gallery(thumbnails: Mapping[Scene, tuple[int, int, int]]) -> Figure:
+def _gallery(thumbnails: Mapping[Scene, tuple[int, int, int]]) -> Figure:
     """Pictures of scenes that are given as thumbnails, with the true (bands, height, width) of each."""
     figure = scene_gallery(list(thumbnails))
     for panel, (scene, (bands, height, width)) in zip(figure.axes, thumbnails.items(), strict=False):
@@ -83,14 +148,15 @@ def dataset_spectra(stores: Mapping[str, Store], most: int = 8) -> Figure:
     deviation of the image averaged over the bands.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.2), width_ratios=(3, 2))
-    styles = zip(cycle(COLOURS), cycle(DASHES), cycle("osD^v"), strict=False)
-    for (name, store), (colour, dash, mark) in zip(stores.items(), styles, strict=False):
+    styles = style.line_styles(stores)
+    for (name, store), mark in zip(stores.items(), cycle("osD^v"), strict=False):
+        colour = styles[name]["color"]
         moments = [_moments(scene) for scene in _some(store, most)]
         means = np.stack([mean for mean, _ in moments])
         x = store.wavelengths(store.names[0])
         if np.isfinite(x).all():
             left.fill_between(x, means.min(axis=0), means.max(axis=0), color=colour, alpha=0.15, linewidth=0)
-            left.plot(x, means.mean(axis=0), color=colour, linestyle=dash, label=name)
+            left.plot(x, means.mean(axis=0), **styles[name])
         spread = [float(deviation.mean()) for _, deviation in moments]
         right.plot(means.mean(axis=1), spread, mark, color=colour, label=name)
     left.set(xlabel="wavelength (nm)", ylabel="value (full scale = 1)")
@@ -135,7 +201,8 @@ def _moments(scene: Scene) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def _differences(scene: Scene) -> tuple[float, float, float, float, float]:
     mean, deviation = _moments(scene)
-    lit = deviation > 0  # a dead band has no contrast and no correlation
+    # A dead band has no contrast and no correlation.
+    lit = deviation > 0
     if not lit.any():
         return float(mean.mean()), 0.0, 0.0, np.nan, float(not mean.any())
     steps = [

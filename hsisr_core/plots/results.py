@@ -7,7 +7,6 @@ less): such pixels stay empty and are left out of every mean.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -17,18 +16,9 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.plots.style import (
-    COLOURS,
-    DASHES,
-    WIDTH,
-    check_some,
-    panel_grid,
-    show_image,
-    spectral_axis,
-    styled_figure,
-)
-
-__all__ = ["band_near", "band_psnr", "curves", "error_maps", "spectral_curves", "telling_pixels"]
+from hsisr_core.plots import style
+from hsisr_core.plots.style import WIDTH, styled_figure
+from hsisr_core.scenes import Scene
 
 
 def band_near(wavelengths: ArrayLike, nm: float = 660) -> int:
@@ -40,11 +30,6 @@ def telling_pixels(srs: Mapping[str, ArrayLike], hr: ArrayLike) -> list[tuple[in
     """Three pixels (row, column): where the first method is worst, at its median, and one of its best 5 %.
 
     By its root mean square error over the bands, among the pixels that every method has.
-
-    Raises
-    ------
-    HsisrError
-        No method, cubes of different shapes, or no pixel that all methods have.
     """
     cubes, reference = _same_shape(srs, hr)
     shared = np.all([np.isfinite(cube).any(axis=0) for cube in cubes.values()], axis=0)
@@ -58,7 +43,7 @@ def telling_pixels(srs: Mapping[str, ArrayLike], hr: ArrayLike) -> list[tuple[in
 
 def _same_shape(srs: Mapping[str, ArrayLike], hr: ArrayLike) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
     """The cubes as arrays, checked to be (bands, height, width) of one shape."""
-    check_some(srs, "methods")
+    style.check_some(srs, "methods")
     reference = np.asarray(hr)
     cubes = {method: np.asarray(sr) for method, sr in srs.items()}
     for method, cube in cubes.items():
@@ -76,26 +61,10 @@ def error_maps(
 ) -> Figure:
     """Absolute error of each method in one band, beside that band of HR (the paper's Fig. 8).
 
-    Parameters
-    ----------
-    srs : mapping of method name to array of shape (bands, height, width)
-        Clipped to [0, 1], as they are for scoring. NaN where a method gives no value.
-    hr : array, shape (bands, height, width)
-    band : int
-        Counted from 0; the paper shows its 27th band, which is 26 here.
-    wavelength : float, optional
-        Of this band in nm, for the title.
-
-    Returns
-    -------
-    Figure
-        All maps share one colour scale, from 0 to the 99.5th percentile of all errors: blue is
-        small, as in the paper. Titles give each method's RMSE in this band, over the pixels that it has.
-
-    Raises
-    ------
-    HsisrError
-        No method, cubes of different shapes, or no such band.
+    `srs` maps the name of a method to SR of the shape of `hr`, clipped to [0, 1] as for scoring, NaN where a method
+    gives no value. `band` counts from 0: the paper's 27th is 26 here. `wavelength` (nm) is for the title. All maps
+    share one colour scale, from 0 to the 99.5th percentile of all errors: blue is small, as in the paper. Titles
+    give each method's RMSE in this band, over the pixels that it has.
     """
     cubes, reference = _same_shape(srs, hr)
     if not 0 <= band < len(reference):
@@ -103,21 +72,19 @@ def error_maps(
     truth = reference[band].astype(np.float64)
     errors = {method: np.abs(np.clip(cube[band], 0, 1) - truth) for method, cube in cubes.items()}
     known = np.concatenate([error[np.isfinite(error)] for error in errors.values()])
-    limit = float(np.percentile(known, 99.5)) if known.size else 0.0
-    limit = limit or 1e-6
+    limit = (float(np.percentile(known, 99.5)) if known.size else 0.0) or 1e-6
     columns = 3 if len(errors) in (1, 2, 4, 5) else 4
     height, width = truth.shape
     panel_height = min(0.87 * WIDTH / min(columns, len(errors) + 1) * height / width + 0.3, 4.0)
-    figure, axes = panel_grid(len(errors) + 1, columns, panel_height)
+    figure, axes = style.panel_grid(len(errors) + 1, columns, panel_height)
     at = "" if wavelength is None or not np.isfinite(wavelength) else f", {wavelength:.0f} nm"
-    show_image(axes[0], truth, f"HR, band {band + 1} of {len(reference)}{at}", cmap="gray")
+    style.show_image(axes[0], truth, f"HR, band {band + 1} of {len(reference)}{at}", cmap="gray")
     for panel, (method, error) in zip(axes[1:], errors.items(), strict=True):
         inside = error[np.isfinite(error)]
         quality = f"RMSE {np.sqrt(np.square(inside).mean()):.4f}" if inside.size else "not in this band"
-        image = show_image(panel, error, f"{method}, {quality}", vmin=0, vmax=limit)
-    bar = figure.colorbar(image, ax=axes, extend="max", shrink=0.9, pad=0.02)
-    bar.set_label("absolute error (full scale = 1)")
-    bar.outline.set_visible(False)
+        image = style.show_image(panel, error, f"{method}, {quality}", vmin=0, vmax=limit)
+    label = "absolute error (full scale = 1)"
+    style.add_colour_bar(figure, image, axes, label, extend="max", shrink=0.9, pad=0.02)
     return figure
 
 
@@ -127,24 +94,12 @@ def spectral_curves(
 ) -> Figure:
     """Spectra of single pixels, HR against each method, and their differences (the paper's Fig. 9).
 
-    Parameters
-    ----------
-    srs : mapping of method name to array of shape (bands, height, width)
-        NaN in the bands that a method lacks: its line ends there.
-    hr : array, shape (bands, height, width)
-    wavelengths : array, shape (bands,)
-        In nm; all NaN if unknown.
-    pixels : sequence of (row, column)
-        A column of the figure each.
-
-    Raises
-    ------
-    HsisrError
-        No method or pixel, cubes of different shapes, or a pixel outside them.
+    `srs` and `hr` are as in `error_maps`; a line ends where a method lacks a band. `wavelengths` are in nm, all NaN
+    if unknown. `pixels` are (row, column), a column of the figure each.
     """
     cubes, reference = _same_shape(srs, hr)
-    check_some(pixels, "pixels")
-    x, label = spectral_axis(wavelengths)
+    style.check_some(pixels, "pixels")
+    x, label = style.spectral_axis(wavelengths)
     if x.size != len(reference):
         raise HsisrError(f"There are {x.size} wavelengths for {len(reference)} bands; give one per band.")
     for row, column in pixels:
@@ -157,46 +112,36 @@ def spectral_curves(
     for (row, column), upper, lower in zip(pixels, *grid, strict=True):
         truth = reference[:, row, column].astype(np.float64)
         upper.plot(x, truth, ".-", color="black", label="HR")
-        for (method, cube), colour, dash in zip(cubes.items(), cycle(COLOURS), cycle(DASHES), strict=False):
-            upper.plot(x, cube[:, row, column], color=colour, linestyle=dash, label=method)
-            lower.plot(x, cube[:, row, column] - truth, color=colour, linestyle=dash)
-        lower.axhline(0, color="black", linewidth=0.8)
+        for method, look in style.line_styles(cubes).items():
+            spectrum = cubes[method][:, row, column]
+            upper.plot(x, spectrum, **look)
+            lower.plot(x, spectrum - truth, **look)
+        style.mark_zero(lower)
         upper.set_title(f"row {row}, column {column}")
         lower.set_xlabel(label)
     grid[0, 0].set_ylabel("value (full scale = 1)")
     grid[1, 0].set_ylabel("SR − HR")
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(cubes) + 1)
+    style.add_legend(figure, len(cubes) + 1, grid[0, :1])
     return figure
 
 
 @styled_figure
 def band_psnr(srs: Mapping[str, ArrayLike], hr: ArrayLike, wavelengths: ArrayLike) -> Figure:
-    """PSNR (dB) of each band for each method: where in the spectrum a method gains.
+    """PSNR (dB) of each band for each method, over the pixels that it has: where in the spectrum a method gains.
 
-    Parameters
-    ----------
-    srs : mapping of method name to array of shape (bands, height, width)
-        Clipped to [0, 1], as they are for scoring. NaN where a method gives no value: each method's mean is over
-        the pixels that it has.
-    hr : array, shape (bands, height, width)
-    wavelengths : array, shape (bands,)
-        In nm; all NaN if unknown.
-
-    Raises
-    ------
-    HsisrError
-        No method, or cubes of different shapes.
+    `srs`, `hr` and `wavelengths` are as in `spectral_curves`.
     """
     cubes, reference = _same_shape(srs, hr)
-    x, label = spectral_axis(wavelengths)
+    x, label = style.spectral_axis(wavelengths)
     figure, axes = plt.subplots(figsize=(WIDTH, 2.5))
-    for (method, cube), colour, dash in zip(cubes.items(), cycle(COLOURS), cycle(DASHES), strict=False):
-        square = np.square(cube.astype(np.float64) - reference)
+    for method, look in style.line_styles(cubes).items():
+        square = np.square(cubes[method].astype(np.float64) - reference)
         known = np.isfinite(square)
-        mse = np.full(len(square), np.nan)  # a band that the method lacks: a gap in the line
+        # A band that the method lacks is a gap in the line.
+        mse = np.full(len(square), np.nan)
         has = known.any(axis=(1, 2))
         mse[has] = square[has].mean(axis=(1, 2), where=known[has])
-        axes.plot(x, -10 * np.log10(mse), color=colour, linestyle=dash, marker=".", label=method)
+        axes.plot(x, -10 * np.log10(mse), marker=".", **look)
     axes.set(xlabel=label, ylabel="PSNR of the band (dB)")
     axes.legend(ncols=len(cubes), loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
@@ -206,52 +151,55 @@ def band_psnr(srs: Mapping[str, ArrayLike], hr: ArrayLike, wavelengths: ArrayLik
 def curves(histories: Mapping[str, pd.DataFrame], bicubic_psnr: float | None = None) -> Figure:
     """Training loss and test PSNR against the step, for one or several runs (the paper's Fig. 7).
 
-    The loss is a running mean over a fiftieth of the run; a single run shows its raw values too.
-
-    Parameters
-    ----------
-    histories : mapping of run label to DataFrame
-        Columns ``step``, ``loss`` and, if measured, ``psnr`` (dB); steps without a value are NaN.
-    bicubic_psnr : float, optional
-        PSNR (dB) of bicubic interpolation on the same test data, as a line to beat.
-
-    Raises
-    ------
-    HsisrError
-        No run, or a history without ``step`` and ``loss``.
+    `histories` has ``step``, ``loss`` and, if measured, ``psnr`` (dB) of each run; steps without a value are NaN.
+    The loss is a running mean over a fiftieth of the run; a single run shows its raw values too. `bicubic_psnr` (dB)
+    is a line to beat.
     """
-    check_some(histories, "runs")
+    style.check_some(histories, "runs")
     for label, history in histories.items():
         if not {"step", "loss"} <= set(history.columns):
             raise HsisrError(
                 f"The history of {label} has columns {list(history.columns)}; expected step and loss."
             )
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.7))
-    for (label, history), colour, dash in zip(histories.items(), cycle(COLOURS), cycle(DASHES), strict=False):
+    for label, look in style.line_styles(histories).items():
+        history = histories[label]
         loss = history.dropna(subset="loss")
         if len(histories) == 1:
-            left.plot(loss["step"], loss["loss"], color=colour, alpha=0.25, linewidth=0.6)
+            left.plot(loss["step"], loss["loss"], color=look["color"], alpha=0.25, linewidth=0.6)
         smooth = loss["loss"].rolling(max(1, len(loss) // 50), min_periods=1).mean()
-        left.plot(loss["step"], smooth, color=colour, linestyle=dash, label=label)
+        left.plot(loss["step"], smooth, **look)
         if "psnr" in history:
             quality = history.dropna(subset="psnr")
-            right.plot(
-                quality["step"], quality["psnr"], color=colour, linestyle=dash, marker=".", label=label
-            )
+            right.plot(quality["step"], quality["psnr"], marker=".", **look)
     left.set(xlabel="step", ylabel="training loss", yscale="log")
     right.set(xlabel="step", ylabel="PSNR on test data (dB)")
     if bicubic_psnr is not None:
         right.axhline(bicubic_psnr, color="black", linewidth=0.9)
-        right.annotate(
-            f"bicubic {bicubic_psnr:.2f} dB",
-            (0.99, bicubic_psnr),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 2),
-            textcoords="offset points",
-            ha="right",
-            va="bottom",
-            fontsize=8,
-        )
+        place = {"xycoords": ("axes fraction", "data"), "xytext": (0, 2), "textcoords": "offset points"}
+        text = f"bicubic {bicubic_psnr:.2f} dB"
+        right.annotate(text, (0.99, bicubic_psnr), **place, ha="right", va="bottom", fontsize=8)
     if len(histories) > 1:
         left.legend()
+    return figure
+
+
+@styled_figure
+def side_by_side(results: Mapping[str, ArrayLike], scene: Scene, band: int, side: int = 48) -> Figure:
+    """One band (from 0) of a cube and of its SR by several methods: the middle `side` x `side` pixels of the cube.
+
+    `results` maps the name of a method to an array of shape (bands, r*height, r*width).
+    """
+    images = {"the cube": scene.cube} | {name: np.asarray(cube) for name, cube in results.items()}
+    figure, axes = style.panel_grid(len(images), 3, 3.0)
+    low, high = np.percentile(scene.cube[band], (1, 99))
+    for panel, (name, cube) in zip(axes, images.items(), strict=True):
+        factor = cube.shape[1] // scene.height
+        rows, columns = (
+            slice(max(0, (length - side) // 2) * factor, min((length + side) // 2, length) * factor)
+            for length in (scene.height, scene.width)
+        )
+        part = cube[band, rows, columns]
+        title = f"{name}, {part.shape[0]} x {part.shape[1]} pixels"
+        style.show_image(panel, part, title, cmap="gray", vmin=low, vmax=high)
     return figure

@@ -1,9 +1,4 @@
-"""Figures of scenes and of how they are degraded, as functions that return a closed matplotlib Figure.
-
-The figures are as wide as a page of the book, use the Okabe-Ito colours for lines and cividis for
-maps (both readable with any colour vision), and carry units. A figure is closed before it is
-returned, so a notebook shows it once: as the value of its cell.
-"""
+"""Figures of single scenes: pictures, bands and spectra."""
 
 from __future__ import annotations
 
@@ -13,24 +8,14 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from hsisr_core.degrade import make_pair
+from hsisr_core.plots import style
 from hsisr_core.plots.colour import false_colour
-from hsisr_core.plots.style import (
-    COLOURS,
-    WIDTH,
-    check_some,
-    panel_grid,
-    show_image,
-    spectral_axis,
-    styled_figure,
-)
+from hsisr_core.plots.style import COLOURS, WIDTH, styled_figure
 from hsisr_core.scenes import Scene
 
-__all__ = ["band_statistics", "border_rule", "mean_spectra", "scene_gallery"]
-
-_CORNER = 10  # LR pixels shown by `border_rule`
+_VALUE = "value (full scale = 1)"
 
 
 @styled_figure
@@ -39,45 +24,66 @@ def scene_gallery(
 ) -> Figure:
     """Pictures of scenes, each with its name, size and how it was coloured (the paper's Fig. 6).
 
-    Parameters
-    ----------
-    scenes : sequence of Scene
-    picture : callable
-        `false_colour`, or `hsisr_core.plots.colour.true_colour`: a scene to an RGB image and a caption.
-
-    Raises
-    ------
-    HsisrError
-        No scene.
+    `picture` is `false_colour` or `true_colour`: of a scene it makes an RGB image and a caption.
     """
-    check_some(scenes, "scenes")
+    style.check_some(scenes, "scenes")
     columns = {1: 2, 2: 2, 3: 3, 5: 3, 6: 3}.get(len(scenes), 4)
-    tallest = max(scene.height / scene.width for scene in scenes)
-    figure, axes = panel_grid(len(scenes), columns, min(WIDTH / columns * tallest + 0.6, 4.0))
+    figure, axes = style.picture_grid([(scene.height, scene.width) for scene in scenes], columns)
     for panel, scene in zip(axes, scenes, strict=True):
         rgb, caption = picture(scene)
-        size = f"{scene.bands} bands, {scene.height}×{scene.width}"
-        show_image(panel, rgb, f"{scene.name}\n{size}")
-        panel.set_xlabel(caption, fontsize=8)
+        title = f"{scene.name}\n{scene.bands} bands, {scene.height}×{scene.width}"
+        style.show_picture(panel, rgb, title, caption)
+    return figure
+
+
+@styled_figure
+def cube_views(scene: Scene) -> Figure:
+    """A cube seen both ways: four of its bands as images, three of its pixels as spectra.
+
+    The bands lie at 1/8, 3/8, 5/8 and 7/8 of the spectrum and are stretched from their 1st to their
+    99th percentile. The pixels are a dark, a middling and a bright one: those whose mean over the bands
+    is nearest to 10, 50 and 90 % of the way from the 1st to the 99th percentile of these means.
+    """
+    image_height = WIDTH / 4 * scene.height / scene.width
+    figure = plt.figure(figsize=(WIDTH, image_height + 2.5))
+    grid = figure.add_gridspec(2, 4, height_ratios=(image_height, 2.1))
+    brightness = scene.cube.mean(axis=0)
+    dark, bright = np.percentile(brightness, (1, 99))
+    targets = [dark + share * (bright - dark) for share in (0.1, 0.5, 0.9)]
+    pixels = [np.unravel_index(np.abs(brightness - t).argmin(), brightness.shape) for t in targets]
+    x, label = style.spectral_axis(scene.wavelengths)
+    for column in range(4):
+        band = round((scene.bands - 1) * (2 * column + 1) / 8)
+        at = f", {x[band]:.0f} nm" if scene.wavelengths_known else ""
+        low, high = np.percentile(scene.cube[band], (1, 99))
+        panel = figure.add_subplot(grid[0, column])
+        style.show_image(panel, scene.cube[band], f"band {band + 1}{at}", cmap="gray", vmin=low, vmax=high)
+        for (row, col), colour in zip(pixels, COLOURS, strict=False):
+            panel.plot(col, row, "o", markersize=7, markerfacecolor="none", color=colour, markeredgewidth=1.6)
+    panel = figure.add_subplot(grid[1, :])
+    styles = style.line_styles(f"row {row}, column {col}" for row, col in pixels)
+    for (row, col), look in zip(pixels, styles.values(), strict=True):
+        panel.plot(x, scene.cube[:, row, col], marker=".", **look)
+    panel.set(xlabel=label, ylabel=_VALUE)
+    panel.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
 
 
 @styled_figure
 def mean_spectra(scenes: Sequence[Scene]) -> Figure:
     """Mean spectrum of each scene, a panel each, with the 5th to 95th percentile of its pixels."""
-    check_some(scenes, "scenes")
-    figure, axes = panel_grid(len(scenes), 2, 2.1, sharey=True)
+    style.check_some(scenes, "scenes")
+    figure, axes = style.panel_grid(len(scenes), 2, 2.1, sharey=True)
     for panel, scene in zip(axes, scenes, strict=True):
-        x, label = spectral_axis(scene.wavelengths)
+        x, label = style.spectral_axis(scene.wavelengths)
         pixels = scene.cube.reshape(scene.bands, -1)
         low, high = np.percentile(pixels, (5, 95), axis=1)
-        panel.fill_between(
-            x, low, high, color=COLOURS[0], alpha=0.2, linewidth=0, label="5 to 95 % of pixels"
-        )
+        share = "5 to 95 % of pixels"
+        panel.fill_between(x, low, high, color=COLOURS[0], alpha=0.2, linewidth=0, label=share)
         panel.plot(x, pixels.mean(axis=1, dtype=np.float64), ".-", color=COLOURS[0], label="mean")
         panel.set(title=scene.name, xlabel=label)
     for panel in axes[::2]:
-        panel.set_ylabel("value (full scale = 1)")
+        panel.set_ylabel(_VALUE)
     axes[0].legend()
     return figure
 
@@ -89,7 +95,7 @@ def band_statistics(scene: Scene) -> Figure:
     The correlation of neighbouring bands is what a network that convolves along the spectrum uses;
     where it drops, the sensor has a gap or noise.
     """
-    x, label = spectral_axis(scene.wavelengths)
+    x, label = style.spectral_axis(scene.wavelengths)
     pixels = scene.cube.reshape(scene.bands, -1).astype(np.float64)
     mean, deviation = pixels.mean(axis=1), pixels.std(axis=1)
     lowest, lower, upper, highest = np.percentile(pixels, (0, 25, 75, 100), axis=1)
@@ -97,56 +103,14 @@ def band_statistics(scene: Scene) -> Figure:
     top.fill_between(x, lowest, highest, color="#e6e6e6", linewidth=0, label="all pixels")
     top.fill_between(x, lower, upper, color=COLOURS[0], alpha=0.3, linewidth=0, label="middle half")
     top.plot(x, mean, ".-", color=COLOURS[0], label="mean")
-    top.set(ylabel="value (full scale = 1)", title=scene.name)
+    top.set(ylabel=_VALUE, title=scene.name)
     top.legend(ncols=3, loc="upper left")
-    top.set_ylim(top=top.get_ylim()[1] * 1.15)  # room for the legend
+    # Room for the legend.
+    top.set_ylim(top=top.get_ylim()[1] * 1.15)
     centred = pixels - mean[:, None]
-    product = deviation[:-1] * deviation[1:]
-    with np.errstate(divide="ignore", invalid="ignore"):  # a constant band has no correlation: no point
-        correlation = (centred[:-1] * centred[1:]).mean(axis=1) / product
+    # A constant band has no correlation: no point.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        correlation = (centred[:-1] * centred[1:]).mean(axis=1) / (deviation[:-1] * deviation[1:])
     bottom.plot((x[:-1] + x[1:]) / 2, correlation, ".-", color=COLOURS[1])
     bottom.set(xlabel=label, ylabel="correlation with\nthe next band")
-    return figure
-
-
-@styled_figure
-def border_rule(hr: ArrayLike, scale: int) -> Figure:
-    """How far MATLAB's LR is from PyTorch's: both bicubic and antialiased, with different borders.
-
-    MATLAB mirrors the image at its border; `torch.nn.functional.interpolate` cuts the filter off
-    there. Left: the top left corner of LR, largest absolute difference over the bands. Right: the
-    same for all pixels against their distance to the border. Inside only rounding is left.
-
-    Parameters
-    ----------
-    hr : array, shape (bands, height, width)
-    scale : {2, 3, 4}
-
-    Raises
-    ------
-    HsisrError
-        As `make_pair`.
-    """
-    import torch  # only here: the other figures need not wait for it
-
-    lr, cropped = make_pair(np.asarray(hr, dtype=np.float64), scale)
-    theirs = torch.nn.functional.interpolate(
-        torch.from_numpy(cropped)[None], size=lr.shape[1:], mode="bicubic", antialias=True
-    )
-    difference = np.abs(theirs[0].numpy() - lr).max(axis=0)
-    height, width = difference.shape
-    rows = np.minimum(np.arange(height), np.arange(height)[::-1])
-    columns = np.minimum(np.arange(width), np.arange(width)[::-1])
-    distance = np.minimum(rows[:, None], columns)
-    steps = np.arange(min(_CORNER, distance.max() + 1))
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.9))
-    title = f"top left corner of LR ({height}×{width} pixels, ×{scale})"
-    image = show_image(left, difference[:_CORNER, :_CORNER], title, vmin=0, vmax=difference.max())
-    figure.colorbar(image, ax=left, shrink=0.85).set_label("absolute difference (full scale = 1)")
-    # A difference of exactly 0 has no place on a logarithmic axis: draw it at double precision's limit.
-    per_step = [np.maximum(difference[distance == step], np.finfo(np.float64).eps) for step in steps]
-    right.plot(steps, [values.max() for values in per_step], "o-", color=COLOURS[1], label="largest")
-    right.plot(steps, [values.mean() for values in per_step], "s--", color=COLOURS[0], label="mean")
-    right.set(xlabel="distance to the border (LR pixels)", ylabel="absolute difference", yscale="log")
-    right.legend()
     return figure

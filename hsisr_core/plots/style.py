@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from functools import wraps
+from itertools import cycle
 from typing import Any, ParamSpec
 
 import matplotlib.pyplot as plt
@@ -13,19 +14,6 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from hsisr_core.errors import HsisrError
-
-__all__ = [
-    "COLOURS",
-    "DASHES",
-    "FALSE_COLOUR_NM",
-    "STYLE",
-    "WIDTH",
-    "check_some",
-    "panel_grid",
-    "show_image",
-    "spectral_axis",
-    "styled_figure",
-]
 
 WIDTH = 7.2  # inches, the text width of the book
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -93,13 +81,54 @@ def panel_grid(panels: int, columns: int, panel_height: float, **options: Any) -
     return figure, axes[:panels]
 
 
+def picture_grid(shapes: Sequence[tuple[int, int]], columns: int) -> tuple[Figure, list[Axes]]:
+    """`panel_grid` for images of (height, width) pixels, each with a title of two lines."""
+    tallest = max(height / width for height, width in shapes)
+    return panel_grid(len(shapes), columns, min(WIDTH / columns * tallest + 0.6, 4.0))
+
+
+def line_styles(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Colour, line and label of each, as options of `Axes.plot`; they start again after the sixth."""
+    looks = zip(labels, cycle(COLOURS), cycle(DASHES), strict=False)
+    return {label: {"color": colour, "linestyle": dash, "label": label} for label, colour, dash in looks}
+
+
+def add_legend(figure: Figure, columns: int = 6, panels: Iterable[Axes] | None = None) -> None:
+    """One legend above all panels (or those given), each label once."""
+    handles = {
+        label: handle
+        for panel in (figure.axes if panels is None else panels)
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles, loc="outside upper center", ncols=min(len(handles), columns))
+
+
+def mark_zero(*panels: Axes, vertical: bool = False) -> None:
+    """A thin black line where the values are zero."""
+    for panel in panels:
+        (panel.axvline if vertical else panel.axhline)(0, color="black", linewidth=0.8)
+
+
 def show_image(axes: Axes, image: NDArray[Any], title: str, **options: Any) -> Any:
-    """Show an image without ticks: its pixels are no measure of length."""
+    """Show an image without ticks: its pixels are not a measure of length."""
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     axes.set_title(title)
     return axes.imshow(image, **options)
+
+
+def show_picture(axes: Axes, rgb: NDArray[Any], title: str, caption: str) -> None:
+    """Show a picture in colour, and below it how it was coloured."""
+    show_image(axes, rgb, title)
+    axes.set_xlabel(caption, fontsize=8)
+
+
+def add_colour_bar(figure: Figure, image: Any, axes: Any, label: str, **options: Any) -> None:
+    """A colour bar without a frame."""
+    bar = figure.colorbar(image, ax=axes, **options)
+    bar.set_label(label)
+    bar.outline.set_visible(False)
 
 
 def spectral_axis(wavelengths: ArrayLike) -> tuple[NDArray[np.float64], str]:

@@ -1,9 +1,8 @@
-"""The figures of the chapters on the paper's Tables I to IV."""
+"""Figures of the paper's Tables I to V: its numbers, and ours beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -13,38 +12,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.plots.style import COLOURS, DASHES, WIDTH, panel_grid, styled_figure
+from hsisr_core.plots import style
+from hsisr_core.plots.style import COLOURS, DASHES, WIDTH, styled_figure
 
-__all__ = [
-    "convergence",
-    "cost_panels",
-    "forest",
-    "gain_panels",
-    "method_curves",
-    "rows_beside",
-    "size_and_quality",
-]
-
-PAPER, OURS = COLOURS[1], COLOURS[0]
+_PAPER, _OURS = COLOURS[1], COLOURS[0]
+_NOT_MEASURED = "No run has a PSNR measured while it trained: set evaluate_every in the preset."
 
 
 @styled_figure
 def convergence(histories: Mapping[str, Sequence[pd.DataFrame]], bicubic_psnr: float) -> Figure:
     """Test PSNR against the step, a line per setting: the mean over its runs, and their range (the paper's Fig. 7).
 
-    Left all steps, right the second half, enlarged.
-
-    Parameters
-    ----------
-    histories : mapping of label to sequence of DataFrame
-        ``step`` and ``psnr`` (dB) of each run of a setting; the runs of one setting measure at the same steps.
-    bicubic_psnr : float
-        Of the same test data (dB), a line to beat.
-
-    Raises
-    ------
-    HsisrError
-        No setting has a run whose PSNR was measured while it trained.
+    Left all steps, right the second half, enlarged. `histories` has ``step`` and ``psnr`` (dB) of each run of a
+    setting, measured at the same steps; `bicubic_psnr` is of the same test data, a line to beat.
     """
     curves = {}
     for label, runs in histories.items():
@@ -52,23 +32,21 @@ def convergence(histories: Mapping[str, Sequence[pd.DataFrame]], bicubic_psnr: f
         if any(len(curve) for curve in measured):
             curves[label] = pd.concat(measured, axis=1)
     if not curves:
-        raise HsisrError("No run has a PSNR measured while it trained: set evaluate_every in the preset.")
+        raise HsisrError(_NOT_MEASURED)
     last = max(curve.index.max() for curve in curves.values())
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.9), width_ratios=(1, 1))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.9))
     for panel, first in ((left, 0.0), (right, last / 2)):
-        for (label, curve), colour, dash in zip(curves.items(), cycle(COLOURS), cycle(DASHES), strict=False):
-            shown = curve[curve.index >= first]
-            steps, mean = shown.index.to_numpy(), shown.mean(axis=1)
-            panel.plot(steps, mean, color=colour, linestyle=dash, marker=".", label=label)
-            panel.fill_between(
-                steps, shown.min(axis=1), shown.max(axis=1), color=colour, alpha=0.15, linewidth=0
-            )
+        for label, look in style.line_styles(curves).items():
+            shown = curves[label][curves[label].index >= first]
+            steps = shown.index.to_numpy()
+            panel.plot(steps, shown.mean(axis=1), marker=".", **look)
+            low, high = shown.min(axis=1), shown.max(axis=1)
+            panel.fill_between(steps, low, high, color=look["color"], alpha=0.15, linewidth=0)
         panel.axhline(bicubic_psnr, color="black", linewidth=0.9, label=f"bicubic, {bicubic_psnr:.2f} dB")
         panel.set_xlabel("step")
     left.set_ylabel("PSNR on test data (dB)")
     right.set_title("second half")
-    handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 5))
+    style.add_legend(figure, 5)
     return figure
 
 
@@ -76,24 +54,19 @@ def convergence(histories: Mapping[str, Sequence[pd.DataFrame]], bicubic_psnr: f
 def rows_beside(table: pd.DataFrame, seeds: pd.DataFrame) -> Figure:
     """Difference of each row's PSNR to the baseline row: the paper's, and ours with every seed as a dot.
 
-    Parameters
-    ----------
-    table : DataFrame
-        From `compare_rows`.
-    seeds : DataFrame
-        From `paired`.
+    `table` is from `study.compare_rows`, `seeds` from `study.paired`.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 0.4 * len(table) + 1.0), sharey=True)
     places = np.arange(len(table))
-    left.plot(table["paper_difference"], places, "D", color=PAPER, markersize=5)
+    left.plot(table["paper_difference"], places, "D", color=_PAPER, markersize=5)
     left.set_title("paper, CAVE x2")
     for place, label in zip(places, table.index, strict=True):
         values = seeds[label].dropna()
-        right.plot(values, [place] * len(values), "o", color=OURS, alpha=0.4, markersize=4)
-        right.plot(values.mean(), place, "|", color=OURS, markersize=14, markeredgewidth=2)
+        right.plot(values, [place] * len(values), "o", color=_OURS, alpha=0.4, markersize=4)
+        right.plot(values.mean(), place, "|", color=_OURS, markersize=14, markeredgewidth=2)
     right.set_title("ours: dots are seeds, bars their mean")
+    style.mark_zero(left, right, vertical=True)
     for panel in (left, right):
-        panel.axvline(0, color="black", linewidth=0.8)
         panel.set_xlabel(f"PSNR minus that of {table.attrs['baseline']} (dB)")
     left.set_yticks(places, table.index)
     left.set_ylim(len(table) - 0.5, -0.5)
@@ -102,36 +75,19 @@ def rows_beside(table: pd.DataFrame, seeds: pd.DataFrame) -> Figure:
 
 @styled_figure
 def size_and_quality(paper: Mapping[str, tuple[float, float]], table: pd.DataFrame) -> Figure:
-    """PSNR against the number of parameters: the paper's rows at its width, and ours.
+    """PSNR against the number of parameters: the paper's rows at its width, and ours (from `study.compare_rows`).
 
-    Parameters
-    ----------
-    paper : mapping of row label to (parameters, PSNR in dB)
-    table : DataFrame
-        From `compare_rows`.
+    `paper` maps the label of a row to (parameters, PSNR in dB).
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.7))
     sizes, qualities = zip(*paper.values(), strict=True)
-    left.plot(sizes, qualities, "D--", color=PAPER, markersize=5)
-    name_points(left, paper)
+    left.plot(sizes, qualities, "D--", color=_PAPER, markersize=5)
     left.set(title="paper, CAVE x2", ylabel="PSNR (dB)")
     ours = table.dropna(subset="psnr")
-    right.errorbar(
-        ours["parameters"],
-        ours["psnr"],
-        ours["spread"].fillna(0),
-        fmt="o--",
-        color=OURS,
-        capsize=3,
-        markersize=4,
-    )
-    name_points(
-        right,
-        {
-            str(label): (size, psnr)
-            for label, size, psnr in zip(ours.index, ours["parameters"], ours["psnr"], strict=True)
-        },
-    )
+    sizes, qualities, spread = ours["parameters"], ours["psnr"], ours["spread"].fillna(0)
+    right.errorbar(sizes, qualities, spread, fmt="o--", color=_OURS, capsize=3, markersize=4)
+    _name_points(left, paper)
+    _name_points(right, dict(zip(ours.index, zip(sizes, qualities, strict=True), strict=True)))
     right.set_title("ours: mean and standard deviation over seeds")
     for panel in (left, right):
         panel.set_xlabel("parameters (thousands)")
@@ -140,20 +96,14 @@ def size_and_quality(paper: Mapping[str, tuple[float, float]], table: pd.DataFra
     return figure
 
 
-def name_points(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
+def _name_points(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
     for label, place in points.items():
         axes.annotate(label, place, xytext=(5, 5), textcoords="offset points", fontsize=8)
 
 
 @styled_figure
 def gain_panels(table: pd.DataFrame) -> Figure:
-    """PSNR over bicubic of each method against the scale, a panel per dataset: ours, and the paper's.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From `compare_methods`.
-    """
+    """PSNR over bicubic of each method against the scale, a panel per dataset (from `study.compare_methods`)."""
     sides = {"ours": table["over_bicubic"], "paper": table["paper_over_bicubic"]}
     panels = [
         (f"{side}, {data}", gains.loc[[data]].dropna())
@@ -162,50 +112,44 @@ def gain_panels(table: pd.DataFrame) -> Figure:
         if gains.loc[data].notna().any()
     ]
     methods = [name for name in table.index.unique("method") if name != "bicubic"]
-    figure, axes = panel_grid(len(panels), 4, 2.6)
+    figure, axes = style.panel_grid(len(panels), 4, 2.6)
     for panel, (title, gains) in zip(axes, panels, strict=True):
-        for method, style in method_styles(methods).items():
+        for method, look in _method_styles(methods).items():
             if method in gains.index.unique("method"):
                 values = gains.xs(method, level="method").droplevel("data")
-                panel.plot(values.index, values, **style, markersize=4, label=method)
-        panel.axhline(0, color="black", linewidth=0.8)
+                panel.plot(values.index, values, **look, markersize=4, label=method)
         panel.set(title=title, xlim=(1.8, 4.2), xticks=(2, 3, 4), xticklabels=("x2", "x3", "x4"))
+    style.mark_zero(*axes)
     axes[0].set_ylabel("PSNR over bicubic (dB)")
-    return with_legend(figure)
+    style.add_legend(figure)
+    return figure
 
 
 @styled_figure
 def method_curves(histories: Mapping[str, Mapping[str, Sequence[pd.DataFrame]]]) -> Figure:
     """PSNR over bicubic against the step, a panel per scale and a line per method: the mean over its runs.
 
-    Parameters
-    ----------
-    histories : mapping of panel title to mapping of method to sequence of DataFrame
-        ``step`` and ``over_bicubic`` (dB), NaN where it was not measured.
-
-    Raises
-    ------
-    HsisrError
-        No run has a PSNR measured while it trained.
+    `histories` has ``step`` and ``over_bicubic`` (dB, NaN where it was not measured) of each run.
     """
     methods = list(dict.fromkeys(method for panel in histories.values() for method in panel))
-    styles = method_styles(methods)
-    figure, axes = panel_grid(max(1, len(histories)), 3, 2.6)
+    styles = _method_styles(methods)
+    figure, axes = style.panel_grid(max(1, len(histories)), 3, 2.6)
     for panel, (title, lines) in zip(axes, histories.items(), strict=False):
         for method, runs in lines.items():
             measured = [run.dropna(subset="over_bicubic").set_index("step")["over_bicubic"] for run in runs]
             mean = pd.concat(measured, axis=1).mean(axis=1)
             if len(mean):
                 panel.plot(mean.index, mean, **styles[method], label=method)
-        panel.axhline(0, color="black", linewidth=0.8)
         panel.set(title=title, xlabel="step")
     if not any(panel.get_legend_handles_labels()[0] for panel in axes):
-        raise HsisrError("No run has a PSNR measured while it trained: set evaluate_every in the preset.")
+        raise HsisrError(_NOT_MEASURED)
+    style.mark_zero(*axes)
     axes[0].set_ylabel("PSNR over bicubic (dB)")
-    return with_legend(figure)
+    style.add_legend(figure)
+    return figure
 
 
-def method_styles(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _method_styles(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Colour, line and mark of each method: the colours that figures with bicubic in first place give them.
 
     A variant ("SSRNet+", "3D-FCNN, padded") has the colour of its method, and another mark.
@@ -223,27 +167,10 @@ def method_styles(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
     }
 
 
-def with_legend(figure: Figure) -> Figure:
-    """One legend above all panels, each label once."""
-    handles = {
-        label: handle
-        for panel in figure.axes
-        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(handles.values(), handles, loc="outside upper center", ncols=min(len(handles), 6))
-    return figure
-
-
 @styled_figure
 def cost_panels(costs: pd.DataFrame) -> Figure:
-    """One panel per cost, one bar per kind of block, and the ratio of the last to the first.
-
-    Parameters
-    ----------
-    costs : DataFrame
-        A row per kind, a column per cost, whose name carries the unit.
-    """
-    figure, axes = panel_grid(costs.shape[1], 3, 1.5)
+    """A panel per cost (a column, named with its unit), a bar per kind (a row), and the ratio of last to first."""
+    figure, axes = style.panel_grid(costs.shape[1], 3, 1.5)
     for panel, (name, values) in zip(axes, costs.items(), strict=True):
         panel.barh(range(len(values)), values, color=COLOURS[: len(values)], height=0.6)
         panel.set_yticks(range(len(values)), values.index)
@@ -257,39 +184,82 @@ def cost_panels(costs: pd.DataFrame) -> Figure:
 def forest(differences: Mapping[str, pd.DataFrame], groups: Mapping[str, pd.DataFrame]) -> Figure:
     """Differences to each table's baseline row: ours with 95 % intervals and single seeds, and the paper's.
 
-    Parameters
-    ----------
-    differences : mapping of heading to DataFrame
-        From `difference_table`, one for each table.
-    groups : mapping of heading to DataFrame
-        From `paired`, of the same tables: the seeds.
-
-    Raises
-    ------
-    HsisrError
-        No table.
+    For the heading of each table, `differences` has what `study.difference_table` gives, `groups` what `study.paired`.
     """
-    if not differences:
-        raise HsisrError("There are no differences to draw; give at least one table.")
+    style.check_some(differences, "tables")
     counts = [len(table) for table in differences.values()]
-    figure, grid = plt.subplots(
-        len(counts), 1, figsize=(WIDTH, 0.28 * sum(counts) + 0.6 * len(counts) + 0.5),
-        squeeze=False, height_ratios=[count + 0.5 for count in counts],
-    )  # fmt: skip
-    for panel, (heading, table) in zip(grid[:, 0], differences.items(), strict=True):
+    size = (WIDTH, 0.28 * sum(counts) + 0.6 * len(counts) + 0.5)
+    ratios = [count + 0.5 for count in counts]
+    figure, grid = plt.subplots(len(counts), 1, figsize=size, squeeze=False, height_ratios=ratios)
+    panels = grid[:, 0]
+    for panel, (heading, table) in zip(panels, differences.items(), strict=True):
         for place, label in enumerate(table.index):
             row, seeds = table.loc[label], groups[heading][label].dropna()
-            panel.plot([row["low"], row["high"]], [place, place], color=OURS, linewidth=2)
-            panel.plot(seeds, [place] * len(seeds), "o", color=OURS, alpha=0.35, markersize=4)
-            panel.plot(
-                row["mean"], place, "s", color=OURS, markersize=5, label="ours: mean, 95 % interval, seeds"
-            )
-            panel.plot(row["paper"], place, "D", color=PAPER, markersize=5, label="paper, CAVE x2, one run")
-        panel.axvline(0, color="black", linewidth=0.8)
+            panel.plot([row["low"], row["high"]], [place, place], color=_OURS, linewidth=2)
+            panel.plot(seeds, [place] * len(seeds), "o", color=_OURS, alpha=0.35, markersize=4)
+            mean, paper = "ours: mean, 95 % interval, seeds", "paper, CAVE x2, one run"
+            panel.plot(row["mean"], place, "s", color=_OURS, markersize=5, label=mean)
+            panel.plot(row["paper"], place, "D", color=_PAPER, markersize=5, label=paper)
         panel.set_yticks(range(len(table)), table.index)
         panel.set_ylim(len(table) - 0.5, -0.5)
         panel.set_title(heading, loc="left")
-    grid[-1, 0].set_xlabel("PSNR minus that of the baseline row (dB); each table has its own scale")
-    handles = dict(zip(*grid[0, 0].get_legend_handles_labels()[::-1], strict=True))
-    figure.legend(handles.values(), handles, loc="outside upper center", ncols=2)
+    style.mark_zero(*panels, vertical=True)
+    panels[-1].set_xlabel("PSNR minus that of the baseline row (dB); each table has its own scale")
+    style.add_legend(figure, 2)
     return figure
+
+
+@styled_figure
+def margin_panels(margins: pd.DataFrame, rivals: pd.DataFrame) -> Figure:
+    """How far one method is ahead of the best other one: a panel per metric, a line per dataset and scale.
+
+    `margins` has a row per (dataset, scale) and a column per metric, named with its unit; positive is ahead. `rivals`
+    has the name of the best other method in each place.
+    """
+    style.check_some(margins, "margins")
+    figure, axes = style.panel_grid(
+        margins.shape[1], margins.shape[1], 0.26 * len(margins) + 0.7, sharey=True
+    )
+    places = np.arange(len(margins))
+    for panel, (name, values) in zip(axes, margins.items(), strict=True):
+        colours = np.where(values >= 0, *COLOURS[:2])
+        panel.barh(places, values, color=colours, height=0.65)
+        for place, value, rival in zip(places, values, rivals[name], strict=True):
+            shift, side = ((3, 0), "left") if value >= 0 else ((-3, 0), "right")
+            where = {"textcoords": "offset points", "ha": side, "va": "center"}
+            panel.annotate(rival, (value, place), shift, fontsize=7, **where)
+        panel.grid(visible=False, axis="y")
+        low, high = min(values.min(), 0), max(values.max(), 0)
+        # Room for the names.
+        room = 0.6 * (high - low)
+        panel.set_xlim(low - room * bool(low), high + room * bool(high))
+        panel.set_xlabel(str(name))
+    axes[0].set_yticks(places, _cell_names(margins.index))
+    axes[0].invert_yaxis()
+    style.mark_zero(*axes, vertical=True)
+    return figure
+
+
+@styled_figure
+def rank_maps(ranks: Mapping[str, pd.DataFrame]) -> Figure:
+    """Ranks of methods, 1 the best: a map per metric, a line per dataset and scale, a column per method.
+
+    `ranks` has, for the title of each map, a row per (dataset, scale) and a column per method.
+    """
+    style.check_some(ranks, "ranks")
+    first = next(iter(ranks.values()))
+    figure, axes = style.panel_grid(len(ranks), len(ranks), 0.27 * len(first) + 0.6, sharey=True)
+    for panel, (title, table) in zip(axes, ranks.items(), strict=True):
+        panel.imshow(table, cmap="cividis_r", vmin=1, vmax=table.shape[1], aspect="auto")
+        for (row, column), rank in np.ndenumerate(table.to_numpy()):
+            shade = "black" if rank <= (1 + table.shape[1]) / 2 else "white"
+            panel.text(column, row, f"{rank:.0f}", ha="center", va="center", color=shade)
+        panel.set_xticks(range(table.shape[1]), table.columns)
+        panel.grid(visible=False)
+        panel.set_title(title)
+    axes[0].set_yticks(range(len(first)), _cell_names(first.index))
+    return figure
+
+
+def _cell_names(cells: pd.Index) -> Sequence[str]:
+    return [f"{dataset} x{scale}" for dataset, scale in cells]

@@ -16,7 +16,7 @@ from hsisr_core.data import DATASETS, Dataset, commands, load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import build_model
 from hsisr_core.paper import DATA_NAMES, METHOD_NAMES, PADDED, method_label, paper_table
-from hsisr_core.plots.datasets import stores_at_hand
+from hsisr_core.plots import stores_at_hand
 from hsisr_core.runs import Run, RunConfig
 from hsisr_core.study.rows import COSTS, SHOWN, UNITS, origin, style_table
 from hsisr_core.training.evaluate import evaluate, mean_scores, reduced_pairs, restore

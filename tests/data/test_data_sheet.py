@@ -11,7 +11,7 @@ from PIL import Image
 
 from hsisr_core.data import Scene, Sheet, Store, data_sheet, prepare, write_store
 from hsisr_core.errors import HsisrError
-from hsisr_core.plots.datasets import contact_sheet
+from hsisr_core.plots import contact_sheet
 
 NM = np.arange(400.0, 701, 10)
 

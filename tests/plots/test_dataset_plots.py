@@ -1,12 +1,24 @@
+"""What the figures of datasets draw: regions, spectra and facts."""
+
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from hsisr_core.data import Dataset, Region, Scene, Split, Store, write_store
-from hsisr_core.plots.datasets import contact_sheets, dataset_spectra, dataset_table, stores_at_hand
+from hsisr_core.errors import HsisrError
+from hsisr_core.plots import (
+    contact_sheets,
+    dataset_spectra,
+    dataset_table,
+    split_map,
+    stores_at_hand,
+    wavelength_steps_back,
+)
 from hsisr_core.plots.style import STYLE
 
 NM = np.arange(400.0, 431, 10)
@@ -85,3 +97,67 @@ def test_the_table_says_how_datasets_differ(tmp_path: Path) -> None:
     # every step along a row is twice the standard deviation, none down a column is anything
     assert first["detail"] == pytest.approx(np.sqrt(2))
     assert first["link"] == pytest.approx(0)  # median of 1 and -1; the dead band has none
+
+
+def farm_or_town(name: str) -> Scene:
+    cube = np.random.default_rng(17).random((17, 20, 24)).astype(np.float32)
+    return Scene(name, cube, np.linspace(400, 700, 17), 1.0, "random")
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """Two scenes; the first is cut into a training and a test region and leaves its last rows unused."""
+    path = tmp_path / "scenes.h5"
+    write_store(
+        path, [farm_or_town("farm"), farm_or_town("town")], sources=[("farm/a", 1, "0")], dataset="small"
+    )
+    regions = (Region("west", "farm", (0, 16), (0, 12)), Region("town", "town"))
+    split = Split("small", "small", train=regions, test=(Region("east", "farm", (0, 16), (12, 24)),), note="")
+    return Dataset("small", split, Store(path))
+
+
+def frames(panel: Axes) -> list[Rectangle]:
+    return [patch for patch in panel.patches if isinstance(patch, Rectangle)]
+
+
+def test_split_map_frames_each_region_in_its_scene(dataset: Dataset) -> None:
+    farm, town = split_map(dataset).axes
+    assert [text.get_text() for text in farm.texts] == ["train: west", "test: east"]
+    assert [text.get_text() for text in town.texts] == ["train"]
+    west, east = frames(farm)
+    centres = [(f.get_x() + f.get_width() / 2, f.get_y() + f.get_height() / 2) for f in (west, east)]
+    np.testing.assert_allclose(centres, [(5.5, 7.5), (17.5, 7.5)])
+    assert west.get_edgecolor() != east.get_edgecolor()
+    assert west.get_linestyle() != east.get_linestyle()
+
+
+def test_split_map_pales_what_no_region_uses(dataset: Dataset) -> None:
+    farm, town = (np.asarray(axes.images[0].get_array()) for axes in split_map(dataset).axes)
+    assert farm[16:].min() >= 0.65
+    assert farm[:16].min() < 0.1
+    assert town.min() < 0.1
+
+
+def test_split_map_shows_test_scenes_first_when_there_are_too_many(dataset: Dataset) -> None:
+    figure = split_map(dataset, limit=1)
+    assert [axes.get_title() for axes in figure.axes] == ["farm\n20×24"]
+    assert figure.get_suptitle() == "1 of 2 scenes"
+    with pytest.raises(HsisrError, match="limit is 0"):
+        split_map(dataset, limit=0)
+
+
+def test_wavelength_steps_back_draws_the_list_in_its_own_order() -> None:
+    centres = np.array([400.0, 410, 420, 415, 425, 435, 445, 430, 440])
+    values = np.arange(9.0)
+    first, second = wavelength_steps_back(centres, values, reach=1, label="count").axes
+    assert [first.get_title(), second.get_title()] == ["bands 3 and 4", "bands 7 and 8"]
+    assert [first.get_ylabel(), second.get_ylabel()] == ["count", ""]
+    np.testing.assert_array_equal(first.lines[0].get_xydata(), np.c_[centres[1:5], values[1:5]])
+    np.testing.assert_array_equal(second.lines[1].get_xydata(), [[445, 6], [430, 7]])
+
+
+def test_wavelength_steps_back_refuses_what_it_cannot_draw() -> None:
+    with pytest.raises(HsisrError, match="no step back"):
+        wavelength_steps_back([1, 2, 3], [0, 0, 0])
+    with pytest.raises(HsisrError, match="one of each per band"):
+        wavelength_steps_back([1, 2, 3], [0, 0])

@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from hsisr_core import plots as result_plots
 from hsisr_core.errors import HsisrError
-from hsisr_core.plots import results as result_plots
 
 
 def with_images(figure: Figure) -> list[Axes]:

@@ -14,7 +14,7 @@ from hsisr_core.base.files import write_json
 from hsisr_core.data import load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.paper import method_label
-from hsisr_core.plots.tables import gain_panels, method_curves
+from hsisr_core.plots import gain_panels, method_curves
 from hsisr_core.runs.config import RunConfig
 from hsisr_core.runs.folder import Run, open_run
 from hsisr_core.study import (

@@ -1,4 +1,4 @@
-"""What the figures draw: the values of lines and images, and scales shared between panels."""
+"""What the figures of scenes draw: the values of lines and images, and scales shared between panels."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hsisr_core.degrade import make_pair
+from hsisr_core import plots
 from hsisr_core.errors import HsisrError
-from hsisr_core.plots import scenes as plots
-from hsisr_core.plots.colour import false_colour
+from hsisr_core.plots import false_colour
 from hsisr_core.scenes import Scene
 
 
@@ -95,23 +94,30 @@ def test_band_statistics_values() -> None:
     assert x(bottom.lines[0])[0] == pytest.approx(405)
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_border_rule_is_at_the_border_only(scale: int) -> None:
-    cube = np.random.default_rng(9).random((3, 60, 49)).astype(np.float32)
-    figure = plots.border_rule(cube, scale)
-    image = pixels_of(with_images(figure)[0])
-    assert image.shape == (10, 10)
-    assert image[3:, 3:].max() < 1e-12
-    drawn = lines(figure.axes[1])
-    assert image.max() <= drawn["largest"][0]
-    assert drawn["largest"][0] > 1e-3
-    assert drawn["largest"][2:].max() < 1e-12
-    assert (drawn["mean"] <= drawn["largest"]).all()
-    height, width = make_pair(cube, scale)[0].shape[1:]
-    assert f"{height}×{width} pixels" in with_images(figure)[0].get_title()
+def test_cube_views_show_four_bands_and_three_spectra_of_the_marked_pixels() -> None:
+    shown = scene(bands=17)
+    figure = plots.cube_views(shown)
+    np.testing.assert_array_equal(
+        np.stack([pixels_of(axes) for axes in with_images(figure)]), shown.cube[[2, 6, 10, 14]]
+    )
+    assert figure.axes[0].get_title() == "band 3, 438 nm"
+    spectra = figure.axes[-1].lines
+    marks = figure.axes[0].lines
+    for mark, spectrum in zip(marks, spectra, strict=True):
+        column, row = np.asarray(mark.get_xydata(), int)[0]
+        np.testing.assert_array_equal(np.asarray(spectrum.get_ydata()), shown.cube[:, row, column])
+    levels = [float(np.asarray(spectrum.get_ydata()).mean()) for spectrum in spectra]
+    assert levels == sorted(levels)
+    means = shown.cube.mean(axis=0)
+    low, high = np.percentile(means, (1, 99))
+    assert levels[1] == pytest.approx((low + high) / 2, abs=0.01)
 
 
-CUBE = np.zeros((4, 12, 12))
+def test_cube_views_without_wavelengths_number_the_bands() -> None:
+    known = scene(bands=17)
+    figure = plots.cube_views(unknown_wavelengths(known))
+    assert [axes.get_title() for axes in figure.axes[:4]] == ["band 3", "band 7", "band 11", "band 15"]
+    assert figure.axes[-1].get_xlabel() == "band"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +125,6 @@ CUBE = np.zeros((4, 12, 12))
     [
         (lambda: plots.scene_gallery([]), "no scenes"),
         (lambda: plots.mean_spectra([]), "no scenes"),
-        (lambda: plots.border_rule(CUBE, 5), "2, 3 and 4"),
     ],
 )
 def test_mistakes_are_named_and_leave_no_figure(draw: Callable[[], Any], message: str) -> None:

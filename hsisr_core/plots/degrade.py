@@ -1,0 +1,122 @@
+"""Figures of the reduction to LR and of the metrics (chapter 02)."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike, NDArray
+
+from hsisr_core.degrade import check_scale, make_pair, resize_matrix
+from hsisr_core.plots import style
+from hsisr_core.plots.style import COLOURS, WIDTH, styled_figure
+
+_CORNER = 10  # LR pixels shown by `border_rule`
+
+
+@styled_figure
+def filter_taps(scale: int) -> Figure:
+    """What one LR pixel takes from a line of HR pixels, under three rules that are all called bicubic.
+
+    MATLAB's weights are those of `degrade.resize_matrix`. PyTorch's are measured: every HR pixel in turn
+    is set to 1 and the line is reduced with `torch.nn.functional.interpolate`. `scale` is 2, 3 or 4.
+    """
+    import torch  # only here: the other figures need not wait for it
+
+    scale = check_scale(scale)
+    out = 12
+    length = out * scale
+    impulses = torch.eye(length, dtype=torch.float64)[None, :, None, :]
+
+    def measured(antialias: bool) -> NDArray[np.float64]:
+        reduced = torch.nn.functional.interpolate(
+            impulses, size=(1, out), mode="bicubic", antialias=antialias
+        )
+        return np.asarray(reduced[0, :, 0].numpy())
+
+    rules = {
+        "MATLAB": resize_matrix(length, out, 1 / scale),
+        "PyTorch, antialias": measured(antialias=True),
+        "PyTorch, default": measured(antialias=False),
+    }
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.7), sharey=True)
+    places = {"an LR pixel inside": out // 2, "the LR pixel at the border": 0}
+    # The larger marks are hollow: seen below the others.
+    marks = (("o", 8, "white"), ("s", 4, None), ("^", 4, None))
+    for panel, (title, place) in zip(axes, places.items(), strict=True):
+        used = np.flatnonzero(np.any([np.abs(matrix[:, place]) > 1e-12 for matrix in rules.values()], axis=0))
+        hr_pixels = np.arange(used[0], used[-1] + 1)
+        for matrix, look, (mark, size, fill) in zip(
+            rules.values(), style.line_styles(rules).values(), marks, strict=True
+        ):
+            taps = matrix[hr_pixels, place]
+            panel.plot(hr_pixels, taps, marker=mark, markersize=size, markerfacecolor=fill, **look)
+        style.mark_zero(panel)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.set(title=title, xlabel="HR pixel")
+    axes[0].set_ylabel("weight")
+    style.add_legend(figure)
+    return figure
+
+
+@styled_figure
+def border_rule(hr: ArrayLike, scale: int) -> Figure:
+    """How far MATLAB's LR is from PyTorch's: both bicubic and antialiased, with different borders.
+
+    MATLAB mirrors the image at its border; `torch.nn.functional.interpolate` cuts the filter off
+    there. Left: the top left corner of LR, largest absolute difference over the bands. Right: the
+    same for all pixels against their distance to the border. Inside only rounding is left. `hr` and `scale`
+    are as in `make_pair`.
+    """
+    import torch  # as above
+
+    lr, cropped = make_pair(np.asarray(hr, dtype=np.float64), scale)
+    theirs = torch.nn.functional.interpolate(
+        torch.from_numpy(cropped)[None], size=lr.shape[1:], mode="bicubic", antialias=True
+    )
+    difference = np.abs(theirs[0].numpy() - lr).max(axis=0)
+    height, width = difference.shape
+    rows, columns = np.ogrid[:height, :width]
+    distance = np.minimum(np.minimum(rows, height - 1 - rows), np.minimum(columns, width - 1 - columns))
+    steps = np.arange(min(_CORNER, distance.max() + 1))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.9))
+    title = f"top left corner of LR ({height}×{width} pixels, ×{scale})"
+    image = style.show_image(left, difference[:_CORNER, :_CORNER], title, vmin=0, vmax=difference.max())
+    figure.colorbar(image, ax=left, shrink=0.85).set_label("absolute difference (full scale = 1)")
+    # A difference of exactly 0 has no place on a logarithmic axis: draw it at double precision's limit.
+    per_step = [np.maximum(difference[distance == step], np.finfo(np.float64).eps) for step in steps]
+    right.plot(steps, [values.max() for values in per_step], "o-", color=COLOURS[1], label="largest")
+    right.plot(steps, [values.mean() for values in per_step], "s--", color=COLOURS[0], label="mean")
+    right.set(xlabel="distance to the border (LR pixels)", ylabel="absolute difference", yscale="log")
+    right.legend()
+    return figure
+
+
+@styled_figure
+def metric_maps(sr: ArrayLike, hr: ArrayLike) -> Figure:
+    """Three metrics as maps: each is computed from the mean of its map, which the title gives.
+
+    Left: root of the squared error's mean over the bands (PSNR comes from the mean of its square).
+    Middle: SSIM of the window around each pixel, mean over the bands; no window fits in the outer 5
+    pixels. Right: angle between the two spectra of each pixel; a pixel that is zero in HR has none. `sr` is clipped
+    to [0, 1], as for scoring.
+    """
+    from hsisr_core.metrics import score_maps  # it waits for PyTorch
+
+    error, similarity, angle = score_maps(sr, hr).values()
+    decibel = -10 * np.log10(error.mean()) if error.any() else np.inf
+    maps = (
+        (np.sqrt(error), f"PSNR {decibel:.2f} dB", "RMS error over the bands", "cividis"),
+        (similarity, f"SSIM {np.nanmean(similarity):.4f}", "SSIM of the window", "cividis_r"),
+        (angle, f"SAM {np.nanmean(angle):.3f} degrees", "angle (degrees)", "cividis"),
+    )
+    height, width = error.shape
+    figure, axes = plt.subplots(1, 3, figsize=(WIDTH, min(WIDTH / 3 * height / width, 4.0) + 0.9))
+    for panel, (values, title, label, colours) in zip(axes, maps, strict=True):
+        best_is_one = values is similarity
+        low = np.nanpercentile(values, 0.5) if best_is_one else 0.0
+        high = 1.0 if best_is_one else np.nanpercentile(values, 99.5)
+        image = style.show_image(panel, values, title, cmap=colours, vmin=low, vmax=high)
+        style.add_colour_bar(figure, image, panel, label, location="bottom", pad=0.03, shrink=0.9)
+    return figure

@@ -66,11 +66,6 @@ def table_settings(name: str) -> list[dict[str, Any]]:
     """What each row of a table sets, by the names of `RunConfig`: one dict a row, in the paper's order.
 
     The rows of "comparison" are made of methods, scales and data, which a plan chooses itself: one empty dict.
-
-    Raises
-    ------
-    HsisrError
-        The paper has no such table.
     """
     if name == "comparison":
         return [{}]
@@ -104,11 +99,6 @@ def paper_table(name: str) -> pd.DataFrame:
           ``scale`` (int), ``method`` ("bicubic", "gdrrn", "3d-fcnn", "edsr", "ssrnet")
 
         ``attrs["table"]`` is the table's number in the paper, such as "Table V".
-
-    Raises
-    ------
-    HsisrError
-        The paper has no such table.
     """
     number, key = _table(name)
     printed = _printed()[key]
@@ -130,19 +120,7 @@ def paper_table(name: str) -> pd.DataFrame:
 
 
 def paper_value(dataset: str, scale: int, method: str) -> dict[str, float]:
-    """The paper's result in Table V: ``psnr`` (dB), ``ssim`` and ``sam`` (degrees).
-
-    Parameters
-    ----------
-    dataset : {"CAVE", "Harvard", "Foster"}
-    scale : {2, 3, 4}
-    method : {"bicubic", "gdrrn", "3d-fcnn", "edsr", "ssrnet"}
-
-    Raises
-    ------
-    HsisrError
-        Table V has no such row; the message lists what it has.
-    """
+    """The paper's result in Table V: ``psnr`` (dB), ``ssim`` and ``sam`` (degrees); see `paper_table` for the names."""
     table = paper_table("comparison")
     for column, value in (("dataset", dataset), ("scale", scale), ("method", method)):
         known = table[column].unique()
@@ -160,21 +138,7 @@ def agrees(printed: float | str, ours: float, decimals: int) -> bool:
     The authors truncate and do not round: printed <= ours < printed + one unit of the last digit.
     The comparison is decimal, on the shortest digits that stand for each float, so that 0.974
     agrees with 0.974 although both are slightly less in binary.
-
-    Parameters
-    ----------
-    printed : float or str
-        As in `paper_table`, for example 44.99; at most `decimals` digits after the point.
-    ours : float
-        Our value. nan and inf agree with nothing.
-    decimals : int
-        Digits after the point in the paper: 2 for PSNR and SAM, 3 for SSIM.
-
-    Raises
-    ------
-    HsisrError
-        `printed` is no number or has more digits than `decimals`; `decimals` is no whole number
-        from 0.
+    nan and inf agree with nothing. The paper has 2 `decimals` for PSNR and SAM, 3 for SSIM.
 
     Examples
     --------

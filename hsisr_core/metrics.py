@@ -151,7 +151,7 @@ def score_maps(sr: ArrayLike, hr: ArrayLike) -> dict[str, NDArray[np.float64]]:
         torch.cat([part.transpose(0, 1).flatten(1) for part in parts], dim=1)
         for parts in _ssim_of_bands(x, y)
     ]
-    similarity = np.pad(sum(bands).numpy() / len(bands), _WINDOW // 2, constant_values=np.nan)
+    similarity = np.pad(torch.stack(bands).mean(dim=0), _WINDOW // 2, constant_values=np.nan)
     degrees = np.where(lit, np.degrees(angles), np.nan).reshape(similarity.shape)
     return {"mse": (x - y).square().mean(dim=0).numpy(), "ssim": similarity, "sam": degrees}
 

@@ -80,8 +80,7 @@ def size_and_quality(paper: Mapping[str, tuple[float, float]], table: pd.DataFra
     `paper` maps the label of a row to (parameters, PSNR in dB).
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.7))
-    sizes, qualities = zip(*paper.values(), strict=True)
-    left.plot(sizes, qualities, "D--", color=_PAPER, markersize=5)
+    left.plot(*zip(*paper.values(), strict=True), "D--", color=_PAPER, markersize=5)
     left.set(title="paper, CAVE x2", ylabel="PSNR (dB)")
     ours = table.dropna(subset="psnr")
     sizes, qualities, spread = ours["parameters"], ours["psnr"], ours["spread"].fillna(0)
@@ -226,8 +225,9 @@ def margin_panels(margins: pd.DataFrame, rivals: pd.DataFrame) -> Figure:
         panel.barh(places, values, color=colours, height=0.65)
         for place, value, rival in zip(places, values, rivals[name], strict=True):
             shift, side = ((3, 0), "left") if value >= 0 else ((-3, 0), "right")
-            where = {"textcoords": "offset points", "ha": side, "va": "center"}
-            panel.annotate(rival, (value, place), shift, fontsize=7, **where)
+            panel.annotate(
+                rival, (value, place), shift, textcoords="offset points", ha=side, va="center", fontsize=7
+            )
         panel.grid(visible=False, axis="y")
         low, high = min(values.min(), 0), max(values.max(), 0)
         # Room for the names.

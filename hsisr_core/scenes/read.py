@@ -1,4 +1,4 @@
-"""Read a scene from a CAVE folder, a file of one of five formats or the embedded Indian Pines cube."""
+"""Read or open a scene: a CAVE folder, a file of one of five formats, or the embedded Indian Pines cube."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib.util
 import math
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,29 +15,14 @@ from h5py import is_hdf5
 from numpy.typing import NDArray
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes.arrays import is_store, open_hdf5, open_npy
-from hsisr_core.scenes.bands import BandChoice, Wavelengths, band_centres, choose_bands, share_of
-from hsisr_core.scenes.cave import CAVE_BANDS, CAVE_DIVISOR, cave_files, read_cave
-from hsisr_core.scenes.cube_file import CubeFile, array_blocks, divide, read_values
-from hsisr_core.scenes.envi import envi_files, open_envi
-from hsisr_core.scenes.mat import open_mat
-from hsisr_core.scenes.scene import HIGHEST, LOWEST, Scene, check_range
-from hsisr_core.scenes.tiff import open_tiff
+from hsisr_core.scenes.arrays import is_store, open_hdf5, open_mat, open_npy
+from hsisr_core.scenes.cave import CAVE_DIVISOR, cave_files, open_cave
+from hsisr_core.scenes.cube import CubeFile, OpenScene, survey
+from hsisr_core.scenes.geo import envi_files, open_envi, open_tiff
+from hsisr_core.scenes.scene import MINIMUM_SIDE, Scene
 
-__all__ = [
-    "INDIAN_PINES",
-    "BandChoice",
-    "arrange_bands",
-    "choose_divisor",
-    "dataset_name",
-    "existing",
-    "is_scene_file",
-    "locate_scene",
-    "open_file",
-    "read_scene",
-    "scene_files",
-    "scene_name",
-]
+BandChoice = int | str | Sequence[int] | NDArray[np.intp] | None
+Wavelengths = Sequence[float] | NDArray[np.float64] | None
 
 INDIAN_PINES = "indian-pines"
 
@@ -44,8 +30,11 @@ _HDF5 = (".h5", ".hdf5", ".hdf", ".he5")
 _TIFF = (".tif", ".tiff")
 _SCENE_SUFFIXES = (".mat", ".npy", ".hdr", *_HDF5, *_TIFF)
 
+# A cube lies in [0, 1]. Bicubic resizing overshoots a little, so this much beyond is still a cube.
+_LOWEST, _HIGHEST = -0.1, 1.1
+
 _INDIAN_PINES_BANDS = 31
-# A round number above the largest count. A statistic of the image, such as its maximum, would carry
+# A round number above the largest count. A statistic of the image, such as its maximum, would bring
 # knowledge of the test region into the training.
 _INDIAN_PINES_DIVISOR = 10000.0
 
@@ -114,10 +103,6 @@ def read_scene(
     band_axis
         Which axis of a .npy or HDF5 array is the bands (0, 1 or 2), instead of the shortest.
 
-    Returns
-    -------
-    Scene
-
     Raises
     ------
     HsisrError
@@ -129,30 +114,72 @@ def read_scene(
     The divisors are those of the group's later evaluation scripts: fixed for CAVE, the maximum of the
     whole image, before any crop, for Harvard and Foster.
     """
-    place = locate_scene(path, key, divisor, band_axis)
-    if place is None:
-        scene = _read_indian_pines(bands, divisor, wavelengths)
-    elif place.is_dir():
-        scene = _read_cave_scene(place, bands, divisor, wavelengths)
-    else:
-        scene = _read_file(place, open_file(place, key, band_axis), bands, divisor, wavelengths)
+    scene = open_scene(
+        path, key=key, bands=bands, divisor=divisor, wavelengths=wavelengths, band_axis=band_axis
+    ).load()
     if not scene.cube.any():
         raise HsisrError(f"{path}: all {scene.bands} chosen bands are zero. Choose other bands.")
     return scene if name is None else replace(scene, name=name)
 
 
-def locate_scene(
-    path: str | os.PathLike[str], key: str | None, divisor: float | None, band_axis: int | None
-) -> Path | None:
-    """Check what `read_scene` is given, and return the scene's file or folder; None: the embedded cube."""
-    if divisor is not None and not (
-        isinstance(divisor, int | float | np.number)
-        and not isinstance(divisor, bool)
-        and 0 < divisor < math.inf
-    ):
+def open_scene(
+    path: str | os.PathLike[str],
+    *,
+    key: str | None = None,
+    bands: BandChoice = None,
+    divisor: float | None = None,
+    wavelengths: Wavelengths = None,
+    band_axis: int | None = None,
+    nodata: float | None = None,
+) -> OpenScene:
+    """Open any scene that `read_scene` reads, by the same rules; look at all its values once.
+
+    ENVI, .npy, HDF5, .mat v7.3 and uncompressed TIFF are read part by part. A CAVE folder, .mat v5, a
+    compressed TIFF and the embedded cube are read whole.
+
+    Parameters
+    ----------
+    path, key, bands, divisor, wavelengths, band_axis
+        As those of `read_scene`.
+    nodata
+        The value that marks a pixel as no measurement (NaN is possible), instead of what the file declares.
+
+    Raises
+    ------
+    HsisrError
+        As `read_scene`.
+    """
+    embedded = dataset_name(path) is not None
+    _check_options(path, "" if embedded else Path(path).suffix.lower(), key, divisor, band_axis)
+    if embedded:
+        name, where, file = INDIAN_PINES, INDIAN_PINES, _open_indian_pines()
+        bands = _INDIAN_PINES_BANDS if bands is None else bands
+    else:
+        place = existing(path)
+        name, where, file = scene_name(place), str(place), _open_file(place, key, band_axis)
+    if nodata is not None:
+        file = replace(file, nodata=nodata)
+    count, height, width = file.shape
+    if min(height, width) < MINIMUM_SIDE or count < 1:
+        raise HsisrError(
+            f"{where} is {height}x{width} pixels; expected at least {MINIMUM_SIDE} a side. "
+            "Check the order of its axes, or leave out this scene."
+        )
+    order, centres, notes = _arrange_bands(file, bands, wavelengths, where)
+    low, high, means = survey(file, where)
+    divisor, why = _choose_divisor(file, divisor, low, high)
+    _check_range(where, low, high, divisor)
+    source = f"{file.kind}, divided by {divisor:.9g}{why and f' ({why})'}{notes}."
+    mean = (means[order] / divisor).astype(np.float32)
+    return OpenScene(file, order, name, centres, divisor, source, low, mean)
+
+
+def _check_options(
+    path: str | os.PathLike[str], suffix: str, key: str | None, divisor: float | None, band_axis: int | None
+) -> None:
+    is_number = isinstance(divisor, int | float | np.number) and not isinstance(divisor, bool)
+    if divisor is not None and not (is_number and 0 < divisor < math.inf):
         raise HsisrError(f"divisor={divisor!r}: expected a positive number, the value that stands for 1.")
-    dataset = dataset_name(path)
-    suffix = "" if dataset is not None else Path(path).suffix.lower()
     if key is not None and suffix not in (".mat", *_HDF5):
         raise HsisrError(
             f"key={key!r} names an array of a .mat or HDF5 file, and {path} is none. Leave key out."
@@ -162,17 +189,10 @@ def locate_scene(
             f"band_axis={band_axis!r} is for .npy and HDF5 files; {path} says itself which axis is the bands. "
             "Leave band_axis out."
         )
-    return None if dataset is not None else existing(path)
 
 
 def dataset_name(path: str | os.PathLike[str]) -> str | None:
-    """Return the name of the embedded dataset that `path` stands for, or None if it is a path.
-
-    Raises
-    ------
-    HsisrError
-        It is a bare word that is neither a dataset nor a file or folder here.
-    """
+    """Return the name of the embedded dataset that `path` stands for, or None if it is a path."""
     if not isinstance(path, str):
         return None
     if path.strip().lower().replace("_", "-") == INDIAN_PINES:
@@ -218,9 +238,11 @@ def scene_files(path: str | os.PathLike[str]) -> list[Path]:
     return [path] if path.suffix.lower() == ".mat" else [*(envi_files(path) or (path,))]
 
 
-def open_file(path: Path, key: str | None, band_axis: int | None) -> CubeFile:
-    """Open a scene's file by its suffix, without reading its values; raises what `read_scene` does."""
+def _open_file(path: Path, key: str | None, band_axis: int | None) -> CubeFile:
+    """Open a CAVE folder, or a file by its suffix."""
     suffix = path.suffix.lower()
+    if path.is_dir():
+        return open_cave(path)
     if suffix == ".mat":
         return open_mat(path, key)
     if suffix == ".npy":
@@ -232,89 +254,28 @@ def open_file(path: Path, key: str | None, band_axis: int | None) -> CubeFile:
     envi = envi_files(path)
     if envi is None:
         raise HsisrError(
-            f"{path} is no scene that can be read; expected a CAVE folder, .mat, ENVI (.hdr beside the values), "
+            f"{path} is not a scene that can be read; expected a CAVE folder, .mat, ENVI (.hdr beside the values), "
             ".tif, .npy or HDF5 (.h5). Convert it to one of these."
         )
     return open_envi(*envi)
 
 
-def _read_cave_scene(path: Path, bands: BandChoice, divisor: float | None, wavelengths: Wavelengths) -> Scene:
-    divisor = CAVE_DIVISOR if divisor is None else float(divisor)
-    chosen = choose_bands(bands, CAVE_BANDS, str(path))
-    centres = band_centres(wavelengths, np.linspace(400, 700, CAVE_BANDS), str(path))
-    cube = read_cave(path, chosen, divisor)
-    low, high = float(cube.min()), float(cube.max())
-    if high == 0:
-        raise HsisrError(f"{path}: all {cube.size} values are zero; not an image. Leave out this scene.")
-    check_range(str(path), low * divisor, high * divisor, divisor)
-    source = (
-        f"CAVE folder: {CAVE_BANDS} 16-bit gray PNGs, divided by {divisor:.9g}{share_of(chosen, CAVE_BANDS)}."
-    )
-    return Scene(scene_name(path), cube, centres[chosen], divisor, source)
-
-
-def _read_file(
-    path: Path, file: CubeFile, bands: BandChoice, divisor: float | None, wavelengths: Wavelengths
-) -> Scene:
-    chosen, centres, notes = arrange_bands(path, file, bands, wavelengths)
-    values = read_values(file, chosen, str(path))
-    divisor, why = choose_divisor(file, divisor, values.low, values.high)
-    check_range(str(path), values.low, values.high, divisor)
-    cube = divide(file, values, chosen, divisor)
-    source = f"{file.kind}, divided by {divisor:.9g} ({why}){notes}."
-    return Scene(scene_name(path), cube, centres, divisor, source, values.mask, file.georeference)
-
-
-def arrange_bands(
-    path: Path, file: CubeFile, bands: BandChoice, wavelengths: Wavelengths
-) -> tuple[NDArray[np.intp], NDArray[np.float64], str]:
-    """Choose the bands of `file` by the rules of `read_scene`.
-
-    Returns
-    -------
-    order
-        Indices of the chosen bands in the file, by wavelength.
-    centres
-        Their wavelengths in nm, NaN if unknown.
-    notes
-        What was done, for the end of a sentence.
-    """
-    count = file.shape[0]
-    centres = _known_wavelengths(file.key, count) if file.wavelengths is None else file.wavelengths
-    # a stable sort leaves unknown wavelengths (NaN) as they are; given ones must be in order
-    order = np.argsort(centres, kind="stable") if wavelengths is None else np.arange(count)
-    notes = "; bands sorted by wavelength" if bool((np.diff(order) < 0).any()) else ""
-    centres = centres[order]
-    if wavelengths is None and bool((np.diff(centres) == 0).any()):
-        centres, notes = (
-            np.full(count, np.nan),
-            f"{notes}; wavelengths left out, because some are there twice",
-        )
-    centres = band_centres(wavelengths, centres, str(path))
-    chosen = choose_bands(bands, count, str(path))
-    return order[chosen], centres[chosen], f"{notes}{share_of(chosen, count)}"
-
-
-def _read_indian_pines(bands: BandChoice, divisor: float | None, wavelengths: Wavelengths) -> Scene:
+def _open_indian_pines() -> CubeFile:
     _indian_pines_file()
     from tensorly.datasets import load_indian_pines  # half a second to import
 
     data = load_indian_pines()
-    array, ticks = np.asarray(data.tensor), np.asarray(data.ticks[1], np.float64)
+    ticks = np.asarray(data.ticks[1], np.float64)
     order = np.argsort(ticks, kind="stable")
-    divisor = _INDIAN_PINES_DIVISOR if divisor is None else float(divisor)
-    chosen = choose_bands(_INDIAN_PINES_BANDS if bands is None else bands, len(ticks), INDIAN_PINES)
-    centres = band_centres(wavelengths, ticks[order], INDIAN_PINES)
-    height, width, count = array.shape
-    file = CubeFile("", (count, height, width), True, array_blocks(array, (2, 0, 1)))
-    values = read_values(file, order[chosen], INDIAN_PINES)
-    check_range(INDIAN_PINES, values.low, values.high, divisor)
-    cube = divide(file, values, order[chosen], divisor)
-    source = (
-        "Indian Pines (AVIRIS, doi:10.4231/R7RX991C) as shipped with tensorly, sorted by wavelength, "
-        f"divided by {divisor:.9g}{share_of(chosen, len(ticks))}."
+    counts = np.ascontiguousarray(np.moveaxis(np.asarray(data.tensor), 2, 0)[order], np.uint16)
+    return CubeFile(
+        kind="Indian Pines (AVIRIS, doi:10.4231/R7RX991C) as shipped with tensorly, sorted by wavelength",
+        array=counts,
+        axes=(0, 1, 2),
+        wavelengths=ticks[order],
+        divisor=_INDIAN_PINES_DIVISOR,
+        why="",
     )
-    return Scene(INDIAN_PINES, cube, centres[chosen], divisor, source)
 
 
 def _indian_pines_file() -> Path:
@@ -326,13 +287,74 @@ def _indian_pines_file() -> Path:
     raise HsisrError("The Indian Pines cube is not installed. Run: pip install 'tensorly>=0.9'.")
 
 
-def choose_divisor(file: CubeFile, given: float | None, low: float, high: float) -> tuple[float, str]:
-    """Return the divisor for values from `low` to `high`, by the rules of `read_scene`, and the reason."""
+def _arrange_bands(
+    file: CubeFile, bands: BandChoice, wavelengths: Wavelengths, where: str
+) -> tuple[NDArray[np.intp], NDArray[np.float64], str]:
+    """Return the chosen bands in the file, by wavelength; their wavelengths in nm; and what was done, in words."""
+    count, notes = file.shape[0], ""
+    if wavelengths is not None:
+        centres, order = _check_wavelengths(wavelengths, count, where), np.arange(count)
+    else:
+        known = _KNOWN_KEYS.get(file.key)
+        centres = np.full(count, np.nan) if file.wavelengths is None else file.wavelengths
+        if file.wavelengths is None and known is not None and count in known.ranges:
+            centres = np.linspace(*known.ranges[count], count)
+        # a stable sort leaves unknown wavelengths (NaN) as they are
+        order = np.argsort(centres, kind="stable")
+        centres = centres[order]
+        if bool((np.diff(order) < 0).any()):
+            notes = "; bands sorted by wavelength"
+        if bool((np.diff(centres) == 0).any()):
+            centres = np.full(count, np.nan)
+            notes += "; wavelengths left out, because some are there twice"
+    chosen = _choose_bands(bands, count, where)
+    if len(chosen) < count:
+        notes += f"; {len(chosen)} of {count} bands"
+    return order[chosen], centres[chosen], notes
+
+
+def _check_wavelengths(given: Wavelengths, count: int, where: str) -> NDArray[np.float64]:
+    """Return the wavelengths that a caller gives for all bands of the file."""
+    try:
+        centres = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise HsisrError(f"wavelengths={given!r}: expected numbers in nm.") from error
+    if centres.shape != (count,):
+        raise HsisrError(
+            f"{where} has {count} bands, but {centres.size} wavelengths are given. "
+            "Give one per band of the file, in nm."
+        )
+    if not (np.isfinite(centres).all() and bool((np.diff(centres) > 0).all())):
+        raise HsisrError(f"wavelengths={given!r}: expected finite numbers in nm that increase strictly.")
+    return centres
+
+
+def _choose_bands(bands: BandChoice, count: int, where: str) -> NDArray[np.intp]:
+    """Return the 0-based indices that `bands` (see `read_scene`) stands for among `count`."""
+    if bands is None or (isinstance(bands, str) and bands == "all"):
+        return np.arange(count)
+    if isinstance(bands, int | np.integer) and not isinstance(bands, bool):
+        if not 1 <= bands <= count:
+            raise HsisrError(f"bands={bands}: {where} has {count}. Give 1 to {count}, a list, or 'all'.")
+        return np.linspace(0, count - 1, int(bands)).round().astype(np.intp)
+    chosen = np.asarray(bands)
+    if chosen.ndim != 1 or chosen.size == 0 or chosen.dtype.kind not in "iu":
+        raise HsisrError(f"bands={bands!r}: expected a number, a list of 0-based indices, or 'all'.")
+    if chosen.min() < 0 or chosen.max() >= count or bool((np.diff(chosen.astype(np.int64)) <= 0).any()):
+        raise HsisrError(
+            f"bands={list(chosen)}: expected increasing indices from 0 to {count - 1}, because {where} has "
+            f"{count} bands."
+        )
+    return chosen.astype(np.intp)
+
+
+def _choose_divisor(file: CubeFile, given: float | None, low: float, high: float) -> tuple[float, str]:
+    """Return the divisor for values from `low` to `high`, and the reason."""
     if given is not None:
         return float(given), "as asked"
     if file.divisor is not None and 0 < file.divisor < math.inf:
-        return file.divisor, "declared in the file"
-    scaled = not file.is_integer and low >= LOWEST and high <= HIGHEST
+        return file.divisor, file.why
+    scaled = (file.array.dtype.kind == "f" or file.is_double) and low >= _LOWEST and high <= _HIGHEST
     known = _KNOWN_KEYS.get(file.key)
     if known is not None and known.divisor is not None:
         return (1.0, "already in [0, 1]") if scaled else (known.divisor, f"full range of {known.dataset}")
@@ -342,8 +364,11 @@ def choose_divisor(file: CubeFile, given: float | None, low: float, high: float)
     return (high if high > 0 else 1.0), "the maximum of the whole image"
 
 
-def _known_wavelengths(key: str, count: int) -> NDArray[np.float64]:
-    known = _KNOWN_KEYS.get(key)
-    if known is None or count not in known.ranges:
-        return np.full(count, np.nan)
-    return np.linspace(*known.ranges[count], count)
+def _check_range(where: str, low: float, high: float, divisor: float) -> None:
+    """Check that values from `low` to `high`, divided by `divisor`, lie in [-0.1, 1.1]."""
+    if low / divisor < _LOWEST or high / divisor > _HIGHEST:
+        raise HsisrError(
+            f"{where}: values run from {low:.6g} to {high:.6g}, which is {low / divisor:.6g} to "
+            f"{high / divisor:.6g} after division by {divisor:.6g}; expected [0, 1] within 0.1. "
+            "Pass divisor= with the value that stands for 1."
+        )

@@ -9,11 +9,6 @@ from numpy.typing import NDArray
 
 from hsisr_core.errors import HsisrError
 
-__all__ = ["HIGHEST", "LOWEST", "MINIMUM_SIDE", "Bounds", "Georeference", "Scene", "check_range", "span"]
-
-# A cube lies in [0, 1]. Bicubic resizing overshoots a little, so this much beyond is still a cube.
-LOWEST, HIGHEST = -0.1, 1.1
-
 # Pixels a side. Below this the bicubic kernel alone (4 taps) is larger than the scene.
 MINIMUM_SIDE = 4
 
@@ -60,7 +55,7 @@ class Scene:
         float32, (bands, height, width), in [0, 1] (an overshoot of 0.1 is allowed).
     wavelengths
         float64, (bands,), band centres in nm, strictly increasing. All NaN when the source does not
-        tell them: a plot then shows nothing instead of a wrong axis. See `wavelengths_known`.
+        give them: a plot then shows nothing instead of a wrong axis. See `wavelengths_known`.
     divisor
         The value of the file is `cube * divisor`.
     source
@@ -94,14 +89,10 @@ class Scene:
                 f"Scene {self.name}: the cube is {self.cube.dtype} of shape {self.cube.shape}; "
                 "expected float32 of shape (bands, height, width)."
             )
-        if self.wavelengths.dtype != np.float64:
+        if self.wavelengths.dtype != np.float64 or self.wavelengths.shape != (self.bands,):
             raise HsisrError(
-                f"Scene {self.name}: wavelengths are {self.wavelengths.dtype}; expected float64."
-            )
-        if self.wavelengths.shape != (self.bands,):
-            raise HsisrError(
-                f"Scene {self.name}: {self.wavelengths.size} wavelengths for {self.bands} bands; "
-                "give one per band, in nm."
+                f"Scene {self.name}: {self.wavelengths.size} wavelengths of {self.wavelengths.dtype} for "
+                f"{self.bands} bands; expected float64, one per band, in nm."
             )
         if self.mask is not None and (self.mask.dtype != np.bool_ or self.mask.shape != self.cube.shape[1:]):
             raise HsisrError(
@@ -135,13 +126,7 @@ class Scene:
         return bool(np.isfinite(self.wavelengths).all())
 
     def crop(self, rows: Bounds = None, cols: Bounds = None) -> Scene:
-        """Return the part `rows` x `cols`, each (start, stop) in pixels or None for all, as a copy.
-
-        Raises
-        ------
-        HsisrError
-            The bounds are empty or leave the scene.
-        """
+        """Return the part `rows` x `cols`, each (start, stop) in pixels or None for all, as a copy."""
         top, bottom = span(rows, self.height, f"rows of scene {self.name}")
         left, right = span(cols, self.width, f"columns of scene {self.name}")
         return replace(
@@ -153,13 +138,7 @@ class Scene:
 
 
 def span(bounds: Bounds, size: int, what: str) -> tuple[int, int]:
-    """Return (start, stop) for `bounds` in an axis of `size` pixels; None means the whole axis.
-
-    Raises
-    ------
-    HsisrError
-        The bounds are empty or leave the axis; `what` names it in the message.
-    """
+    """Return (start, stop) for `bounds` in an axis of `size` pixels, which `what` names; None: the whole axis."""
     if bounds is None:
         return 0, size
     start, stop = bounds
@@ -168,19 +147,3 @@ def span(bounds: Bounds, size: int, what: str) -> tuple[int, int]:
             f"{what}: {start} to {stop} is not a part of 0 to {size}. Give a start and a stop inside it."
         )
     return start, stop
-
-
-def check_range(where: str, low: float, high: float, divisor: float) -> None:
-    """Check that values from `low` to `high`, divided by `divisor`, lie in [-0.1, 1.1].
-
-    Raises
-    ------
-    HsisrError
-        They do not; `where` names them in the message.
-    """
-    if low / divisor < LOWEST or high / divisor > HIGHEST:
-        raise HsisrError(
-            f"{where}: values run from {low:.6g} to {high:.6g}, which is {low / divisor:.6g} to "
-            f"{high / divisor:.6g} after division by {divisor:.6g}; expected [0, 1] within 0.1. "
-            "Pass divisor= with the value that stands for 1."
-        )

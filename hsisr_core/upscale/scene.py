@@ -151,7 +151,6 @@ def upscale(
         georeference=scene.georeference and scene.georeference.enlarged(scale),
         provenance=provenance,
         source=None if dataset_name(cube) else existing(cube),
-        scale=scale,
     )
     shape = np.broadcast_to(np.float32(0), scene.shape)
     side = tile or tile_for(network, shape, _GIGABYTES) or max(height, width)

@@ -194,10 +194,10 @@ def test_an_interrupted_run_leaves_the_old_file(
     out = tmp_path / "out.h5"
     out.write_bytes(b"old")
 
-    def interrupted(line: int, *_: object, **__: object) -> int:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hsisr_core.scenes.write.os.pwrite", interrupted)
+    monkeypatch.setattr("hsisr_core.scenes.write._write_part", interrupted)
     with pytest.raises(KeyboardInterrupt):
         upscale(cube, 2, "bicubic", out)
     assert out.read_bytes() == b"old"
@@ -209,7 +209,7 @@ def test_a_killed_run_leaves_nothing_for_long(tmp_path: Path) -> None:
     out = tmp_path / "out.npy"
     command = (
         "import os, signal, sys; from hsisr_core.upscale.scene import upscale; import hsisr_core.scenes.write as w;"
-        "w._write_all = lambda *_: os.kill(os.getpid(), signal.SIGKILL);"
+        "w._write_part = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL);"
         "upscale(sys.argv[1], 2, 'bicubic', sys.argv[2], check=False)"
     )
     done = subprocess.run([sys.executable, "-c", command, str(tmp_path / "cube.npy"), str(out)], check=False)
@@ -221,10 +221,10 @@ def test_a_killed_run_leaves_nothing_for_long(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_told_at_once(cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("hsisr_core.scenes.write.os.posix_fallocate", full, raising=False)
+    monkeypatch.setattr("hsisr_core.scenes.write._write_part", full)
     with pytest.raises(HsisrError, match="No space left"):
         upscale(cube, 2, "bicubic", tmp_path / "out.tif")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cube.hdr", "cube.img"]

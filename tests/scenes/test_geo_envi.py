@@ -147,10 +147,12 @@ def test_doubles_are_rounded_once_and_masked_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("ENVI\n", "HDR\n", r"scene\.hdr is no ENVI header"),
+        ("ENVI\n", "HDR\n", r"scene\.hdr cannot be read as an ENVI header"),
         ("bands = 4", "bands = four", r"bands is 'four'; expected a whole number"),
         ("lines = 6", "rows = 6", r"lines is missing"),
-        ("lines = 6", "lines = 3", "too small"),
+        ("lines = 6", "lines = -6", r"lines is '-6'; expected a whole number"),
+        ("lines = 6", "lines = 0", "lines or samples is 0"),
+        ("lines = 6", "lines = 3", "is 3x5 pixels; expected at least 4"),
         ("lines = 6", "lines = 7", r"scene\.raw has 240 bytes; scene\.hdr says 280"),
         ("data type = 2", "data type = 6", "data type is 6; expected real numbers"),
         ("interleave = bsq", "interleave = tiled", "interleave is 'tiled'"),
@@ -175,5 +177,5 @@ def test_a_header_alone_is_refused(tmp_path: Path) -> None:
         read_scene(header)
     header.write_bytes(b"\xff\xfe\x00" * 50)
     (tmp_path / "scene.raw").touch()
-    with pytest.raises(HsisrError, match="no ENVI header"):
+    with pytest.raises(HsisrError, match="cannot be read as an ENVI header"):
         read_scene(header)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,12 +124,12 @@ def test_a_folder_without_bands_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mode", "kind"),
     [
-        ("L", "8-bit gray"),
-        ("1", "1-bit gray"),
-        ("RGB", "8-bit RGB"),
-        ("RGBA", "8-bit RGB with alpha"),
-        ("LA", "8-bit gray with alpha"),
-        ("P", "8-bit palette"),
+        ("L", "L"),
+        ("1", "1"),
+        ("RGB", "RGB"),
+        ("RGBA", "RGBA"),
+        ("LA", "LA"),
+        ("P", "P"),
     ],
 )
 def test_other_kinds_of_png_are_refused(cave_folder: CaveFolder, mode: str, kind: str) -> None:
@@ -136,15 +137,16 @@ def test_other_kinds_of_png_are_refused(cave_folder: CaveFolder, mode: str, kind
     Image.fromarray(np.arange(108, dtype=np.uint8).reshape(12, 9)).convert(mode).save(
         folder / "toy_ms_08.png"
     )
-    refused(folder, "toy_ms_08.png", f"is {kind};", "16-bit gray")
+    refused(folder, "toy_ms_08.png", f"of the kind {kind};", "16-bit gray")
 
 
 def test_a_16_bit_rgb_png_is_refused_though_pillow_reads_it(cave_folder: CaveFolder) -> None:
     folder = cave_folder()
     png = bytearray((folder / "toy_ms_08.png").read_bytes())
     png[25] = 2  # colour type in the header
+    png[29:33] = zlib.crc32(png[12:29]).to_bytes(4, "big")
     (folder / "toy_ms_08.png").write_bytes(png)
-    refused(folder, "toy_ms_08.png", "16-bit RGB;")
+    refused(folder, "toy_ms_08.png", "of the kind RGB;")
 
 
 def test_bands_of_different_size_are_refused(cave_folder: CaveFolder) -> None:
@@ -168,7 +170,7 @@ def test_a_damaged_png_is_refused(cave_folder: CaveFolder) -> None:
     png = bytearray(file.read_bytes())
     png[100] ^= 0xFF
     file.write_bytes(png)
-    refused(folder, "toy_ms_31.png", "damaged PNG")
+    refused(folder, "toy_ms_31.png", "cannot be read as a PNG", "damaged")
 
 
 def test_a_scene_below_four_pixels_a_side_is_refused(cave_folder: CaveFolder) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from hsisr_core.data import read_scene
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes.read import scene_files, scene_name
+from hsisr_core.scenes import scene_files, scene_name
 
 
 def test_indian_pines_has_31_bands_spread_over_the_spectrum() -> None:

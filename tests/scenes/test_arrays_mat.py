@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ import scipy.io
 
 from hsisr_core.data import read_scene
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes.mat import variable_names
+from hsisr_core.scenes import variable_names
 
 RNG = np.random.default_rng(5)
 CUBE = RNG.integers(0, 65536, (6, 5, 4), dtype=np.uint16)  # height x width x bands, as MATLAB shows it
@@ -240,8 +241,8 @@ def test_values_far_outside_the_range_are_refused_with_a_remedy(tmp_path: Path) 
 
 @pytest.mark.parametrize("shape", [(3, 9, 5), (9, 3, 5)])
 def test_a_scene_below_four_pixels_a_side_is_refused(tmp_path: Path, shape: tuple[int, int, int]) -> None:
-    size = "x".join(map(str, shape))
-    refused(save_v5(tmp_path / "a.mat", ref=np.ones(shape)), f"ref {size} double is too small", "at least 4")
+    size = "x".join(map(str, shape[:2]))
+    refused(save_v5(tmp_path / "a.mat", ref=np.ones(shape)), f"is {size} pixels", "at least 4")
 
 
 @pytest.mark.parametrize("save", [save_v5, save_v5_compressed])
@@ -255,6 +256,36 @@ def test_a_v5_file_truncated_anywhere_is_refused(tmp_path: Path, save: Save) -> 
             continue
         with pytest.raises(HsisrError, match=r"cut\.mat .*(truncated|cannot be read)"):
             read_scene(path)
+
+
+def test_a_damaged_stream_is_noticed_at_its_end(tmp_path: Path) -> None:
+    path = save_v5_compressed(tmp_path / "a.mat", x=RNG.random((20, 20, 3)))
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1  # the checksum of zlib
+    path.write_bytes(data)
+    refused(path, "cannot be read as a MATLAB file")
+
+
+def test_big_endian_files_are_read(tmp_path: Path) -> None:
+    """As MATLAB on a SPARC wrote them: made by hand, for scipy writes none."""
+
+    def element(kind: int, data: bytes) -> bytes:
+        padding = b"" if kind == 15 else bytes(-len(data) % 8)
+        return kind.to_bytes(4, "big") + len(data).to_bytes(4, "big") + data + padding
+
+    matrix = element(6, bytes([0, 0, 0, 11]) + bytes(4))
+    matrix += element(5, b"".join(side.to_bytes(4, "big") for side in CUBE.shape))
+    matrix += (1).to_bytes(2, "big") + (1).to_bytes(2, "big") + b"x\0\0\0"  # the small format, length first
+    matrix += element(4, CUBE.astype(">u2").tobytes(order="F"))
+    header = b"MATLAB 5.0 MAT-file".ljust(124) + b"\x01\x00MI"
+    path = tmp_path / "a.mat"
+    for data in (element(14, matrix), element(15, zlib.compress(element(14, matrix)))):
+        path.write_bytes(header + data)
+        assert np.array_equal(
+            read_scene(path, divisor=65535).cube, (np.moveaxis(CUBE, 2, 0) / 65535).astype(np.float32)
+        )
+        path.write_bytes((header + data)[:-9])
+        refused(path, "truncated")
 
 
 @pytest.mark.parametrize("save", [save_v73, save_v73_without_header])

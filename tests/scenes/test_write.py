@@ -1,0 +1,83 @@
+"""A cube that is written part by part is read as a whole; no half file."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hsisr_core.data import read_scene
+from hsisr_core.errors import HsisrError
+from hsisr_core.scenes import Georeference, Product, cube_writer
+
+PLACE = Georeference((500000.0, 5.0, 0.0, 4600000.0, 0.0, -4.0), "EPSG:32633")
+SUFFIXES = [".h5", ".hdf5", ".mat", ".npy", ".tif", ".tiff", ".hdr", ".img"]
+
+
+def product(dtype: str = "float32", **more: Any) -> Product:
+    settings = {
+        "divisor": 1.0,
+        "nodata": None,
+        "georeference": None,
+        "provenance": {"model": "x", "scale": 2},
+    }
+    return Product((3, 12, 10), np.dtype(dtype), np.array([450.0, 550, 650]), **settings | more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "int16", "uint16"])
+def test_parts_in_any_order_make_the_cube(tmp_path: Path, suffix: str, dtype: str) -> None:
+    values = np.random.default_rng(1).random((3, 12, 10)) * (1 if dtype.startswith("float") else 100)
+    values = values.astype(dtype)
+    path = tmp_path / f"a{suffix}"
+    with cube_writer(path, product(dtype, divisor=200.0, nodata=250.0, georeference=PLACE)) as write:
+        for rows, columns in (
+            (slice(7, 12), slice(0, 10)),
+            (slice(0, 7), slice(6, 10)),
+            (slice(0, 7), slice(0, 6)),
+        ):
+            write(rows, columns, values[:, rows, columns])
+        assert not path.exists()
+    scene = read_scene(path, divisor=200)
+    assert np.array_equal(scene.cube, (values / 200.0).astype(np.float32))
+    if suffix not in (".mat", ".npy"):
+        assert scene.wavelengths.tolist() == [450, 550, 650]
+    if suffix in (".tif", ".tiff", ".hdr", ".img"):
+        assert scene.georeference is not None
+        assert scene.georeference.transform == PLACE.transform
+        assert scene.georeference.crs in (PLACE.crs, "UTM, 33, North, WGS-84, units=Meters")
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_error_leaves_the_old_files(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(b"old")
+    with suppress(KeyboardInterrupt), cube_writer(path, product()) as write:
+        write(slice(0, 1), slice(0, 10), np.ones((3, 1, 10)))
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_full_disk_is_reported_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(HsisrError, match="No space left"), cube_writer(tmp_path / "a.tif", product()):
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    with pytest.raises(HsisrError, match="Free some space, or name"), cube_writer(tmp_path / "a.npy", product()):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_types_and_names_that_a_format_does_not_have_are_refused(tmp_path: Path) -> None:
+    for name, dtype, message in (
+        ("a.hdr", "int8", "ENVI has no values of type int8"),
+        ("a.mat", "float16", "MATLAB has no values of type float16"),
+        ("a.jpg", "float32", r"expected one of \.h5"),
+    ):
+        with pytest.raises(HsisrError, match=message), cube_writer(tmp_path / name, product(dtype)):
+            pass
+    assert not list(tmp_path.iterdir())

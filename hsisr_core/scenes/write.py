@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from filelock import lock_descriptor
 
-from hsisr_core.base.files import atomic_path, atomic_text, remove_leftovers, write_json
+from hsisr_core.base import atomic_path, atomic_text, remove_leftovers, write_json
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes.heads import (
     Product,

@@ -24,7 +24,7 @@ def product(dtype: str = "float32", **more: Any) -> Product:
         "georeference": None,
         "provenance": {"model": "x", "scale": 2},
     }
-    return Product((3, 12, 10), np.dtype(dtype), np.array([450.0, 550, 650]), **settings | more)  # type: ignore[arg-type]
+    return Product((3, 12, 10), np.dtype(dtype), np.array([450.0, 550, 650]), **settings | more)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -67,7 +67,10 @@ def test_a_full_disk_is_reported_and_nothing_is_left(tmp_path: Path, monkeypatch
     with pytest.raises(HsisrError, match="No space left"), cube_writer(tmp_path / "a.tif", product()):
         raise OSError(28, "No space left on device")
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
-    with pytest.raises(HsisrError, match="Free some space, or name"), cube_writer(tmp_path / "a.npy", product()):
+    with (
+        pytest.raises(HsisrError, match="Free some space, or name"),
+        cube_writer(tmp_path / "a.npy", product()),
+    ):
         pass
     assert not list(tmp_path.iterdir())
 

@@ -11,8 +11,8 @@ import sys
 import tempfile
 import time
 
-from hsisr_core.runs.plan import Plan, planned_runs, read_plan
-from hsisr_core.runs.supervise import carry_out
+from hsisr_core.runs import Plan, carry_out, planned_runs, read_plan
+from hsisr_core.train import train
 
 RUNS = 4
 
@@ -22,7 +22,7 @@ def seconds(plan: Plan, jobs: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         runs = planned_runs(plan, folder)
         started = time.perf_counter()
-        carry_out(runs, jobs, brief=True)
+        carry_out(runs, train, jobs)
         return time.perf_counter() - started
 
 

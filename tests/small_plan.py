@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
-from hsisr_core.base.files import write_json
-from hsisr_core.runs.folder import open_run
-from hsisr_core.runs.plan import PlannedRun, planned_runs, read_plan
+from hsisr_core.base import write_json
+from hsisr_core.data import Dataset
+from hsisr_core.runs import PlannedRun, RunConfig, open_run, planned_runs, read_plan, run_folder
 
 TINY = Path(__file__).parent / "tiny.yaml"
 
@@ -32,7 +34,15 @@ def small_plan(folder: Path, runs: str, **settings: Any) -> list[PlannedRun]:
     return planned_runs(read_plan(write_plan(folder, runs, **settings)), folder / "runs")
 
 
-def finish(run: PlannedRun, psnr: float = 30.0, seconds: float = 2.0) -> None:
+def fake_train(config: RunConfig, runs: Path, dataset: Dataset, progress: bool, wait: bool) -> None:
+    """What a worker may call in place of `train`; seed 9 kills the process."""
+    if config.seed == 9:
+        os.kill(os.getpid(), signal.SIGKILL)
+    run = PlannedRun(config, dataset, run_folder(config, dataset, runs), "")
+    finish(run, threads=os.environ.get("OMP_NUM_THREADS"))
+
+
+def finish(run: PlannedRun, psnr: float = 30.0, seconds: float = 2.0, **more: Any) -> None:
     """Write what a finished training leaves, with made-up scores."""
     open_run(run.config, run.folder.parent, run.dataset)
     scores = {"psnr": psnr, "ssim": 0.9, "sam": 2.0}
@@ -43,6 +53,6 @@ def finish(run: PlannedRun, psnr: float = 30.0, seconds: float = 2.0) -> None:
             "config": run.config.to_dict(), "dataset": run.dataset.name, "fingerprint": run.dataset.fingerprint,
             "images": [{"image": "a", "result": name, **scores} for name in names],
             "mean": dict.fromkeys(names, scores),
-            "steps": run.steps, "seconds": seconds, "parameters": 7,
+            "steps": run.steps, "seconds": seconds, "parameters": 7, **more,
         },
     )  # fmt: skip

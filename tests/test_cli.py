@@ -60,11 +60,11 @@ def test_version_and_help(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["train", "--preset", "demos"], "demo, paper"),
-        (["train", "--preset", TINY, "-p", "scale=7"], "2, 3, 4"),
+        (["train", "--preset", TINY, "-p", "scale=7"], "2, 3 or 4"),
         (["train", "--preset", TINY, "-p", "filters=7"], "Valid settings"),
         (["train", "--preset", TINY, "-p", "steps"], "NAME=VALUE"),
         (["train", "--preset", TINY, "--data", "nowhere"], "nowhere"),
-        (["evaluate", "nowhere"], "no run folder"),
+        (["evaluate", "nowhere"], "not a run folder"),
         (["info", "nowhere.mat"], "nowhere.mat"),
         (["runs", "demos"], "demo, paper"),
         (["runs", TINY, "--shard", "3/2"], "expected i/n"),
@@ -72,8 +72,8 @@ def test_version_and_help(tmp_path: Path) -> None:
         (["runs", TINY, "--dry-run", "--gpu", "potato"], "choose one of"),
         (["runs", TINY, "--data", "nowhere"], "plan tiny, data nowhere: Unknown dataset"),
         (["runs", TINY, "-p", "filters=7"], "Valid settings"),
-        (["results", "nowhere"], "nowhere is no folder"),
-        (["evaluate", "nowhere", "--shard", "1/2"], "no run folder"),
+        (["results", "nowhere"], "nowhere is not a folder"),
+        (["evaluate", "nowhere", "--shard", "1/2"], "not a run folder"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], words: str) -> None:
@@ -95,7 +95,7 @@ def test_a_wrong_plan_starts_nothing(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     endless = ", ".join(f"{name}: [1, 2, 3, 4, 5, 6, 7, 8, 9]" for name in ("seed", "batch", "features"))
     for text, words in (
-        ("[{seed: 2}, {colour: red}]", "entry 2 of runs: 'colour' is no setting"),
+        ("[{seed: 2}, {colour: red}]", "entry 2 of runs: 'colour' is not a setting"),
         ("[{seed: 1}, {seed: 2}, {seed: 1}]", "runs 1 and 3 are the same"),
         (f"[{{product: {{{endless}}}}}]", "has 729 runs, more than 200: add --yes"),
     ):

@@ -13,13 +13,14 @@ from hsisr_core.base.files import (
     sha256_file,
     write_json,
 )
-from hsisr_core.base.threads import thread_count, thread_share
+from hsisr_core.base.threads import cores, thread_count, thread_share
 
 __all__ = [
     "atomic_path",
     "atomic_text",
     "book_folder",
     "cache_folder",
+    "cores",
     "datasets_folder",
     "first_process",
     "project_root",

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["thread_count", "thread_share"]
+__all__ = ["cores", "thread_count", "thread_share"]
 
 
 def thread_share(processes: int) -> dict[str, str]:
     """The environment variable that gives one of `processes` at once an equal share of threads, at least one."""
-    return {"OMP_NUM_THREADS": str(max(1, _cores() // processes))}
+    return {"OMP_NUM_THREADS": str(max(1, cores() // processes))}
 
 
 def thread_count() -> int:
     """Threads that this process may use: OMP_NUM_THREADS, else its cores. Asks no library, so that none is loaded."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return int(wanted) if wanted.isdecimal() and int(wanted) else _cores()
+    return int(wanted) if wanted.isdecimal() and int(wanted) else cores()
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,15 +7,12 @@ from collections.abc import Sequence
 import pandas as pd
 
 from hsisr_core.book.execute import BookError
-from hsisr_core.runs.folder import read_run
-from hsisr_core.runs.plan import Plan, PlannedRun, planned_runs
-from hsisr_core.runs.status import run_state
-from hsisr_core.runs.supervise import carry_out
+from hsisr_core.runs import Plan, PlannedRun, Train, carry_out, planned_runs, read_run, run_state
 
 __all__ = ["all_runs", "train_shown"]
 
 
-def train_shown(plan: Plan, jobs: int = 2) -> None:
+def train_shown(plan: Plan, train: Train, jobs: int | None = None) -> None:
     """Carry out every run that the chapters show (`Plan.shown`); finished ones are reused.
 
     The networks of a small preset are so small that two workers with one thread each may do more than one
@@ -24,8 +21,10 @@ def train_shown(plan: Plan, jobs: int = 2) -> None:
     Parameters
     ----------
     plan : Plan
-    jobs : int
-        Workers at once; they share the cores.
+    train : callable
+        What carries out one run: `hsisr_core.train.train`.
+    jobs : int, optional
+        Workers at once; they share the cores. Default: as many as cores.
 
     Raises
     ------
@@ -35,7 +34,7 @@ def train_shown(plan: Plan, jobs: int = 2) -> None:
         A run failed.
     """
     runs = planned_runs(plan.shown())
-    carry_out(runs, jobs, brief=True)
+    carry_out(runs, train, jobs)
     states = [(run, run_state(run)) for run in runs]
     failed = [(run, state) for run, state in states if state.state == "failed"]
     if failed:

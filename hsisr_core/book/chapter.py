@@ -14,14 +14,13 @@ import json
 import os
 import tokenize
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from hsisr_core.base.paths import book_folder
 from hsisr_core.errors import HsisrError
-from hsisr_core.runs.config import RunConfig, typed
-from hsisr_core.runs.plan import Plan, plan_for_chapters
+from hsisr_core.runs import Plan, RunConfig, plan_for_chapters
 
 __all__ = [
     "Chapter",
@@ -178,7 +177,7 @@ def open_chapter(name: str, namespace: Mapping[str, Any]) -> Chapter:
         known = ", ".join(sorted(file.stem for file in book.glob("*.ipynb")))
         raise HsisrError(f"{path} does not exist: open_chapter takes one of {known}.")
     declared = chapter_parameters(path)
-    settings = [item.name for item in fields(RunConfig)]
+    settings = list(RunConfig.model_fields)
     injected = _injected_names(namespace.get("In", ()))
     # a preset that is a plan brings its `runs`; Chapter.plan reads them from the file
     for unknown in (item for item in injected if item not in (*declared, *settings, "runs")):
@@ -190,10 +189,9 @@ def open_chapter(name: str, namespace: Mapping[str, Any]) -> Chapter:
         raise HsisrError(f"{name}: {missing[0]} has no value. Run the parameters cell first.")
     values = {item: namespace[item] for item in declared}
     _check(name, declared, values)
-    hints = get_type_hints(RunConfig)
     overrides = {
         # None in a chapter's own parameter means "as the preset says"; in a preset file it is a value.
-        item: typed(item, namespace[item], hints[item])
+        item: namespace[item]
         for item in settings
         if (item in declared and namespace[item] is not None) or (item in injected and item not in declared)
     }

@@ -36,8 +36,7 @@ from hsisr_core.base.files import sha256_file, write_json
 from hsisr_core.base.paths import book_folder, datasets_folder, project_root, runs_folder
 from hsisr_core.book.chapter import chapter_parameters
 from hsisr_core.errors import HsisrError
-from hsisr_core.runs.config import preset_values
-from hsisr_core.runs.folder import is_locked
+from hsisr_core.runs import is_locked, preset_values
 
 __all__ = [
     "LIVE",

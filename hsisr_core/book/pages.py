@@ -24,7 +24,7 @@ from hsisr_core.book.execute import (
 )
 from hsisr_core.book.publish import page_config
 from hsisr_core.errors import HsisrError
-from hsisr_core.runs.config import preset_path
+from hsisr_core.runs import preset_path
 
 __all__ = ["BookError", "book_pages", "build_book", "build_pages", "execute_chapters"]
 

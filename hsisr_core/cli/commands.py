@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
@@ -11,6 +13,9 @@ import yaml
 from hsisr_core import __version__
 from hsisr_core.base import first_process, run_app
 from hsisr_core.errors import HsisrError
+
+if TYPE_CHECKING:
+    from hsisr_core.runs import PlannedRun
 
 __all__ = ["app", "main"]
 
@@ -69,17 +74,16 @@ def book(
     ] = False,
 ) -> None:
     """Train what the book shows, execute every chapter, build the pages."""
-    from dataclasses import fields
-
     from hsisr_core.book.book_runs import train_shown
     from hsisr_core.book.pages import build_book
     from hsisr_core.cli.report import results_table
-    from hsisr_core.runs.folder import RunConfig, open_run
-    from hsisr_core.runs.plan import plan_for_chapters
+    from hsisr_core.runs import RunConfig, open_run, plan_for_chapters
+    from hsisr_core.train import train
 
     values = parse_settings(settings) | ({"data": data} if data else {})
-    names = {item.name for item in fields(RunConfig)}  # a chapter may have parameters of its own, too
-    plan = plan_for_chapters(preset, {name: value for name, value in values.items() if name in names})
+    # a chapter may have parameters of its own, too
+    settings_of_runs = {name: value for name, value in values.items() if name in RunConfig.model_fields}
+    plan = plan_for_chapters(preset, settings_of_runs)
     index = build_book(
         preset,
         data,
@@ -87,7 +91,7 @@ def book(
         jobs=jobs,
         strict=strict,
         force=force,
-        before=lambda: train_shown(plan, jobs),
+        before=lambda: train_shown(plan, train, jobs),
         out=out,
     )
     typer.echo(f"\n{results_table(open_run(plan.defaults))}\n\nThe book: {index}")
@@ -97,7 +101,7 @@ def book(
 def train(preset: Preset = "demo", data: Data = None, settings: Settings = None) -> None:
     """Carry out one run of a preset, or resume it; a finished one is only shown."""
     from hsisr_core.cli.report import results_table
-    from hsisr_core.runs.folder import RunConfig
+    from hsisr_core.runs import RunConfig
     from hsisr_core.training.devices import leave_group
     from hsisr_core.training.loop import train as train_run
 
@@ -114,26 +118,37 @@ def runs(
         str, typer.Argument(help="A preset with `runs`: a name in book/presets or a .yaml file.")
     ],
     shard: Shard = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at once on this machine.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs at once on this machine; default: as many as cores, one with a GPU."),
+    ] = None,
     status: Annotated[bool, typer.Option("--status", help="Only say how far the runs are.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only estimate what the runs cost.")] = False,
     gpu: Annotated[
         str | None, typer.Option(help="With --dry-run: also the time on this GPU, for example a100.")
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --dry-run: what workflow/Snakefile needs to know, as JSON.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Allow a plan of more than 200 runs.")] = False,
     data: Data = None,
     settings: Settings = None,
 ) -> None:
     """Work through a plan: reuse finished runs, resume unfinished ones, go on after a failed one."""
     from hsisr_core.cli import report
-    from hsisr_core.runs.plan import planned_runs, read_plan
-    from hsisr_core.runs.plan import shard as part_of
-    from hsisr_core.runs.status import run_state
+    from hsisr_core.runs import carry_out, planned_runs, read_plan, run_state
+    from hsisr_core.runs import shard as part_of
+    from hsisr_core.train import train
 
+    if as_json and not dry_run:
+        raise HsisrError("--json: only --dry-run prints JSON; add it.")
     if gpu and not dry_run:
         raise HsisrError(f"--gpu {gpu}: only --dry-run estimates a time on another GPU; add it.")
     overrides = parse_settings(settings) | ({"data": data} if data else {})
     planned = part_of(planned_runs(read_plan(plan, overrides, many=yes)), shard)
+    if as_json:
+        typer.echo(json.dumps(cluster_jobs(planned, gpu), indent=2))
+        return
     if dry_run:
         from hsisr_core.training.estimate import estimate_runs, gpu_rate
 
@@ -141,13 +156,36 @@ def runs(
         typer.echo(report.estimate_table(planned, estimate_runs(planned, gpu), name))
         return
     if not status:
-        from hsisr_core.runs.supervise import carry_out
-
-        carry_out(planned, jobs)
+        carry_out(planned, train, jobs)
     states = [run_state(run) for run in planned]
     typer.echo(report.status_table(planned, states))
     if not status and any(state.state not in ("done", "running") for state in states):
         raise typer.Exit(1)
+
+
+def cluster_jobs(planned: Sequence[PlannedRun], gpu: str | None) -> list[dict[str, Any]]:
+    """A job a run: name, label, steps, the paths of its settings and result, and what it needs.
+
+    Writes each run's settings to the file that is the input of its job, where that does not hold them already: a
+    newer file would plan the job again.
+    """
+    from hsisr_core.base import atomic_text, project_root
+    from hsisr_core.training.needs import needs
+
+    def short(path: Path) -> str:
+        return str(path.relative_to(root) if path.is_relative_to(root) else path)
+
+    root = project_root()
+    jobs = []
+    for run in planned:
+        name = run.folder.name
+        settings = root / "_build" / "workflow" / f"{name}.yaml"
+        text = run.config.to_yaml()
+        if not settings.is_file() or settings.read_text(encoding="utf-8") != text:
+            atomic_text(settings, text)
+        paths = {"config": short(settings), "metrics": short(run.folder / "metrics.json")}
+        jobs.append({"name": name, "label": run.label, **paths, "steps": run.steps, **needs(run, gpu)})
+    return jobs
 
 
 @app.command()
@@ -161,7 +199,7 @@ def results(
 ) -> None:
     """Print the results of all finished runs, a row per run and image."""
     from hsisr_core.cli.report import frame_table
-    from hsisr_core.runs.results import load_results, short_results, write_table
+    from hsisr_core.runs import load_results, short_results, write_table
 
     table = load_results(folder)
     if out is not None:
@@ -188,7 +226,7 @@ def evaluate(
 ) -> None:
     """Score the networks of finished runs on the test images again, or on other data."""
     from hsisr_core.cli.report import score_table
-    from hsisr_core.runs.results import write_table
+    from hsisr_core.runs import write_table
     from hsisr_core.training.rescore import finished_runs, rescore, score_frame
 
     scored, failed = [], []

@@ -1,13 +1,6 @@
 """Runs: their settings, their folders, plans of many of them, the workers that carry a plan out, and the results."""
 
-from hsisr_core.runs.config import (
-    AUGMENTATIONS,
-    EXECUTION_FIELDS,
-    RunConfig,
-    preset_path,
-    preset_values,
-    typed,
-)
+from hsisr_core.runs.config import AUGMENTATIONS, EXECUTION_FIELDS, RunConfig
 from hsisr_core.runs.folder import (
     Run,
     is_locked,
@@ -19,10 +12,10 @@ from hsisr_core.runs.folder import (
     run_lock,
 )
 from hsisr_core.runs.plan import Plan, PlannedRun, plan_for_chapters, planned_runs, read_plan, shard
+from hsisr_core.runs.presets import preset_path, preset_values
 from hsisr_core.runs.results import COLUMNS, load_results, run_folders, short_results, write_table
-from hsisr_core.runs.status import STATES, RunState, run_state, time_left
-from hsisr_core.runs.supervise import carry_out
-from hsisr_core.runs.work import record_failure
+from hsisr_core.runs.status import STATES, RunState, record_failure, run_state, time_left
+from hsisr_core.runs.work import Train, carry_out
 
 __all__ = [
     "AUGMENTATIONS",
@@ -34,6 +27,7 @@ __all__ = [
     "Run",
     "RunConfig",
     "RunState",
+    "Train",
     "carry_out",
     "is_locked",
     "load_results",
@@ -54,6 +48,5 @@ __all__ = [
     "shard",
     "short_results",
     "time_left",
-    "typed",
     "write_table",
 ]

@@ -22,19 +22,15 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from hsisr_core.base.files import atomic_text
-from hsisr_core.base.paths import runs_folder
+from hsisr_core.base import atomic_text, runs_folder
 from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.errors import HsisrError, RunLockedError
 from hsisr_core.models import SuperResolver, build_model
 from hsisr_core.runs.config import RunConfig
-from hsisr_core.runs.results import load_results
 
 __all__ = [
     "Run",
-    "RunConfig",
     "is_locked",
-    "load_results",
     "open_run",
     "peak_bytes",
     "read_run",
@@ -68,7 +64,7 @@ class Run:
             ) from error
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise HsisrError(
-                f"{path} is no valid JSON: delete that file and train again to rewrite it."
+                f"{path} is not valid JSON: delete that file and train again to rewrite it."
             ) from error
         return dict(values)
 
@@ -147,11 +143,11 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
     Raises
     ------
     HsisrError
-        It is no run folder, or its config.yaml cannot be read.
+        It is not a run folder, or its config.yaml cannot be read.
     """
     path = Path(folder) / "config.yaml"
     if not path.is_file():
-        raise HsisrError(f"{folder} is no run folder: it has no config.yaml.")
+        raise HsisrError(f"{folder} is not a run folder: it has no config.yaml.")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
         fingerprint = values.pop("fingerprint")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,13 +12,15 @@ from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import MODELS
 from hsisr_core.paper import TABLES, table_settings
-from hsisr_core.runs.config import EXECUTION_FIELDS, RunConfig, preset_path, preset_values
-from hsisr_core.runs.expand import count_runs
+from hsisr_core.runs.config import EXECUTION_FIELDS, RunConfig
 from hsisr_core.runs.folder import run_folder
+from hsisr_core.runs.presets import count_runs, preset_path, preset_values
 
 __all__ = ["LIMIT", "Plan", "PlannedRun", "plan_for_chapters", "planned_runs", "read_plan", "shard"]
 
-LIMIT = 200  # runs; a larger plan is more likely a slip than a wish
+# Runs; a larger plan is more likely a slip than a wish.
+LIMIT = 200
+# Settings that a label names whenever they vary.
 ALWAYS = ("method", "scale", "seed")
 UNTRAINED = ("bicubic",)
 Item = TypeVar("Item")
@@ -71,7 +73,7 @@ class Plan:
     @property
     def varied(self) -> list[str]:
         """Names of the settings in which the runs differ, but for those that do not change a result."""
-        names = [item.name for item in fields(RunConfig) if item.name not in EXECUTION_FIELDS]
+        names = [name for name in RunConfig.model_fields if name not in EXECUTION_FIELDS]
         return [name for name in names if len({getattr(config, name) for config in self.configs}) > 1]
 
     def label(self, config: RunConfig) -> str:
@@ -84,7 +86,7 @@ class Plan:
             for name in self.varied
             if name in ALWAYS or getattr(config, name) != getattr(self.defaults, name)
         ]
-        return " ".join(f"{name}={text(getattr(config, name))}" for name in shown) or (
+        return " ".join(f"{name}={_text(getattr(config, name))}" for name in shown) or (
             f"{config.method} x{config.scale}"
         )
 
@@ -164,7 +166,10 @@ def plan_for_chapters(preset: str, overrides: Mapping[str, Any]) -> Plan:
         As `read_plan`, but for the number of runs.
     """
     defaults = RunConfig.from_preset(preset)
-    changes = {name: value for name, value in overrides.items() if value != getattr(defaults, name)}
+    changed = defaults.changed(**overrides)
+    changes = {
+        name: value for name in overrides if (value := getattr(changed, name)) != getattr(defaults, name)
+    }
     return read_plan(preset, changes, many=True).distinct()
 
 
@@ -216,5 +221,5 @@ def shard(items: Sequence[Item], part: str | None) -> list[Item]:
     return list(items[int(index) - 1 :: int(count)])
 
 
-def text(value: Any) -> str:
+def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

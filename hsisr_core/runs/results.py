@@ -9,21 +9,19 @@ import json
 import os
 import warnings
 from collections.abc import Iterable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from hsisr_core.base.files import atomic_path
-from hsisr_core.base.paths import runs_folder
+from hsisr_core.base import atomic_path, runs_folder
 from hsisr_core.errors import HsisrError
 from hsisr_core.runs.config import RunConfig
 
 __all__ = ["COLUMNS", "SUFFIXES", "load_results", "short_results", "write_table"]
 
 SUFFIXES = (".csv", ".parquet", ".tex")
-SETTINGS = tuple(item.name for item in fields(RunConfig))
+SETTINGS = tuple(RunConfig.model_fields)
 SCORES = ("psnr", "mpsnr", "ssim", "sam", "rmse", "ergas", "zero_pixels", "scored_bands", "scored_border")
 COLUMNS = (
     "run", *SETTINGS, "dataset", "fingerprint", "image", "result", *SCORES, "trained_steps", "seconds", "parameters",
@@ -54,16 +52,16 @@ def load_results(folder: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     """
     place = Path(folder or runs_folder())
     if folder is not None and not place.is_dir():
-        raise HsisrError(f"{place} is no folder: give a folder of run folders.")
+        raise HsisrError(f"{place} is not a folder: give a folder of run folders.")
     rows: list[dict[str, Any]] = []
     for path in [place] if (place / "metrics.json").is_file() else run_folders(place):
         try:
-            rows += run_rows(path)
+            rows += _run_rows(path)
         except (HsisrError, ValueError, OSError) as error:
             warnings.warn(f"{path} is left out of the results: {error}", stacklevel=2)
     table = pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
     names: list[str] = [str(name) for name in table.columns]
-    names.sort(key=column_order)
+    names.sort(key=_column_order)
     return table[names]
 
 
@@ -76,16 +74,16 @@ def run_folders(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def run_rows(path: Path) -> list[dict[str, Any]]:
+def _run_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of one run folder; none for a run that is not finished. HsisrError says what is wrong with it."""
     try:
         metrics = json.loads((path / "metrics.json").read_bytes())
     except FileNotFoundError:
         if (path / "config.yaml").is_file():
             return []
-        raise HsisrError("it is no run folder, it has no config.yaml.") from None
+        raise HsisrError("it is not a run folder, it has no config.yaml.") from None
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are both
-        raise HsisrError(f"metrics.json is no valid JSON ({error}).") from error
+        raise HsisrError(f"metrics.json is not valid JSON ({error}).") from error
     try:
         shared = {
             **{name: tuple(value) if isinstance(value, list) else value for name, value in metrics["config"].items()},
@@ -105,7 +103,7 @@ def run_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def column_order(name: str) -> tuple[int, str]:
+def _column_order(name: str) -> tuple[int, str]:
     return (COLUMNS.index(name), "") if name in COLUMNS else (len(COLUMNS), name)
 
 
@@ -114,14 +112,14 @@ def short_results(table: pd.DataFrame) -> pd.DataFrame:
 
     Where some rows are scored on less than HR, also on how much.
     """
-    varied = [name for name in SETTINGS if name in table and differs(table[name])]
+    varied = [name for name in SETTINGS if name in table and _differs(table[name])]
     first = [name for name in ("preset", "dataset", "method", "scale", "seed") if name not in varied]
     cropped = "scored_border" in table and bool((table["scored_border"] > 0).any())
     region = ["scored_bands", "scored_border"] if cropped else []
     return table[[*first, *varied, "image", "result", *region, *SHORT]]
 
 
-def differs(values: Iterable[Any]) -> bool:
+def _differs(values: Iterable[Any]) -> bool:
     return len({repr(value) for value in values}) > 1  # repr, because NaN differs from itself
 
 

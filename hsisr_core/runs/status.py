@@ -1,4 +1,4 @@
-"""How far the runs of a plan are, read from their folders: nothing else keeps count."""
+"""How far the runs of a plan are and why one failed, read from their folders: nothing else keeps count."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ import csv
 import io
 import json
 import os
+import socket
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from hsisr_core.runs.config import RunConfig
+from hsisr_core.base import write_json
+from hsisr_core.errors import HsisrError
 from hsisr_core.runs.folder import is_locked
 from hsisr_core.runs.plan import PlannedRun
-from hsisr_core.runs.work import read_failure
 
-__all__ = ["STATES", "RunState", "run_state", "step_cost", "time_left"]
+__all__ = ["STATES", "RunState", "last_row", "read_failure", "record_failure", "run_state", "time_left"]
 
 STATES = ("done", "running", "failed", "unfinished", "missing")
+TRACEBACK_LINES = 25
 
 
 @dataclass(frozen=True)
@@ -52,15 +56,15 @@ class RunState:
 
 def run_state(run: PlannedRun) -> RunState:
     """Read the state of one run from its folder."""
-    metrics = read_json(run.folder / "metrics.json")
-    if metrics is not None:
+    metrics = _read_json(run.folder / "metrics.json")
+    if metrics:
         scores = metrics.get("mean", {}).get(run.config.method, {})
         steps = int(metrics.get("steps", run.steps))
         return RunState("done", steps, steps, metrics.get("seconds"), steps, scores.get("psnr"))
     step, seconds = last_row(run.folder / "history.csv")
     if is_locked(run.folder):
         return RunState("running", step, run.steps, seconds, step)
-    saved = last_checkpoint(run.folder / "checkpoint")
+    saved = _last_checkpoint(run.folder / "checkpoint")
     failure = read_failure(run.folder)
     if failure is not None:
         return RunState("failed", saved, run.steps, seconds, step, error=failure["error"])
@@ -70,36 +74,55 @@ def run_state(run: PlannedRun) -> RunState:
 def time_left(runs: Sequence[PlannedRun], states: Sequence[RunState]) -> float | None:
     """Seconds of work for one worker in what is not done; None when nothing has been timed yet.
 
-    The speed of a run is its own so far, else the median of runs in the plan whose steps cost the same,
-    else that of all timed runs in proportion to the multiply-adds of a step.
+    A step takes what the run's own steps took so far, else the median of the timed runs of the same method and
+    scale, else of all timed runs.
     """
-    timed = [
-        (run, state.seconds / state.timed_steps)
+    speeds = {
+        run.folder: state.seconds / state.timed_steps
         for run, state in zip(runs, states, strict=True)
         if state.seconds and state.timed_steps
-    ]
-    own = {run.folder: speed for run, speed in timed}
+    }
     total = 0.0
     for run, state in zip(runs, states, strict=True):
-        left = state.steps - state.step
-        if state.state == "done" or left <= 0:
+        if state.state == "done":
             continue
-        if run.folder not in own:
-            if not timed:
-                return None
-            cost = step_cost(run.config, run.dataset.bands)
-            ratios = [(step_cost(other.config, other.dataset.bands), speed) for other, speed in timed]
-            equal = [speed for other, speed in ratios if other == cost]
-            own[run.folder] = statistics.median(equal or [speed * cost / other for other, speed in ratios])
-        total += left * own[run.folder]
+        if not speeds:
+            return None
+        kind = (run.config.method, run.config.scale)
+        alike = [
+            speeds[other.folder]
+            for other in runs
+            if other.folder in speeds and (other.config.method, other.config.scale) == kind
+        ]
+        speed = speeds.get(run.folder) or statistics.median(alike or speeds.values())
+        total += speed * (state.steps - state.step)
     return total
 
 
-def step_cost(config: RunConfig, bands: int) -> int:
-    """Multiply-adds of the forward passes in one training step."""
-    from hsisr_core.training.estimate import patch_multiply_adds
+def record_failure(folder: Path, error: str, lines: Sequence[str] = ()) -> str:
+    """Write ``failed.json`` to a run folder, and return `error`, longer when that was not possible."""
+    now = datetime.now(UTC)
+    record = {
+        "error": error,
+        "traceback": list(lines[-TRACEBACK_LINES:]),
+        "time": now.isoformat(timespec="seconds"),
+        "seconds_since_1970": now.timestamp(),
+        "host": socket.gethostname(),
+    }
+    try:
+        write_json(folder / "failed.json", record)
+    except (HsisrError, OSError) as problem:
+        return f"{error} (not recorded: {problem})"
+    return error
 
-    return config.batch * patch_multiply_adds(config, bands)
+
+def read_failure(folder: Path) -> dict[str, Any] | None:
+    """What `record_failure` wrote; None when there is nothing, or it cannot be read."""
+    record = _read_json(folder / "failed.json")
+    try:
+        return {"error": str(record["error"]), "seconds_since_1970": float(record["seconds_since_1970"])}
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def last_row(history: Path) -> tuple[int, float | None]:
@@ -116,15 +139,16 @@ def last_row(history: Path) -> tuple[int, float | None]:
         return 0, None
 
 
-def last_checkpoint(folder: Path) -> int:
+def _last_checkpoint(folder: Path) -> int:
     """Step of the newest checkpoint in `folder`; 0 when there is none."""
     steps = [path.stem.removeprefix("step-") for path in folder.glob("step-*.safetensors")]
     return max((int(step) for step in steps if step.isdecimal()), default=0)
 
 
-def read_json(path: Path) -> dict | None:
+def _read_json(path: Path) -> dict[str, Any]:
+    """The mapping in a file; empty when there is none, or it cannot be read."""
     try:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
+        return {}
+    return value if isinstance(value, dict) else {}

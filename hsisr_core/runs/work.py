@@ -1,159 +1,234 @@
-"""A worker: takes the runs of a plan one by one, shares them with other workers through locks.
+"""Carry out the runs of a plan in processes of their own, and record what failed.
 
-``python -m hsisr_core.work`` is started by `hsisr_core.runs.supervise`. It reads its order as one line of JSON
-on stdin and reports as lines of JSON on stdout. It ends when stdin closes, so it never outlives the command
-that started it.
+A run is taken by one process at a time, whichever command started it, through the lock in its folder. Each worker is
+a pool of one process, so that a worker's death breaks no other worker and names the run that it was at.
 """
 
 from __future__ import annotations
 
-import json
+import multiprocessing
 import os
-import socket
+import signal
 import sys
 import threading
+import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager, suppress
+from functools import lru_cache
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
-from hsisr_core.base.files import write_json
-from hsisr_core.data import Dataset, load_dataset
+import torch
+from tqdm import tqdm
+
+from hsisr_core.base import cores, thread_share
+from hsisr_core.data import load_dataset
 from hsisr_core.errors import HsisrError, RunLockedError
 from hsisr_core.runs.config import RunConfig
+from hsisr_core.runs.folder import is_locked, reset_peak
+from hsisr_core.runs.plan import PlannedRun
+from hsisr_core.runs.status import last_row, read_failure, record_failure, run_state
 
-__all__ = ["read_failure", "record_failure", "work"]
+__all__ = ["Train", "carry_out"]
 
-TRACEBACK_LINES = 25
-Tell = Callable[[Mapping[str, Any]], None]
+# Called as train(config, runs, dataset, progress=False, wait=False), in another process: a function of a module.
+Train = Callable[..., object]
+
+# A run whose worker dies this often is taken for the cause.
+DEATHS = 2
+# Seconds between two looks at the histories, for the bar.
+POLL = 1.0
+# What a worker answers when another process has the run.
+LOCKED = "another process has it"
 
 
-def work(runs: Sequence[tuple[RunConfig, Path]], started: float, tell: Tell) -> None:
-    """Carry out `runs` (settings and folder), each unless it is finished or another process has it.
+def carry_out(runs: Sequence[PlannedRun], train: Train, jobs: int | None = None) -> None:
+    """Work through `runs`; their folders say afterwards what came of it.
 
-    Runs that another process has are tried again after the others, until all that are left are still
-    taken: a process that died has given its lock back, and its run is resumed here.
+    A finished run is left alone, an unfinished one is resumed, a failed one is recorded in its folder and the others
+    go on. Runs that another process has are tried again after the others, until all that are left are still taken. A
+    run whose worker was killed is resumed by a new one; when that one dies too, the run is recorded as failed. On
+    the way out, whatever the reason, the workers are stopped.
 
     Parameters
     ----------
-    runs : sequence of (RunConfig, Path)
-    started : float
-        Time (seconds since 1970) of the command; a failure recorded since then is not tried again.
-    tell : callable
-        Gets a mapping with ``event`` ("start", "done", "failed") and ``run``, the index in `runs`.
+    runs : sequence of PlannedRun
+    train : callable
+        What carries out one run: `hsisr_core.train.train`.
+    jobs : int, optional
+        Runs at once on this machine; they share the cores, unless OMP_NUM_THREADS is set. Default: as many as
+        cores, and one where there is a GPU.
     """
-    datasets: dict[tuple[str, str | None], Dataset] = {}
-    left = list(range(len(runs)))
-    while left:
-        locked = [index for index in left if not attempt(index, *runs[index], started, tell, datasets)]
-        if len(locked) == len(left):
-            return
-        left = locked
+    started = time.time()
+    left = [run for run in runs if run_state(run).state != "done"]
+    if jobs is None:
+        jobs = 1 if torch.cuda.is_available() else cores()
+    with closing(_Report(runs, left)) as report:
+        while left:
+            locked = _work_through(left, train, min(jobs, len(left)), started, report)
+            if len(locked) == len(left):
+                return
+            left = locked
 
 
-def attempt(
-    index: int,
-    config: RunConfig,
-    folder: Path,
-    started: float,
-    tell: Tell,
-    datasets: dict[tuple[str, str | None], Dataset],
-) -> bool:
-    """Carry out one run, recording a failure. False when another process has it."""
-    from hsisr_core.runs.folder import is_locked, reset_peak
-    from hsisr_core.training.loop import train
+def _work_through(
+    runs: Sequence[PlannedRun], train: Train, jobs: int, started: float, report: _Report
+) -> list[PlannedRun]:
+    """Try each of `runs` with `jobs` workers; returns those that another process has."""
+    queue = deque(runs)
+    locked: list[PlannedRun] = []
+    deaths: Counter[Path] = Counter()
+    at_work: dict[Future[str | None], tuple[PlannedRun, ProcessPoolExecutor]] = {}
 
-    if (folder / "metrics.json").is_file():
-        tell({"event": "done", "run": index})
-        return True
+    def start_next(pool: ProcessPoolExecutor) -> None:
+        while queue:
+            run = queue.popleft()
+            failure = read_failure(run.folder)
+            if is_locked(run.folder):
+                report.end(run, LOCKED)
+                locked.append(run)
+            elif failure and failure["seconds_since_1970"] >= started:
+                # by another command on the same plan
+                report.end(run, f"failed: {failure['error']}")
+            else:
+                report.start(run)
+                with _environment(jobs):
+                    at_work[pool.submit(_attempt, train, run.config, run.folder.absolute())] = run, pool
+                return
+
+    with _workers() as new_worker:
+        for _ in range(jobs):
+            start_next(new_worker())
+        while at_work:
+            done, _ = wait(at_work, timeout=POLL, return_when=FIRST_COMPLETED)
+            for future in done:
+                run, pool = at_work.pop(future)
+                try:
+                    problem = future.result()
+                except BrokenProcessPool:
+                    pool = new_worker()
+                    deaths[run.folder] += 1
+                    problem = "interrupted: its worker was killed"
+                    if deaths[run.folder] < DEATHS:
+                        report.end(run, problem)
+                        queue.appendleft(run)
+                        start_next(pool)
+                        continue
+                    text = "its worker was killed twice, perhaps for lack of memory"
+                    problem = f"failed: {record_failure(run.folder, text)}"
+                if problem == LOCKED:
+                    locked.append(run)
+                report.end(run, problem)
+                start_next(pool)
+            report.show([run for run, _ in at_work.values()])
+    return locked
+
+
+@contextmanager
+def _workers() -> Iterator[Callable[[], ProcessPoolExecutor]]:
+    """A maker of pools of one process. The processes end with the block, and with this process however it ends."""
+    context = multiprocessing.get_context("spawn")
+    reader, writer = context.Pipe(duplex=False)
+    pools: list[ProcessPoolExecutor] = []
+
+    def new_worker() -> ProcessPoolExecutor:
+        pools.append(ProcessPoolExecutor(1, context, _start_worker, (reader,)))
+        return pools[-1]
+
     try:
-        key = (config.data, config.split)
-        if key not in datasets:
-            datasets[key] = load_dataset(*key)
-        if is_locked(folder):
-            return False
-        failure = read_failure(folder)
-        if failure and failure["seconds_since_1970"] >= started:
-            tell({"event": "failed", "run": index, "error": failure["error"]})
-            return True
+        yield new_worker
+    finally:
+        # Checkpoints are whole or not there, so nothing needs a gentler end.
+        writer.close()
+        for pool in pools:
+            pool.shutdown(cancel_futures=True)
+        reader.close()
+
+
+@contextmanager
+def _environment(processes: int) -> Iterator[None]:
+    """What a worker started in the block inherits: its share of the threads, before PyTorch loads, and no Ctrl-C."""
+    given = dict(os.environ)
+    os.environ.update(thread_share(processes) | given)
+    signals = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
+        for name in os.environ.keys() - given:
+            del os.environ[name]
+
+
+def _start_worker(parent: Connection) -> None:
+    """In a new worker: end it when the pipe from the process that started it is closed."""
+
+    def end_with_parent() -> None:
+        with suppress(EOFError, OSError):
+            parent.recv_bytes()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+
+
+# A worker opens the data of its runs once.
+_load_dataset = lru_cache(load_dataset)
+
+
+def _attempt(train: Train, config: RunConfig, folder: Path) -> str | None:
+    """In a worker: carry out one run. Returns what went wrong, after it has been recorded."""
+    try:
         (folder / "failed.json").unlink(missing_ok=True)
-        tell({"event": "start", "run": index})
         reset_peak()
-        train(config, folder.parent, datasets[key], progress=False, wait=False)
+        dataset = _load_dataset(config.data, config.split)
+        train(config, folder.parent, dataset, progress=False, wait=False)
     except RunLockedError:
-        tell({"event": "locked", "run": index})
-        return False
-    except Exception as error:  # whatever it is, the other runs go on
-        lines = traceback.format_exc().splitlines()
-        tell({"event": "failed", "run": index, "error": record_failure(folder, describe(error), lines)})
-        return True
-    (folder / "failed.json").unlink(missing_ok=True)
-    tell({"event": "done", "run": index})
-    return True
+        return LOCKED
+    except Exception as error:
+        # Whatever it is, the other runs go on.
+        text = " ".join(str(error).split())
+        text = text if isinstance(error, HsisrError) else f"{type(error).__name__}: {text}"
+        return f"failed: {record_failure(folder, text, traceback.format_exc().splitlines())}"
+    return None
 
 
-def describe(error: Exception) -> str:
-    """The error in one line; its type too, unless it is one of ours."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, HsisrError) else f"{type(error).__name__}: {text}"
+class _Report:
+    """A line on stderr for each run that starts or ends, and in a terminal a bar of all steps."""
 
+    def __init__(self, runs: Sequence[PlannedRun], left: Sequence[PlannedRun]) -> None:
+        self.total, self.done = len(runs), len(runs) - len(left)
+        steps = sum(run.steps for run in runs)
+        self.steps = steps - sum(run.steps for run in left)
+        self.bar = tqdm(total=steps, initial=self.steps, unit="step", disable=not sys.stderr.isatty())
+        if self.done:
+            self.say(f"{self.done} of {self.total} runs were done before")
 
-def record_failure(folder: Path, error: str, lines: Sequence[str] = ()) -> str:
-    """Write ``failed.json`` to a run folder, and return `error`, longer when that was not possible."""
-    now = datetime.now(UTC)
-    record = {
-        "error": error,
-        "traceback": list(lines[-TRACEBACK_LINES:]),
-        "time": now.isoformat(timespec="seconds"),
-        "seconds_since_1970": now.timestamp(),
-        "host": socket.gethostname(),
-    }
-    try:
-        write_json(folder / "failed.json", record)
-    except (HsisrError, OSError) as problem:
-        return f"{error} (not recorded: {problem})"
-    return error
+    def say(self, line: str) -> None:
+        tqdm.write(line, file=sys.stderr)
 
+    def start(self, run: PlannedRun) -> None:
+        step = run_state(run).step
+        self.say(f"{run.label}: {f'resumed at step {step:,}' if step else 'started'} of {run.steps:,} steps")
 
-def read_failure(folder: Path) -> dict[str, Any] | None:
-    """What `record_failure` wrote; None when there is nothing, or it cannot be read."""
-    try:
-        record = json.loads((folder / "failed.json").read_bytes())
-        return {
-            **record,
-            "error": str(record["error"]),
-            "seconds_since_1970": float(record["seconds_since_1970"]),
-        }
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # fmt: skip
+    def end(self, run: PlannedRun, problem: str | None) -> None:
+        if problem is None:
+            self.done += 1
+            self.steps += run.steps
+            state = run_state(run)
+            psnr = f", PSNR {state.psnr:.2f} dB" if state.psnr is not None else ""
+            problem = f"done, {state.seconds or 0:.0f} s{psnr}"
+        self.say(f"{run.label}: {problem} [{self.done}/{self.total}]")
 
+    def show(self, at_work: Sequence[PlannedRun]) -> None:
+        """Move the bar to the steps of finished runs and those in the histories of `at_work`."""
+        if not self.bar.disable:
+            steps = self.steps + sum(last_row(run.folder / "history.csv")[0] for run in at_work)
+            self.bar.update(steps - self.bar.n)
 
-def main() -> None:
-    """Read the order from stdin, work, report to stdout."""
-    channel = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    sys.stdout = sys.stderr  # nothing else may get between the reports
-
-    def tell(event: Mapping[str, Any]) -> None:
-        print(json.dumps(event), file=channel, flush=True)
-
-    order = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=end_with_stdin, daemon=True).start()
-    warnings.showwarning = lambda message, *_: tell({"event": "note", "text": f"warning: {message}"})
-    runs = [(RunConfig.from_mapping(item["config"]), Path(item["folder"])) for item in order["runs"]]
-    try:
-        work(runs, order["started"], tell)
-    except (KeyboardInterrupt, BrokenPipeError):
-        os._exit(130)  # the command that started this one has said why
-
-
-def end_with_stdin() -> None:
-    """End this process, in the middle of a step if need be, when the one that started it is gone."""
-    while os.read(0, 4096):
-        pass
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    main()
+    def close(self) -> None:
+        self.bar.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -76,7 +75,7 @@ def rows_of(name: str, runs: Sequence[Run]) -> dict[str, list[Run]]:
     rows = table_settings(name)
     # the fingerprint stands for data and split
     free = {*rows[0], "seed", "data", "split", *EXECUTION_FIELDS}
-    for setting in ("fingerprint", *(item.name for item in fields(RunConfig) if item.name not in free)):
+    for setting in ("fingerprint", *(name for name in RunConfig.model_fields if name not in free)):
         values = {getattr(run if setting == "fingerprint" else run.config, setting) for run in runs}
         if len(values) > 1:
             listed = ", ".join(sorted(map(str, values)))

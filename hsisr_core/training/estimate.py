@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -136,7 +136,7 @@ def estimate_runs(runs: Sequence[PlannedRun], gpu: str | None = None, budget: fl
     """
     rate = gpu_rate(gpu)[1] if gpu else None
     ignored = {*SAMPLE_FIELDS, *EXECUTION_FIELDS} - {"device"}
-    names = [item.name for item in fields(RunConfig) if item.name not in ignored]
+    names = [name for name in RunConfig.model_fields if name not in ignored]
     speeds: dict[tuple[object, ...], Speed] = {}
     estimates = []
     for run in runs:

@@ -17,8 +17,8 @@ from hsisr_core.book.book_runs import all_runs, train_shown
 from hsisr_core.book.execute import BookError
 from hsisr_core.errors import HsisrError
 from hsisr_core.paper import TABLES
-from hsisr_core.runs.plan import PlannedRun, plan_for_chapters, planned_runs
-from hsisr_core.runs.work import record_failure
+from hsisr_core.runs import PlannedRun, plan_for_chapters, planned_runs, record_failure
+from hsisr_core.train import train
 
 
 @pytest.fixture
@@ -27,8 +27,7 @@ def carried_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Planned
     monkeypatch.setenv("HSISR_RUNS", str(tmp_path / "runs"))
     seen: list[PlannedRun] = []
 
-    def carry_out(runs: Sequence[PlannedRun], jobs: int, brief: bool) -> None:
-        assert (jobs, brief) == (2, True)
+    def carry_out(runs: Sequence[PlannedRun], train: object, jobs: int | None) -> None:
         seen.extend(runs)
         for run in runs:
             if run.config.seed != 13:
@@ -40,7 +39,7 @@ def carried_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Planned
 
 def test_all_that_a_chapter_can_ask_for_is_trained(tmp_path: Path, carried_out: list[PlannedRun]) -> None:
     plan = plan_for_chapters(write_plan(tmp_path, "[{table: loss, steps: 3}, {scale: 3}]"), {"features": 5})
-    train_shown(plan)
+    train_shown(plan, train)
     trained = {run.config for run in carried_out}
     assert plan.defaults in trained
     assert {config.features for config in trained} == {5}
@@ -68,14 +67,14 @@ def test_a_failed_run_fails_the_book(tmp_path: Path, carried_out: list[PlannedRu
         run.folder.mkdir(parents=True)
         record_failure(run.folder, "no luck")
     with pytest.raises(BookError, match=r"Training failed, .*seed=13.*: no luck \(1 more failed too\)"):
-        train_shown(plan)
+        train_shown(plan, train)
 
 
 def test_missing_data_is_said_before_anything_is_trained(
     tmp_path: Path, carried_out: list[PlannedRun]
 ) -> None:
     with pytest.raises(HsisrError, match="nowhere"):
-        train_shown(plan_for_chapters(write_plan(tmp_path, "[{seed: 1}]"), {"data": "nowhere"}))
+        train_shown(plan_for_chapters(write_plan(tmp_path, "[{seed: 1}]"), {"data": "nowhere"}), train)
     assert carried_out == []
 
 

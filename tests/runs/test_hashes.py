@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hsisr_core.runs.config import RunConfig
+from hsisr_core.runs import RunConfig
 
 PINNED: list[tuple[str, str, dict[str, Any]]] = [
     ("2ad632b667", "paper", {}),

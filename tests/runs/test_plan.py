@@ -10,9 +10,8 @@ from small_plan import TINY, small_plan, write_plan
 from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.paper import TABLES, table_settings
-from hsisr_core.runs.config import RunConfig
-from hsisr_core.runs.folder import open_run
-from hsisr_core.runs.plan import LIMIT, plan_for_chapters, planned_runs, read_plan, shard
+from hsisr_core.runs import RunConfig, open_run, plan_for_chapters, planned_runs, read_plan, shard
+from hsisr_core.runs.plan import LIMIT
 from hsisr_core.training.loop import build_sampler
 
 
@@ -65,8 +64,11 @@ def test_steps_are_those_of_the_training(tmp_path: Path, settings: dict[str, obj
 @pytest.mark.parametrize(
     ("runs", "words"),
     [
-        ("[{colour: 1}]", "entry 1 of runs: 'colour' is no setting of a run. Valid settings: preset, method"),
-        ("[{seed: 1}, {scale: 7}]", "entry 2 of runs: scale=7: expected one of 2, 3, 4"),
+        (
+            "[{colour: 1}]",
+            "entry 1 of runs: 'colour' is not a setting of a run. Valid settings: preset, method",
+        ),
+        ("[{seed: 1}, {scale: 7}]", "entry 2 of runs: scale=7: expected 2, 3 or 4"),
         ("[{seed: [1, 2]}]", "expected a whole number. A list of values expands only inside `product`"),
         ("[{product: {seed: [1, x]}}]", "entry 1 of runs: seed='x'"),
         ("[{method: bicubic}]", "method 'bicubic' cannot be trained"),
@@ -84,7 +86,7 @@ def test_a_mistake_in_a_plan_is_named(tmp_path: Path, runs: str, words: str) -> 
 def test_from_preset_gives_the_defaults_and_checks_the_runs(tmp_path: Path) -> None:
     good = write_plan(tmp_path, "[{seed: 9}]")
     assert RunConfig.from_preset(good, scale=3) == RunConfig.from_preset(str(TINY), scale=3)
-    with pytest.raises(HsisrError, match="'colour' is no setting"):
+    with pytest.raises(HsisrError, match="'colour' is not a setting"):
         RunConfig.from_preset(write_plan(tmp_path, "[{seed: 1}, {colour: 1}]", "bad.yaml"))
     endless = ", ".join(
         f"{name}: [{', '.join(map(str, range(1, 2000)))}]" for name in ("seed", "features", "units")

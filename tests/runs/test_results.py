@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,7 @@ import pytest
 from small_plan import finish, small_plan
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.runs.results import load_results, short_results, write_table
+from hsisr_core.runs import load_results, short_results, write_table
 
 PLAN = "[{product: {scale: [2, 3], seed: [1, 2]}}]"
 
@@ -40,7 +41,7 @@ def test_one_run_folder_is_a_table_too(folder: Path) -> None:
     assert set(load_results(one)["run"]) == {one.name}
 
 
-def test_what_is_no_finished_run_is_named(folder: Path) -> None:
+def test_what_is_not_a_finished_run_is_named(folder: Path) -> None:
     first, second, third, fourth = sorted(folder.iterdir())
     (first / "metrics.json").write_text((first / "metrics.json").read_text()[:100])
     metrics = json.loads((second / "metrics.json").read_text())
@@ -57,7 +58,7 @@ def test_what_is_no_finished_run_is_named(folder: Path) -> None:
     assert set(table["run"]) == {fourth.name}
     said = {Path(str(item.message).split(" is left out")[0]).name: str(item.message) for item in caught}
     assert set(said) == {first.name, second.name, third.name, "holiday pictures", "list"}
-    assert "no valid JSON" in said[first.name]
+    assert "not valid JSON" in said[first.name]
     assert "no scored images" in said[second.name]
     assert "has no 'seconds'" in said[third.name]
     assert "no config.yaml" in said["holiday pictures"]
@@ -75,7 +76,7 @@ def test_a_run_in_work_is_left_out_in_silence(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(HsisrError, match="nowhere is no folder"):
+    with pytest.raises(HsisrError, match="nowhere is not a folder"):
         load_results(tmp_path / "nowhere")
 
 
@@ -92,7 +93,11 @@ def test_csv_and_parquet_keep_every_column_and_row(folder: Path, tmp_path: Path)
     csv = pd.read_csv(tmp_path / "all.csv")
     assert list(csv.columns) == list(table.columns)
     assert csv["psnr"].tolist() == table["psnr"].tolist()
-    pytest.importorskip("pyarrow", reason="writing Parquet needs pyarrow")
+    if not any(find_spec(engine) for engine in ("pyarrow", "fastparquet")):
+        with pytest.raises(HsisrError, match="pip install pyarrow"):
+            write_table(table, tmp_path / "all.parquet")
+        assert not (tmp_path / "all.parquet").exists()
+        return
     write_table(table, tmp_path / "all.parquet")
     parquet = pd.read_parquet(tmp_path / "all.parquet")
     assert parquet.shape == table.shape

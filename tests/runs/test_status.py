@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from small_plan import finish, small_plan
 
-from hsisr_core.runs.folder import run_lock
-from hsisr_core.runs.status import RunState, last_row, run_state, step_cost, time_left
-from hsisr_core.runs.work import record_failure
+from hsisr_core.runs import RunState, record_failure, run_lock, run_state, time_left
+from hsisr_core.runs.status import TRACEBACK_LINES, last_row, read_failure
 
 
 def test_every_state(tmp_path: Path) -> None:
@@ -49,13 +49,35 @@ def test_a_half_written_history_counts_to_its_last_whole_line(tmp_path: Path) ->
         assert last_row(path) == expected
 
 
-def test_time_left_follows_the_speed_of_equal_runs_then_the_work_in_a_step(tmp_path: Path) -> None:
-    first, second, large = runs = small_plan(tmp_path, "[{seed: 1}, {seed: 2}, {seed: 1, batch: 6}]")
+def test_time_left_follows_the_speed_of_the_run_then_of_runs_like_it(tmp_path: Path) -> None:
+    first, _, other = runs = small_plan(tmp_path, "[{seed: 1}, {seed: 2}, {scale: 3}]")
     assert time_left(runs, [run_state(run) for run in runs]) is None
     finish(first, seconds=4.0)
     states = [run_state(run) for run in runs]
     assert time_left(runs[:2], states[:2]) == pytest.approx(4.0)
-    assert step_cost(large.config, 31) == 3 * step_cost(second.config, 31)
-    assert time_left(runs, states) == pytest.approx(4.0 + 3 * 4.0)
+    assert time_left(runs, states) == pytest.approx(4.0 + 4.0), "of another scale, until one of it is timed"
     half = RunState("unfinished", 10, 20, seconds=1.0, timed_steps=10)
     assert time_left(runs[:2], [states[0], half]) == pytest.approx(1.0), "its own speed first"
+    finish(other, seconds=40.0)
+    states = [run_state(run) for run in runs]
+    assert time_left(runs, states) == pytest.approx(4.0), "runs of its own scale first"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"error": "x"}', '{"error": "x", "seconds_since_1970": "now"}']
+)
+def test_a_damaged_record_counts_as_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "failed.json").write_text(text)
+    assert read_failure(tmp_path) is None
+
+
+def test_a_failure_that_cannot_be_written_is_still_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "no luck (not recorded: " in record_failure(tmp_path / "file", "no luck")
+
+
+def test_the_record_keeps_the_end_of_a_long_traceback(tmp_path: Path) -> None:
+    record_failure(tmp_path, "x", [str(number) for number in range(100)])
+    lines = json.loads((tmp_path / "failed.json").read_text())["traceback"]
+    assert lines[-1] == "99"
+    assert len(lines) == TRACEBACK_LINES

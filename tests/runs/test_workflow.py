@@ -12,15 +12,17 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from hsisr_core.cli.commands import app
 from hsisr_core.data import load_dataset
 from hsisr_core.errors import HsisrError
-from hsisr_core.runs import workflow
-from hsisr_core.runs.config import RunConfig
-from hsisr_core.runs.plan import planned_runs, read_plan
+from hsisr_core.runs import RunConfig, planned_runs, read_plan
+from hsisr_core.training.needs import START_MINUTES, needs
 
 ROOT = Path(__file__).resolve().parents[2]
 SNAKEMAKE = ROOT / ".venv-snakemake" / "bin" / "python"
@@ -42,47 +44,46 @@ def plan(project: Path) -> Path:
     return file
 
 
+def jobs(*options: str) -> list[dict[str, Any]]:
+    """What `hsisr runs plan.yaml --dry-run --json` prints."""
+    result = CliRunner().invoke(app, ["runs", "plan.yaml", "--dry-run", "--json", *options])
+    assert result.exit_code == 0, result.output
+    return list(json.loads(result.stdout))
+
+
 def test_a_job_trains_the_run_that_the_plan_names(plan: Path) -> None:
-    jobs = workflow.jobs(str(plan))
-    assert [job["label"] for job in jobs] == ["seed=1", "seed=2", "seed=3"]
+    listed = jobs()
+    assert [job["label"] for job in listed] == ["seed=1", "seed=2", "seed=3"]
     fingerprint = load_dataset("indian-pines").fingerprint
-    for job in jobs:
+    for job in listed:
         config = RunConfig.from_preset(job["config"])
         assert job["name"].endswith(config.hash(fingerprint))
         assert job["metrics"] == f"runs/{job['name']}/metrics.json"
         assert (job["steps"], job["gpu"]) == (150, 0)
-    before = Path(jobs[0]["config"]).stat().st_mtime_ns
-    workflow.jobs(str(plan))
-    assert Path(jobs[0]["config"]).stat().st_mtime_ns == before  # a new file would plan every run again
+    before = Path(listed[0]["config"]).stat().st_mtime_ns
+    assert [job["gpu"] for job in jobs("--gpu", "a100")] == [1, 1, 1]
+    assert Path(listed[0]["config"]).stat().st_mtime_ns == before  # a new file would plan every run again
+
+
+def test_json_is_of_the_dry_run(plan: Path) -> None:
+    result = CliRunner().invoke(app, ["runs", "plan.yaml", "--json"])
+    assert isinstance(result.exception, HsisrError)
+    assert "only --dry-run prints JSON" in str(result.exception)
 
 
 def test_needs_grow_with_the_work(plan: Path) -> None:
-    def needs(gpu: str | None = None, **settings: object) -> dict[str, int]:
-        return workflow.needs(
-            planned_runs(read_plan("plan.yaml", {"seed": 1, **settings}).distinct())[0], gpu
-        )
+    def needs_of(gpu: str | None = None, **settings: object) -> dict[str, int]:
+        return needs(planned_runs(read_plan("plan.yaml", {"seed": 1, **settings}).distinct())[0], gpu)
 
-    small = needs(steps=100_000, batch=8)
+    small = needs_of(steps=100_000, batch=8)
     assert small["gpu"] == 0
-    twice = needs(steps=200_000, batch=8)
-    start = workflow.START_MINUTES
-    assert twice["runtime"] - start == pytest.approx(2 * (small["runtime"] - start), abs=2)
-    assert needs(steps=100_000, batch=64)["mem_mb"] > small["mem_mb"]
-    gpu = needs("a100", steps=100_000, batch=64)
+    twice = needs_of(steps=200_000, batch=8)
+    assert twice["runtime"] - START_MINUTES == pytest.approx(2 * (small["runtime"] - START_MINUTES), abs=2)
+    assert needs_of(steps=100_000, batch=64)["mem_mb"] > small["mem_mb"]
+    gpu = needs_of("a100", steps=100_000, batch=64)
     assert gpu["gpu"] == 1
     assert gpu["mem_mb"] <= small["mem_mb"]  # the batch lies on the GPU
-    assert start < gpu["runtime"] < small["runtime"]
-
-
-def test_what_is_wrong_with_a_plan_is_one_line(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(HsisrError, match="preset 'nothing' is unknown"):
-        workflow.jobs("nothing")
-    assert workflow.main(["nothing"]) == 2
-    assert capsys.readouterr().err.startswith("error: preset 'nothing' is unknown")
-    assert workflow.main([str(plan), "--gpu", "abacus"]) == 2
-    assert capsys.readouterr().err.startswith("error: --gpu abacus: choose one of")
-    assert workflow.main([str(plan), "--gpu", "a100"]) == 0
-    assert [job["gpu"] for job in json.loads(capsys.readouterr().out)] == [1, 1, 1]
+    assert START_MINUTES < gpu["runtime"] < small["runtime"]
 
 
 def snakemake_command(*arguments: str, profile: str = "local") -> list[str]:
@@ -157,10 +158,10 @@ def test_what_slurm_would_be_given(plan: Path) -> None:
         [str(SNAKEMAKE), "workflow/show_slurm.py", "--config", "plan=plan.yaml", f"python={sys.executable}"]
     )
     assert shown.returncode == 0, shown.stderr
-    jobs = [line for line in shown.stdout.splitlines() if line.startswith("$ sbatch")]
-    assert len(jobs) == 3
-    expected = {job["name"]: job for job in workflow.jobs("plan.yaml", gpu="a100")}
-    for line in jobs:
+    submitted = [line for line in shown.stdout.splitlines() if line.startswith("$ sbatch")]
+    assert len(submitted) == 3
+    expected = {job["name"]: job for job in jobs("--gpu", "a100")}
+    for line in submitted:
         (name,) = (name for name in expected if name in line)
         assert f"-t {expected[name]['runtime']} " in line
         assert f"--mem {expected[name]['mem_mb']} " in line

@@ -42,7 +42,7 @@ def test_shards_are_dealt_before_anything_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_runs(tmp_path: Path) -> None:
-    with pytest.raises(HsisrError, match="no run folder"):
+    with pytest.raises(HsisrError, match="not a run folder"):
         finished_runs(tmp_path)
-    with pytest.raises(HsisrError, match="no run folder"):
+    with pytest.raises(HsisrError, match="not a run folder"):
         finished_runs(tmp_path / "nowhere")

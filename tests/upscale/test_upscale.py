@@ -297,7 +297,7 @@ def test_packed_weights_name_no_folder_of_the_machine_that_made_them(run: Run, t
     metrics = run.metrics
     metrics["config"]["data"] = f"{tmp_path}/cave"
     (folder / "metrics.json").write_text(json.dumps(metrics))
-    moved = replace(run, folder=folder, config=replace(run.config, data=f"{tmp_path}/cave"))
+    moved = replace(run, folder=folder, config=run.config.changed(data=f"{tmp_path}/cave"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hsisr_core.upscale.pack._dataset", lambda _: load_dataset("indian-pines", None))
         packed = pack(moved, "moved", tmp_path / "packed")

@@ -1,4 +1,4 @@
-"""The `runs` of a plan: a list of settings, tables and products of settings, expanded one by one."""
+"""Preset files, and their `runs`: settings, tables and products of settings, expanded one by one."""
 
 from __future__ import annotations
 
@@ -6,14 +6,47 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import yaml
+
+from hsisr_core.base import book_folder
 from hsisr_core.errors import HsisrError
 from hsisr_core.paper import TABLES, table_settings
 
-__all__ = ["PlanEntry", "count_runs", "expand"]
+__all__ = ["PlanEntry", "count_runs", "expand", "preset_path", "preset_values"]
 
 EXAMPLE = "`- {seed: 2}` or `- {table: loss, product: {scale: [2, 3], seed: [1, 2]}}`"
+
+
+def preset_path(preset: str) -> Path:
+    """The YAML file of a preset: a name in book/presets, or a path that ends in .yaml."""
+    if preset.endswith((".yaml", ".yml")):
+        path = Path(preset)
+        if not path.is_file():
+            raise HsisrError(f"Preset file {preset} does not exist.")
+        return path
+    folder = book_folder() / "presets"
+    path = folder / f"{preset}.yaml"
+    if not path.is_file():
+        names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+        raise HsisrError(
+            f"preset {preset!r} is unknown: choose one of {names}, or give a path to a .yaml file."
+        )
+    return path
+
+
+def preset_values(preset: str) -> dict[str, Any]:
+    """The mapping in a preset file."""
+    path = preset_path(preset)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise HsisrError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise HsisrError(f"{path} must hold a mapping of settings, one `name: value` a line.")
+    return values
 
 
 @dataclass(frozen=True)
@@ -52,7 +85,7 @@ def expand(runs: Any, where: str) -> Iterator[tuple[PlanEntry, dict[str, Any]]]:
     HsisrError
         `runs` has another form, the paper has no such table, or an entry sets a name twice.
     """
-    for entry in entries(runs, where):
+    for entry in _entries(runs, where):
         for row in entry.rows:
             for values in itertools.product(*entry.product.values()):
                 yield entry, {**entry.fixed, **row, **dict(zip(entry.product, values, strict=True))}
@@ -60,10 +93,10 @@ def expand(runs: Any, where: str) -> Iterator[tuple[PlanEntry, dict[str, Any]]]:
 
 def count_runs(runs: Any, where: str) -> int:
     """Number of runs that `expand` yields, without expanding them: a product grows quickly."""
-    return sum(entry.count for entry in entries(runs, where))
+    return sum(entry.count for entry in _entries(runs, where))
 
 
-def entries(runs: Any, where: str) -> list[PlanEntry]:
+def _entries(runs: Any, where: str) -> list[PlanEntry]:
     """The entries of `runs`, checked for their form."""
     if not isinstance(runs, list) or not runs:
         raise HsisrError(f"{where}: `runs` must be a list with at least one entry, such as {EXAMPLE}.")
@@ -75,15 +108,15 @@ def entries(runs: Any, where: str) -> list[PlanEntry]:
         fixed = {name: value for name, value in values.items() if name not in ("table", "product")}
         product = values.get("product", {})
         if "product" in values:
-            check_product(product, fixed, place)
+            _check_product(product, fixed, place)
         table = values.get("table")
         if "table" in values:
-            check_table(table, {*fixed, *product}, place)
+            _check_table(table, {*fixed, *product}, place)
         checked.append(PlanEntry(place, table, fixed, dict(product)))
     return checked
 
 
-def check_table(table: Any, names: set[str], place: str) -> None:
+def _check_table(table: Any, names: set[str], place: str) -> None:
     """Raise HsisrError unless `table` is one of the paper's, and its rows set none of `names`."""
     if not isinstance(table, str) or table not in TABLES:
         raise HsisrError(f"{place}: table={table!r}, expected one of {', '.join(TABLES)}.")
@@ -92,7 +125,7 @@ def check_table(table: Any, names: set[str], place: str) -> None:
             raise HsisrError(f"{place}: {name} is set by the rows of table {table}. Leave it out here.")
 
 
-def check_product(product: Any, fixed: Mapping[str, Any], place: str) -> None:
+def _check_product(product: Any, fixed: Mapping[str, Any], place: str) -> None:
     """Raise HsisrError unless `product` maps names that are not in `fixed` to lists that hold something."""
     if not isinstance(product, Mapping) or not product or not all(isinstance(name, str) for name in product):
         raise HsisrError(f"{place}: `product` maps each setting to a list of values, such as {EXAMPLE}.")

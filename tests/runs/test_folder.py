@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.runs.folder import RunConfig, load_results, open_run, read_run
+from hsisr_core.runs import RunConfig, load_results, open_run, read_run
 
 TINY = str(Path(__file__).parents[1] / "tiny.yaml")
 
@@ -45,7 +45,7 @@ def test_a_folder_of_another_config_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HsisrError, match="damaged"):
         open_run(config, tmp_path)
     path.write_text(text + "colour: blue\n")
-    with pytest.raises(HsisrError, match="'colour' is no setting"):
+    with pytest.raises(HsisrError, match="'colour' is not a setting"):
         open_run(config, tmp_path)
 
 
@@ -60,7 +60,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         with pytest.raises(HsisrError, match=words):
             call()
     (run.folder / "metrics.json").write_text('{"a": ')
-    with pytest.raises(HsisrError, match="no valid JSON"):
+    with pytest.raises(HsisrError, match="not valid JSON"):
         _ = run.metrics
     (run.folder / "weights.safetensors").write_bytes(b"weights")
     with pytest.raises(HsisrError, match="damaged"):

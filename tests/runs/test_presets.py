@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.runs.expand import count_runs, expand
+from hsisr_core.runs.presets import count_runs, expand
 
 
 def test_entries_and_products_in_their_order() -> None:

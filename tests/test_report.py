@@ -27,10 +27,12 @@ def test_status_names_every_run_and_counts(tmp_path: Path) -> None:
     states = [run_state(run) for run in runs[:2]]
     states += [RunState("running", 1000, 2000, 150.0, 1000), RunState("failed", 0, 2000, error="no luck")]
     lines = status_table(runs, states).splitlines()
-    assert lines[0].split() == ["done", "seed=1", "2,000/2,000", "steps", "3.3", "min", "PSNR", "31.23", "dB"]
-    assert lines[1].split() == ["missing", "seed=2", "0/2,000", "steps"]
-    assert lines[2].split() == ["running", "seed=3", "1,000/2,000", "steps", "2.5", "min"]
-    assert lines[3].endswith("steps  no luck")
+    assert lines[0].split() == ["state", "steps", "time", "PSNR", "(dB)"]
+    assert lines[1].split() == ["seed=1", "done", "2,000/2,000", "3.3", "min", "31.23"]
+    assert lines[2].split() == ["seed=2", "missing", "0/2,000"]
+    assert lines[3].split() == ["seed=3", "running", "1,000/2,000", "2.5", "min"]
+    assert lines[4].split() == ["seed=4", "failed", "0/2,000"]
+    assert lines[-2] == "seed=4: no luck"
     speed = (0.1 + 0.15) / 2  # the median of the two timed runs
     left = 2 * 2000 * speed + 1000 * 0.15
     assert (

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from benchmarks.suite import GROUPS, Row, Settings
-from hsisr_core.base.files import write_json
+from hsisr_core.base import write_json
 from hsisr_core.training.loop import git_commit, versions
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small_plan import small_plan
 
-from hsisr_core.base.files import write_json
+from hsisr_core.base import write_json
 from hsisr_core.data import load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.paper import method_label

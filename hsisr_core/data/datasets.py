@@ -6,8 +6,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from hsisr_core.base import cache_folder
 from hsisr_core.data.prepare import find_scenes, pick_places, prepare_scenes
 from hsisr_core.data.sources import DATASETS, prepared_store
-from hsisr_core.data.splits import Region, Split, choose_split
+from hsisr_core.data.splits import Split, choose_split
 from hsisr_core.data.store import STORE_FORMAT, Store
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes import INDIAN_PINES, Scene, dataset_name, existing, is_scene_file, scene_files
@@ -111,14 +110,12 @@ class Dataset:
         return [region.name for region in self.split.test]
 
     def scene(self, name: str) -> Scene:
-        """Read the region `name` as a scene of its own.
-
-        Raises
-        ------
-        HsisrError
-            The split has no such region.
-        """
-        region = self._region(name)
+        """Read the region `name` as a scene of its own, or raise HsisrError if there is none."""
+        region = next((region for region in self.split.regions if region.name == name), None)
+        if region is None:
+            raise HsisrError(
+                f"Split {self.split.name} has no region {name!r}. It has: {', '.join(self.train + self.test)}."
+            )
         return replace(self.store.read(region.scene, region.rows, region.cols), name=name)
 
     def train_mean(self) -> NDArray[np.float32]:
@@ -133,14 +130,6 @@ class Dataset:
             pixels += cube.shape[1] * cube.shape[2]
         return (total / pixels).astype(np.float32)
 
-    def _region(self, name: str) -> Region:
-        for region in self.split.regions:
-            if region.name == name:
-                return region
-        raise HsisrError(
-            f"Split {self.split.name} has no region {name!r}. It has: {', '.join(self.train + self.test)}."
-        )
-
 
 def load_dataset(
     data: str | os.PathLike[str] = INDIAN_PINES, split: str | os.PathLike[str] | None = None
@@ -154,17 +143,13 @@ def load_dataset(
         scenes (CAVE folders and files that `read_scene` reads; anything else in it is ignored); one scene for
         a split into regions; or a store, `scenes.h5`.
     split
-        Name or path of a split, see `load_split`. None: the one in `book/splits` whose scenes are all there.
-
-    Returns
-    -------
-    Dataset
-        Of the scenes that the split names; others are not read.
+        Name or path of a split, see `load_split`; other scenes than it names are not read. None: the one in
+        `book/splits` that fits; of several, that of a whole dataset of the paper, or else of most scenes.
 
     Raises
     ------
     HsisrError
-        `data` or `split` is not there; no split or several fit; the split names a scene that is missing,
+        `data` or `split` is not there; no split fits; the split names a scene that is missing,
         cannot be read, differs in bands, or is smaller than a region; the cache cannot be written.
 
     Notes
@@ -194,54 +179,31 @@ def load_dataset(
 
 def _prepare(split: Split, scenes: Mapping[str, str | Path]) -> Store:
     """Return the store of `scenes` (name: place) in the cache folder; write it if it is not there."""
-    cache = cache_folder()
-    reduced = {name: split.reduce_to(name) for name in scenes}
-    made_of = [STORE_FORMAT, _stamp(scenes), reduced]
+    # the source files by path, size and time of change
+    files = [(name, file.absolute(), file.stat()) for name in scenes for file in scene_files(scenes[name])]
+    stamps = [(name, str(file), status.st_size, status.st_mtime_ns) for name, file, status in files]
+    made_of = [STORE_FORMAT, stamps, {name: split.reduce_to(name) for name in scenes}]
     key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:12]
-    target = cache / f"{split.dataset}-{key}" / "scenes.h5"
+    target = cache_folder() / f"{split.dataset}-{key}" / "scenes.h5"
     # without the lock, so that a cache on a read-only disk can be used
     store = _whole(target)
-    if store is None:
-        with _locked(target.parent):
+    if store is not None:
+        return store
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.parent / ".lock"):
             # another process may have written it while this one waited
-            store = _whole(target) or prepare_scenes(target, scenes, split)
-    return store
+            return _whole(target) or prepare_scenes(target, scenes, split)
+    except OSError as error:
+        raise HsisrError(
+            f"Cannot write to the cache folder {target.parent}: {error.strerror or error}. "
+            "Set the environment variable HSISR_CACHE to another folder."
+        ) from error
 
 
 def _whole(target: Path) -> Store | None:
+    """Return the store at `target`; None: it is missing or damaged, and is to be written from its scenes."""
     try:
         return Store(target)
     except HsisrError:
-        # not there or damaged: the scenes are at hand, so it is written
         return None
-
-
-def _stamp(scenes: Mapping[str, str | Path]) -> list[tuple[str, str, int, int]]:
-    """What tells that a source file is another one: its path, size and time of change."""
-    stamp = []
-    for name, place in scenes.items():
-        for file in scene_files(place):
-            try:
-                status = file.stat()
-            except OSError as error:
-                raise HsisrError(f"{file} cannot be read: {error.strerror or error}.") from error
-            stamp.append((name, str(file.absolute()), status.st_size, status.st_mtime_ns))
-    return stamp
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time into the block; a process that dies gives the lock back."""
-    lock = FileLock(folder / ".lock")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError as error:
-        raise HsisrError(
-            f"Cannot write to the cache folder {folder}: {error.strerror or error}. "
-            "Set the environment variable HSISR_CACHE to another folder."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()

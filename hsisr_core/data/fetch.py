@@ -91,13 +91,10 @@ def fetch(
             f"Cannot write to {folder}: {error.strerror or error}. Free some space, or choose another folder with "
             "--to; what has arrived is kept."
         ) from error
-    if choice is not None:
-        held = {scene_name(place) for archive in archives for place in (folder / archive.stem).rglob("*")}
-        missing = [name for name in choice if name not in held]
-        if missing:
-            raise HsisrError(
-                f"No archive of {dataset} holds the scenes {', '.join(missing)}. Check the names."
-            )
+    held = {scene_name(place) for archive in archives for place in (folder / archive.stem).rglob("*")}
+    missing = [name for name in choice or () if name not in held]
+    if missing:
+        raise HsisrError(f"No archive of {dataset} holds the scenes {', '.join(missing)}. Check the names.")
     return Fetched(folder, done)
 
 
@@ -109,11 +106,7 @@ def download(
     What arrived of an interrupted transfer is kept beside `target` and continued where the server says that
     the file is still the same. `target` appears only when it is whole, with the `size` in bytes and the
     `sha256` that are known.
-
-    Raises
-    ------
-    HsisrError
-        No address gave the file; the message has each with its reason, and then `advice`.
+    HsisrError is raised if no address gave the file; the message has each with its reason, and then `advice`.
     """
     # a quarter of a second to import, and only a download needs them
     import pooch
@@ -134,40 +127,24 @@ def download(
                 downloader=lambda url, output, _: _transfer(url, output, part),
             )
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            reasons.append(f"{url} ({_reason(error)})")
-            continue
+            reason = _reason(error)
         except ValueError:
-            reasons.append(f"{url} (it gave a file of another SHA-256 than {sha256})")
-            continue
-        if _is_archive(target) and size in (None, target.stat().st_size):
-            return url
-        reasons.append(f"{url} (it gave {target.stat().st_size} bytes that are not the expected {what})")
-        target.unlink()
+            reason = f"it gave a file of another SHA-256 than {sha256}"
+        else:
+            if _is_archive(target) and size in (None, target.stat().st_size):
+                return url
+            reason = f"it gave {target.stat().st_size} bytes that are not the expected {what}"
+            target.unlink()
+        reasons.append(f"{url} ({reason})")
     tried = "; ".join(reasons) or "no address is known"
     raise HsisrError(f"{target.name} could not be downloaded: {tried}. {advice}".rstrip())
 
 
 def unpack(archive: Path, folder: Path, sha256: str, choice: Sequence[str] | None = None) -> int:
-    """Unpack `archive` (.zip, .tgz, .tar.gz) to `folder`; an older folder is replaced when all went well.
+    """Unpack `archive` to `folder`, which is replaced when all went well; return the number of files.
 
-    Parameters
-    ----------
-    archive, folder
-        The file, and where its files go.
-    sha256
-        Hash of `archive`, noted in the folder.
-    choice
-        Take only the files of these scenes; None: all.
-
-    Returns
-    -------
-    int
-        Number of files that were unpacked.
-
-    Raises
-    ------
-    HsisrError
-        A member would leave the folder, or is a link or a device; the archive is damaged.
+    `sha256`, that of the archive, is noted in the folder. `choice`: only the files of these scenes. HsisrError
+    is raised if the archive is damaged, or a member is a link or a device, or would leave the folder.
     """
     temporary = folder.with_name(f".{folder.name}.unpacking")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -198,7 +175,7 @@ def unpack(archive: Path, folder: Path, sha256: str, choice: Sequence[str] | Non
 
 
 def _choose(source: DatasetSource, given: Sequence[str], scenes: Sequence[str]) -> list[Archive]:
-    """Which archives to fetch; what is given, addresses and files, stands in place of the known addresses."""
+    """Which archives to fetch; given addresses and files stand in place of the known addresses."""
     named: dict[str, str] = {}
     bases: list[str] = []
     for text in given:
@@ -273,31 +250,29 @@ def _read_json(file: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
     except (ValueError, TypeError) as error:
-        raise HsisrError(
-            f"{file} is damaged. Restore it from a backup, or delete it to start anew."
-        ) from error
+        raise HsisrError(f"{file} is damaged. Restore it, or delete it to start anew.") from error
 
 
 def _check(archive: Archive, place: Path, known: dict[str, Any], lock: Path) -> str:
     """Return the SHA-256 of the archive at `place`, if size and hash are what they should be."""
     size = place.stat().st_size
-    if archive.size is not None and size != archive.size:
+    if archive.size not in (None, size):
         raise HsisrError(
-            f"{place} has {size} bytes, expected {archive.size}: it is not whole, or another file. Delete it and fetch "
-            "it again."
+            f"{place} has {size} bytes, expected {archive.size}: it is not whole, or another file. Delete it and "
+            "fetch it again."
         )
     digest = sha256_file(place)
     if known and known["sha256"] != digest:
         first = f"its first download, of {known['date']} from {known['from']}," if "date" in known else "it"
         raise HsisrError(
-            f"{place} has the SHA-256 {digest}, but {first} had {known['sha256']}: it changed or is damaged. Delete "
-            f"it to fetch it again; if you trust it, remove {archive.name} from {lock}."
+            f"{place} has the SHA-256 {digest}, but {first} had {known['sha256']}: it changed or is damaged. "
+            f"Delete it to fetch it again; if you trust it, remove {archive.name} from {lock}."
         )
     return digest
 
 
 def _transfer(url: str, output: str, part: Path) -> None:
-    """Download `url` to `output` by way of `part`, which stays when the transfer breaks off, and is continued."""
+    """Download `url` to `output` through `part`, which stays when the transfer breaks off."""
     import requests
     import urllib3
 
@@ -322,7 +297,7 @@ def _receive(url: str, part: Path, bar: Any) -> None:
     """One attempt: ask for what is missing of the file that the note beside `part` names, or for all of it."""
     import requests
 
-    have, (noted_url, noted_tag) = _size(part), _read_note(part)
+    have, (noted_url, noted_tag, *_) = _size(part), _read_note(part)
     headers = {"Accept-Encoding": "identity", "User-Agent": f"hsisr/{__version__}"}
     if have and noted_url == url and noted_tag:
         headers |= {"Range": f"bytes={have}-", "If-Range": noted_tag}
@@ -353,16 +328,15 @@ def _size(part: Path) -> int:
 
 
 def _note(part: Path) -> Path:
+    """Where the address that `part` came from is kept, and the tag that the server gave it."""
     return part.with_name(f"{part.name}.json")
 
 
-def _read_note(part: Path) -> tuple[str, str]:
-    """The address that `part` came from, and the tag that the server gave it; empty if unknown."""
+def _read_note(part: Path) -> list[str]:
     try:
-        url, tag = json.loads(_note(part).read_text(encoding="utf-8"))
+        return list(json.loads(_note(part).read_text(encoding="utf-8")))
     except (OSError, ValueError):
-        return "", ""
-    return str(url), str(tag)
+        return ["", ""]
 
 
 def _reason(error: BaseException) -> str:
@@ -412,8 +386,8 @@ def _safe(archive: Path, name: str, plain: bool) -> PurePosixPath:
     place = PurePosixPath(name.replace("\\", "/"))
     if not plain or place.is_absolute() or ".." in place.parts or name[1:2] == ":" or place.name == _MARKER:
         raise HsisrError(
-            f"{archive} holds {name!r}, which is a link or device or would leave its folder. It was not unpacked; it "
-            "is forged or damaged."
+            f"{archive} holds {name!r}, which is a link or device or would leave its folder. It was not unpacked; "
+            "it is forged or damaged."
         )
     return place
 

@@ -146,12 +146,7 @@ def reduce_scene(scene: Scene, side: int | None) -> Scene:
     """Return `scene` with its longer side reduced to `side` pixels by a whole factor, if it is larger.
 
     MATLAB's `imresize` on integers is followed: the result is rounded to the file's whole numbers and kept
-    in their range, so a store can hold it as such.
-
-    Raises
-    ------
-    HsisrError
-        `side` is not a whole part of the longer side.
+    in their range, so a store can hold it as such. HsisrError is raised if there is no such factor.
     """
     longer = max(scene.height, scene.width)
     if side is None or longer <= side:

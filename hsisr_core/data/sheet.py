@@ -27,22 +27,10 @@ _THUMBNAIL = 192
 
 @dataclass(frozen=True, eq=False)
 class SceneFacts:
-    """What the sheet says of one scene.
+    """What the sheet says of one scene; its shape is (bands, height, width).
 
-    Attributes
-    ----------
-    name, shape, low, high, mean
-        As in the store; `shape` is (bands, height, width).
-    dead, saturated
-        Bands, from 1, whose pixels all have one value, or of which 5 % or more have the greatest.
-    zero
-        Pixels that are zero in all bands.
-    masked
-        Pixels that the mask leaves out; None: there is no mask.
-    digest
-        SHA-256 of the values.
-    thumbnail
-        See `thumbnail`.
+    `dead` and `saturated` are the bands, from 1, whose pixels all have one value, or of which 5 % or more have
+    the greatest; `zero` are the pixels that are zero in all bands, `masked` those that the mask leaves out.
     """
 
     name: str
@@ -158,16 +146,15 @@ def _compare_with_paper(store: Store, scenes: tuple[SceneFacts, ...]) -> Iterato
             yield f"the split {split.name} needs {', '.join(missing)}, which are not here."
         return
     source = dataset_source(store.dataset)
-    expected = source.expected
-    if len(scenes) != expected.scenes:
-        yield f"{len(scenes)} scenes, the paper has {expected.scenes}."
+    if len(scenes) != source.scenes:
+        yield f"{len(scenes)} scenes, the paper has {source.scenes}."
     for facts in scenes:
         if facts.name in source.left_out:
             yield f"{facts.name} is no part of the benchmark: {source.left_out[facts.name]}."
-        if facts.shape[0] != expected.bands:
-            yield f"{facts.name} has {facts.shape[0]} bands, expected {expected.bands}."
-        if expected.sizes and facts.shape[1:] not in expected.sizes:
-            sizes = " or ".join(f"{height}x{width}" for height, width in expected.sizes)
+        if facts.shape[0] != source.bands:
+            yield f"{facts.name} has {facts.shape[0]} bands, expected {source.bands}."
+        if source.sizes and facts.shape[1:] not in source.sizes:
+            sizes = " or ".join(f"{height}x{width}" for height, width in source.sizes)
             yield f"{facts.name} is {facts.shape[1]}x{facts.shape[2]} pixels, expected {sizes}."
 
 

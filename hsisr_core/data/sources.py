@@ -9,12 +9,12 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from hsisr_core.base import datasets_folder, project_root
 from hsisr_core.errors import HsisrError
 
-__all__ = ["DATASETS", "Archive", "DatasetSource", "Expected", "commands", "dataset_source", "prepared_store"]
+__all__ = ["DATASETS", "Archive", "DatasetSource", "commands", "dataset_source", "prepared_store"]
 
 DATASETS = ("cave", "harvard", "foster")
 
@@ -24,19 +24,7 @@ class _Facts(BaseModel):
 
 
 class Archive(_Facts):
-    """One file to download.
-
-    Attributes
-    ----------
-    name
-        File name; its suffix says how it is packed.
-    urls
-        Addresses, the best first.
-    size, about
-        Bytes, if known exactly, and roughly, for the reader.
-    sha256
-        64 hexadecimal digits, if known.
-    """
+    """One file to download: addresses, the best first; bytes, exactly or roughly, and SHA-256, if known."""
 
     name: str
     urls: tuple[str, ...]
@@ -50,38 +38,15 @@ class Archive(_Facts):
         return self.name.split(".", 1)[0]
 
 
-class Expected(_Facts):
-    """What a dataset must hold: scenes, bands, and (height, width) in pixels, if all scenes have one of few."""
-
-    scenes: int
-    bands: int
-    sizes: tuple[tuple[int, int], ...] = ()
-
-
 class DatasetSource(_Facts):
     """A published dataset.
 
-    Attributes
-    ----------
-    name, title, page, terms, cite
-        For the reader; `page` is its address.
-    files
-        The archives that it is one of.
-    base_urls, known_scenes
-        Addresses that, followed by a scene's name and ".zip", give the archive of a scene, where each has its
-        own; and the names that are known.
-    by_hand
-        Addresses of copies that this program cannot download.
-    keys
-        Names that the cube has in its .mat files.
-    left_out
-        Scenes that are no part of the benchmark, and why.
-    named_by_folder
-        Whether a scene is called as the folder of its archive, because its file has another name.
-    incomplete
-        What the list of archives lacks, if it does.
-    expected
-        What the prepared dataset must hold (paper, Section IV-A).
+    It is `files`, or where each scene has its own archive, one of `base_urls` followed by the scene's name and
+    ".zip"; `known_scenes` are the names that are known, `incomplete` says what they lack. `by_hand` are
+    addresses of copies that this program cannot download. `keys` are the names that the cube has in its .mat
+    files; `left_out` the scenes that are no part of the benchmark, and why; `named_by_folder`, whether a scene
+    is called as the folder of its archive. `scenes`, `bands` and `sizes`, (height, width) in pixels, are what
+    it must hold (paper, Section IV-A).
     """
 
     name: str
@@ -90,12 +55,14 @@ class DatasetSource(_Facts):
     terms: str
     cite: str
     keys: tuple[str, ...]
-    expected: Expected
+    scenes: int
+    bands: int
+    sizes: tuple[tuple[int, int], ...] = ()
     files: tuple[Archive, ...] = ()
     base_urls: tuple[str, ...] = ()
     known_scenes: tuple[str, ...] = ()
     by_hand: tuple[str, ...] = ()
-    left_out: dict[str, str] = Field(default_factory=dict)
+    left_out: dict[str, str] = {}
     named_by_folder: bool = False
     incomplete: str = ""
 
@@ -124,13 +91,7 @@ def dataset_source(name: str) -> DatasetSource:
 
 
 def prepared_store(name: str) -> Path:
-    """Return where the prepared scenes of dataset `name` are in the project.
-
-    Raises
-    ------
-    HsisrError
-        They are not there; the message has the commands that get them.
-    """
+    """Return the store of a dataset in the project, or raise HsisrError with the commands that get it."""
     store = datasets_folder() / name / "scenes.h5"
     if not store.is_file():
         raise HsisrError(

@@ -30,7 +30,7 @@ from pydantic import (
 from hsisr_core.base import book_folder
 from hsisr_core.data.sources import DATASETS
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes import MINIMUM_SIDE, Bounds, span
+from hsisr_core.scenes import MINIMUM_SIDE, span
 
 __all__ = ["Region", "Split", "choose_split", "divide_by_rule", "find_split", "load_split"]
 
@@ -88,11 +88,10 @@ class Region:
 
     def overlaps(self, other: Region) -> bool:
         """Whether the two regions share a pixel."""
-        return (
-            self.scene == other.scene
-            and _intersect(self.rows, other.rows)
-            and _intersect(self.cols, other.cols)
-        )
+        if self.scene != other.scene:
+            return False
+        pairs = (self.rows, other.rows), (self.cols, other.cols)
+        return all(one is None or two is None or (one[0] < two[1] and two[0] < one[1]) for one, two in pairs)
 
 
 @dataclass(frozen=True)
@@ -101,20 +100,12 @@ class Split:
 
     Attributes
     ----------
-    name
-        Name of the split.
-    dataset
-        Name that results are reported under.
+    name, dataset
+        Name of the split, and the one that results are reported under.
     train, test
-        The regions. None of `train` shares a pixel with one of `test`.
+        The regions: at least one each, of different names. None of `train` shares a pixel with one of `test`.
     note
         How the split was made, for the reader.
-
-    Raises
-    ------
-    HsisrError
-        A side has no region, two regions have one name or reduce one scene differently, or a training region
-        overlaps a test region.
     """
 
     name: str
@@ -200,19 +191,8 @@ def find_split(scenes: list[str], where: str, dataset: str | None = None) -> Spl
     paper, then the one that needs most scenes; a warning names the choice. A rule fits only its dataset, and
     a split that chooses settings (its name ends in -tune) never.
 
-    Parameters
-    ----------
-    scenes
-        Names of the scenes at hand.
-    where
-        What holds them, for the message.
-    dataset
-        Name of the dataset, if it is known: a store says so.
-
-    Raises
-    ------
-    HsisrError
-        None fits, or two that need equally many scenes.
+    `scenes` are the names at hand, `where` says what holds them, `dataset` is its name, where a store gives it.
+    HsisrError is raised if none fits, or two fit equally well.
     """
     splits = [_read(file) for file in sorted((book_folder() / "splits").glob("*.yaml"))]
     searched = [split for split in splits if not split.name.endswith(_TUNE)]
@@ -221,21 +201,14 @@ def find_split(scenes: list[str], where: str, dataset: str | None = None) -> Spl
         fitting = [split for split in searched if split.rule is None and split.scenes <= set(scenes)]
     if not fitting:
         raise _none_fits(splits, scenes, where)
-
-    def rank(split: _SplitFile) -> tuple[bool, int]:
-        return split.name in DATASETS, len(split.scenes)
-
-    best = [split for split in fitting if rank(split) == max(map(rank, fitting))]
-    names = ", ".join(split.name for split in fitting)
-    if len(best) > 1:
-        raise HsisrError(f"{where} holds the scenes of several splits ({names}). Say which with split=.")
+    ranks = [(split.name in DATASETS, len(split.scenes)) for split in fitting]
+    several = f"{where} holds the scenes of several splits ({', '.join(split.name for split in fitting)})"
+    if ranks.count(max(ranks)) > 1:
+        raise HsisrError(f"{several}. Say which with split=.")
+    best = fitting[ranks.index(max(ranks))]
     if len(fitting) > 1:
-        warnings.warn(
-            f"{where} holds the scenes of several splits ({names}): {best[0].name} is taken. "
-            "Say another with split=.",
-            stacklevel=2,
-        )
-    return best[0].split(scenes)
+        warnings.warn(f"{several}: {best.name} is taken. Say another with split=.", stacklevel=4)
+    return best.split(scenes)
 
 
 def divide_by_rule(
@@ -360,19 +333,12 @@ def _some(names: list[str], most: int) -> str:
 
 def _split_file(name_or_path: str | os.PathLike[str]) -> Path:
     text = os.fspath(name_or_path)
-    if Path(text).name != text or Path(text).suffix in (".yaml", ".yml"):
-        path = Path(text).expanduser()
-        if not path.is_file():
-            raise HsisrError(f"Split file {path} does not exist. Check the path.")
-    else:
+    path = Path(text).expanduser()
+    if path.name == text and path.suffix not in (".yaml", ".yml"):
         path = book_folder() / "splits" / f"{text}.yaml"
         if not path.is_file():
             known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml"))) or "none"
             raise HsisrError(f"Unknown split {text!r}. Known: {known}; or give the path of a .yaml file.")
+    if not path.is_file():
+        raise HsisrError(f"Split file {path} does not exist. Check the path.")
     return path
-
-
-def _intersect(first: Bounds, second: Bounds) -> bool:
-    if first is None or second is None:
-        return True
-    return first[0] < second[1] and second[0] < first[1]

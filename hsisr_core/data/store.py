@@ -63,14 +63,13 @@ def write_store(
     with atomic_path(path) as temporary:
         _check_space(temporary.parent)
         with h5py.File(temporary, "w") as file:
-            group, masks = file.create_group("scenes"), file.create_group("masks")
+            file.create_group("scenes")
+            file.create_group("masks")
             for scene in scenes:
                 if scene.name in digests:
                     raise HsisrError(f"Two scenes of {dataset} are named {scene.name}. Rename one.")
                 _check_space(temporary.parent, scene)
-                _write_scene(group, scene)
-                if scene.mask is not None:
-                    masks.create_dataset(scene.name, data=scene.mask, compression="gzip", compression_opts=1)
+                _write_scene(file, scene)
                 # so that the disk tells what is left for the next scene
                 file.flush()
                 digests[scene.name] = _digest(scene)
@@ -89,7 +88,8 @@ def write_store(
 class Store:
     """A store of prepared scenes, open for reading.
 
-    The file is opened for each read and closed again, so a Store can be handed to other processes.
+    The file is opened for each read and closed again, so a Store can be handed to other processes. HsisrError is
+    raised if it is missing, damaged, or not a store of this version.
 
     Parameters
     ----------
@@ -107,11 +107,6 @@ class Store:
         SHA-256 over the sorted (name, shape, values, wavelengths, mask): what the scenes hold, however stored.
     sources : list of (name, bytes, sha256)
         Files that the scenes were read from.
-
-    Raises
-    ------
-    HsisrError
-        The file is missing, damaged, or no store of this version.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -128,13 +123,11 @@ class Store:
             self.sources: list[Source] = [
                 (str(name), int(size), str(digest)) for name, size, digest in json.loads(file["sources"][()])
             ]
-            self._shapes: dict[str, tuple[int, int, int]] = {
-                name: tuple(item.shape) for name, item in sorted(file["scenes"].items())
-            }
-            self._wavelengths: dict[str, NDArray[np.float64]] = {
-                name: np.asarray(item.attrs["wavelengths"], np.float64)
-                for name, item in sorted(file["scenes"].items())
-            }
+            self._shapes: dict[str, tuple[int, int, int]] = {}
+            self._wavelengths: dict[str, NDArray[np.float64]] = {}
+            for name, item in sorted(file["scenes"].items()):
+                self._shapes[name] = tuple(item.shape)
+                self._wavelengths[name] = np.asarray(item.attrs["wavelengths"], np.float64)
         self.names = list(self._shapes)
 
     def shape(self, name: str) -> tuple[int, int, int]:
@@ -146,13 +139,7 @@ class Store:
         return self._wavelengths[self._known(name)]
 
     def read(self, name: str, rows: Bounds = None, cols: Bounds = None) -> Scene:
-        """Read scene `name`, or the part `rows` x `cols` of it, each (start, stop) in pixels.
-
-        Raises
-        ------
-        HsisrError
-            There is no such scene, the bounds leave it, or the file is damaged.
-        """
+        """Read scene `name`, or the part `rows` x `cols` of it, each (start, stop) in pixels."""
         _, height, width = self.shape(name)
         top, bottom = span(rows, height, f"rows of scene {name}")
         left, right = span(cols, width, f"columns of scene {name}")
@@ -160,7 +147,8 @@ class Store:
             item = file["scenes"][name]
             stored = item[:, top:bottom, left:right]
             divisor, source = float(item.attrs["divisor"]), str(item.attrs["source"])
-            masks = file.get("masks", {})  # a store of an earlier version has none
+            # a store of an earlier version has none
+            masks = file.get("masks", {})
             mask = masks[name][top:bottom, left:right].astype(np.bool_) if name in masks else None
         cube = _decode(stored, divisor) if stored.dtype == np.uint16 else stored
         return Scene(name, cube, self._wavelengths[name], divisor, source, mask)
@@ -180,7 +168,8 @@ class Store:
                 yield file
         except HsisrError:
             raise
-        except Exception as error:  # h5py raises OSError, KeyError, RuntimeError and others
+        except Exception as error:
+            # h5py raises OSError, KeyError, RuntimeError and others
             reason = " ".join(str(error).split())
             raise HsisrError(
                 f"{self.path} is damaged or not a store of prepared scenes ({reason}). "
@@ -188,25 +177,22 @@ class Store:
             ) from error
 
 
-def _write_scene(group: h5py.Group, scene: Scene) -> None:
-    whole = _is_whole(scene.cube, scene.divisor)
-    item = group.create_dataset(
+def _write_scene(file: h5py.File, scene: Scene) -> None:
+    counts = _count(scene.cube, scene.divisor)
+    item = file["scenes"].create_dataset(
         scene.name,
-        scene.cube.shape,
-        np.uint16 if whole else np.float32,
+        data=scene.cube if counts is None else counts,
         chunks=(scene.bands, min(_CHUNK, scene.height), min(_CHUNK, scene.width)),
         # its own checksum tells a damaged chunk when it is read
         compression="gzip",
         compression_opts=1,
         shuffle=True,
     )
-    # a row of chunks at a time: no second copy of the scene
-    for top in range(0, scene.height, _CHUNK):
-        rows = scene.cube[:, top : top + _CHUNK]
-        item[:, top : top + _CHUNK] = _counts(rows, scene.divisor).astype(np.uint16) if whole else rows
     item.attrs["divisor"] = scene.divisor
     item.attrs["wavelengths"] = scene.wavelengths
     item.attrs["source"] = scene.source
+    if scene.mask is not None:
+        file["masks"].create_dataset(scene.name, data=scene.mask, compression="gzip", compression_opts=1)
 
 
 def _check_space(folder: Path, scene: Scene | None = None) -> None:
@@ -218,22 +204,18 @@ def _check_space(folder: Path, scene: Scene | None = None) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _is_whole(cube: NDArray[np.float32], divisor: float) -> bool:
-    """Whether 16-bit whole numbers, divided by `divisor`, give back `cube` to the last bit."""
-    for band in cube:
-        counts = _counts(band, divisor)
-        if not (counts.min() >= 0 and counts.max() <= np.iinfo(np.uint16).max):
-            return False
+def _count(cube: NDArray[np.float32], divisor: float) -> NDArray[np.uint16] | None:
+    """Whole numbers that, divided by `divisor`, give back `cube` to the last bit; None: 16 bits cannot."""
+    counts = np.empty(cube.shape, np.uint16)
+    for band, whole in zip(cube, counts, strict=True):
+        exact = np.rint(np.multiply(band, divisor, dtype=np.float64))
+        if exact.min() < 0 or exact.max() > np.iinfo(np.uint16).max:
+            return None
+        whole[...] = exact
         # as integers: a negative zero is not zero
-        if not np.array_equal(
-            _decode(counts.astype(np.uint16), divisor).view(np.uint32), band.view(np.uint32)
-        ):
-            return False
-    return True
-
-
-def _counts(values: NDArray[np.float32], divisor: float) -> NDArray[np.float64]:
-    return np.rint(np.multiply(values, divisor, dtype=np.float64))
+        if not np.array_equal(_decode(whole, divisor).view(np.uint32), band.view(np.uint32)):
+            return None
+    return counts
 
 
 def _decode(counts: NDArray[np.uint16], divisor: float) -> NDArray[np.float32]:

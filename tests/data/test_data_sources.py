@@ -18,13 +18,13 @@ def test_every_dataset_says_where_it_is_on_which_terms_and_whom_to_cite(name: st
 
 
 def test_the_counts_are_those_of_the_paper() -> None:
-    expected = {name: dataset_source(name).expected for name in DATASETS}
-    assert {name: (item.scenes, item.bands) for name, item in expected.items()} == {
+    sources = {name: dataset_source(name) for name in DATASETS}
+    assert {name: (item.scenes, item.bands) for name, item in sources.items()} == {
         "cave": (31, 31),
         "harvard": (77, 31),
         "foster": (30, 33),
     }
-    assert expected["harvard"].sizes == ((1040, 1392),)
+    assert sources["harvard"].sizes == ((1040, 1392),)
     assert "8 bits" in dataset_source("cave").left_out["watercolors"]
 
 

@@ -37,14 +37,23 @@ Settings = Annotated[
         "-p", metavar="NAME=VALUE", help="Another value for a setting, for example -p scale=3. Repeatable."
     ),
 ]
+Key = Annotated[str | None, typer.Option(help="Name of the array in a .mat or HDF5 file.")]
+BandAxis = Annotated[
+    int | None, typer.Option(help="Which axis of a .npy or HDF5 array is the bands: 0, 1 or 2.")
+]
+Divisor = Annotated[float | None, typer.Option(help="The value that stands for 1.")]
+TableFile = Annotated[
+    Path | None,
+    typer.Option("-o", "--out", help="Also write a row per run and image: .csv, .parquet or .tex."),
+]
 Shard = Annotated[
     str | None, typer.Option(metavar="i/n", help="Only part i of n, for several machines or a job array.")
 ]
 
 
-def parse_settings(settings: list[str] | None) -> dict[str, Any]:
-    """Turn ["scale=3", "clip=null"] into typed values, read as YAML."""
-    values = {}
+def parse_settings(settings: list[str] | None, data: str | None = None) -> dict[str, Any]:
+    """Turn ["scale=3", "clip=null"] into typed values, read as YAML; and add `data`, if given."""
+    values: dict[str, Any] = {}
     for text in settings or []:
         name, sign, value = text.partition("=")
         if not sign or not name:
@@ -52,8 +61,8 @@ def parse_settings(settings: list[str] | None) -> dict[str, Any]:
         try:
             values[name] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise HsisrError(f"-p {text}: the value is no valid YAML.") from error
-    return values
+            raise HsisrError(f"-p {text}: the value is not valid YAML.") from error
+    return values | ({"data": data} if data else {})
 
 
 @app.command()
@@ -80,8 +89,8 @@ def book(
     from hsisr_core.runs import RunConfig, open_run, plan_for_chapters
     from hsisr_core.train import train
 
-    values = parse_settings(settings) | ({"data": data} if data else {})
-    # a chapter may have parameters of its own, too
+    values = parse_settings(settings, data)
+    # A chapter may have parameters of its own, too.
     settings_of_runs = {name: value for name, value in values.items() if name in RunConfig.model_fields}
     plan = plan_for_chapters(preset, settings_of_runs)
     index = build_book(
@@ -99,13 +108,13 @@ def book(
 
 @app.command()
 def train(preset: Preset = "demo", data: Data = None, settings: Settings = None) -> None:
-    """Carry out one run of a preset, or resume it; a finished one is only shown."""
+    """Train one run of a preset, or resume it; a finished one is only shown."""
     from hsisr_core.cli.report import results_table
     from hsisr_core.runs import RunConfig
     from hsisr_core.training.devices import leave_group
     from hsisr_core.training.loop import train as train_run
 
-    values = parse_settings(settings) | ({"data": data} if data else {})
+    values = parse_settings(settings, data)
     run = train_run(RunConfig.from_preset(preset, **values))
     if first_process():
         typer.echo(f"{results_table(run)}\n\nThe run: {run.folder}")
@@ -144,7 +153,7 @@ def runs(
         raise HsisrError("--json: only --dry-run prints JSON; add it.")
     if gpu and not dry_run:
         raise HsisrError(f"--gpu {gpu}: only --dry-run estimates a time on another GPU; add it.")
-    overrides = parse_settings(settings) | ({"data": data} if data else {})
+    overrides = parse_settings(settings, data)
     planned = part_of(planned_runs(read_plan(plan, overrides, many=yes)), shard)
     if as_json:
         typer.echo(json.dumps(cluster_jobs(planned, gpu), indent=2))
@@ -193,9 +202,7 @@ def results(
     folder: Annotated[
         Path | None, typer.Argument(help="A folder of run folders; default: runs/ of the project.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Also write it: .csv, .parquet or .tex.")
-    ] = None,
+    out: TableFile = None,
 ) -> None:
     """Print the results of all finished runs, a row per run and image."""
     from hsisr_core.cli.report import frame_table
@@ -219,10 +226,7 @@ def evaluate(
         ),
     ] = False,
     shard: Shard = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", help="Also write a row per run and image: .csv, .parquet or .tex."),
-    ] = None,
+    out: TableFile = None,
 ) -> None:
     """Score the networks of finished runs on the test images again, or on other data."""
     from hsisr_core.cli.report import score_table
@@ -234,7 +238,8 @@ def evaluate(
         try:
             scored.append(rescore(stored, data, split, self_ensemble))
         except HsisrError as error:
-            if stored.folder == run:  # one run was asked for: it is the user's mistake
+            # One run was asked for: it is the user's mistake.
+            if stored.folder == run:
                 raise
             failed.append(f"{stored.folder}: {error}")
             continue
@@ -252,11 +257,9 @@ def info(
     path: Annotated[
         str, typer.Argument(help="A scene of any format, a folder of PNGs, a store, or 'indian-pines'.")
     ],
-    key: Annotated[str | None, typer.Option(help="Name of the array in a .mat or HDF5 file.")] = None,
-    band_axis: Annotated[
-        int | None, typer.Option(help="Which axis of a .npy or HDF5 array is the bands: 0, 1 or 2.")
-    ] = None,
-    divisor: Annotated[float | None, typer.Option(help="The value that stands for 1.")] = None,
+    key: Key = None,
+    band_axis: BandAxis = None,
+    divisor: Divisor = None,
 ) -> None:
     """Say what a scene is and how it is read."""
     from hsisr_core.cli.report import scene_table, store_table
@@ -288,11 +291,9 @@ def upscale(
     bands: Annotated[
         str | None, typer.Option(help="'all', a number of bands, or 0-based indices such as 0,2,10:20.")
     ] = None,
-    key: Annotated[str | None, typer.Option(help="Name of the array in a .mat or HDF5 file.")] = None,
-    divisor: Annotated[float | None, typer.Option(help="The value that stands for 1.")] = None,
-    band_axis: Annotated[
-        int | None, typer.Option(help="Which axis of a .npy or HDF5 array is the bands.")
-    ] = None,
+    key: Key = None,
+    divisor: Divisor = None,
+    band_axis: BandAxis = None,
     nodata: Annotated[
         float | None, typer.Option(help="The value of pixels without a measurement (nan is possible).")
     ] = None,

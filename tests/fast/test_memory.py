@@ -31,6 +31,7 @@ def new_pages(call: str) -> int:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is about glibc's allocator")
+@pytest.mark.slow
 def test_freed_memory_is_used_again() -> None:
     without, found = new_pages(""), new_pages("reuse_memory()")
     assert without > 10_000, "the C library does so by itself: reuse_memory can go"

@@ -131,7 +131,7 @@ def _order_axes(shape: tuple[int, ...], given: int | None, where: str) -> tuple[
     axis = int(np.argmin(shape)) if given is None else given
     if given is None and (axis == 1 or sorted(shape)[0] == sorted(shape)[1]):
         raise HsisrError(
-            f"{where} has the shape {sizes}, which does not tell the axis of the bands; expected the first or "
+            f"{where} has the shape {sizes}, which does not say which axis is the bands; expected the first or "
             "the last to be the shortest. Say which with band_axis=0, 1 or 2."
         )
     rows, cols = (other for other in range(3) if other != axis)
@@ -215,7 +215,7 @@ def _check_whole(path: Path) -> None:
     size, position = path.stat().st_size, 128
     with open(path, "rb") as file:
         order = {b"IM": "<", b"MI": ">"}.get(file.read(position)[-2:])
-        # a file is its header and elements: type, length, content; scipy tells what else is wrong
+        # a file is its header and elements: type, length, content; scipy says what else is wrong
         while order and position < size:
             file.seek(position)
             element, length = struct.unpack(f"{order}II", file.read(8))

@@ -64,15 +64,12 @@ def cave_files(path: Path) -> list[Path]:
     if len(scenes) > 1:
         raise HsisrError(f"{folder} mixes bands of {', '.join(sorted(scenes))}. Keep one scene per folder.")
     expected = range(1, _BANDS + 1)
-    wrong = {
-        "missing": [str(band) for band in expected if band not in numbered],
-        "extra": [str(band) for band in numbered if band not in expected],
-    }
-    found = [f"{kind}: {', '.join(bands)}" for kind, bands in wrong.items() if bands]
-    if found:
+    missing = ", ".join(str(band) for band in expected if band not in numbered)
+    extra = ", ".join(str(band) for band in numbered if band not in expected)
+    if missing or extra:
         raise HsisrError(
-            f"{folder}: expected bands 1 to {_BANDS}, one PNG each; {'; '.join(found)}. "
-            "Fetch the scene again, or move the extra files away."
+            f"{folder}: expected bands 1 to {_BANDS}, one PNG each; missing: {missing or 'none'}; "
+            f"extra: {extra or 'none'}. Fetch the scene again, or move the extra files away."
         )
     return [numbered[band] for band in expected]
 

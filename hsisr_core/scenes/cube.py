@@ -69,11 +69,6 @@ class CubeFile:
         bands, rows, cols = (self.array.shape[axis] for axis in self.axes)
         return bands, rows, cols
 
-    @property
-    def streamed(self) -> bool:
-        """Whether parts are read from the file when asked for; False: it is in memory as a whole."""
-        return isinstance(self.array, np.memmap | Dataset)
-
     def blocks(self) -> Iterator[Block]:
         """Give all values once, part by part, in whole chunks."""
         with self._open() as array:
@@ -132,7 +127,7 @@ class OpenScene:
     @property
     def streamed(self) -> bool:
         """Whether the file is read part by part; False: its format made it necessary to read it whole."""
-        return self.file.streamed
+        return isinstance(self.file.array, np.memmap | Dataset)
 
     def read(self, rows: slice, cols: slice) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
         """Read `rows` x `cols` of the chosen bands.
@@ -201,10 +196,10 @@ def survey(file: CubeFile, where: str) -> tuple[float, float, NDArray[np.float64
             f"{where}: {bad} of {size} values are NaN or infinite; expected finite numbers. Fix or leave out this "
             "scene; if NaN marks pixels without a measurement, hsisr upscale keeps them with --nodata nan."
         )
-    if not number.any():
-        raise HsisrError(f"{where}: all {size} values are no-data ({file.nodata:g}). Leave out this scene.")
-    if low == high == 0:
-        raise HsisrError(f"{where}: all {size} values are zero; not an image. Leave out this scene.")
+    if not number.any() or low == high == 0:
+        raise HsisrError(
+            f"{where}: all {size} values are zero or no-data; not an image. Leave out this scene."
+        )
     return low, high, np.divide(total, number, out=np.full(len(total), np.nan), where=number > 0)
 
 

@@ -190,7 +190,7 @@ def _tiff_array(path: Path, series: Any) -> np.ndarray:
         return np.memmap(path, stored, "r", series.dataoffset, tuple(series.shape))
     try:
         return np.asarray(series.asarray())
-    except Exception as error:  # several types, and only the text tells
+    except Exception as error:  # several types, and only the text says which
         if "imagecodecs" not in str(error) and not isinstance(error, ModuleNotFoundError):
             raise
         raise HsisrError(
@@ -246,7 +246,7 @@ def _tiff_georeference(keys: dict[str, Any]) -> Georeference | None:
 
 
 def epsg_code(crs: str) -> tuple[int | None, bool]:
-    """Return the EPSG code of `crs` (as in `Georeference`), None if it does not tell, and whether it is projected."""
+    """Return the EPSG code of `crs` (as in `Georeference`), None if it does not say, and whether it is projected."""
     if match := re.fullmatch(r"UTM, *(\d+), *(North|South), *WGS[- ]?84(,.*)?", crs.strip(), re.IGNORECASE):
         return (_NORTH if match[2].lower() == "north" else _SOUTH) + int(match[1]), True
     if re.fullmatch(r"Geographic Lat/Lon(, *WGS[- ]?84(,.*)?)", crs.strip(), re.IGNORECASE):

@@ -70,16 +70,16 @@ def write_npy_head(path: Path, product: Product) -> int:
         return file.tell()
 
 
-def describe_npy(product: Product) -> dict[str, Any]:
-    """Return what is known of the cube, for the .json file beside a .npy file."""
+def describe(product: Product) -> dict[str, Any]:
+    """Return what a file says of its values, by name; None: it is not known."""
     place = product.georeference
     return {
-        "wavelengths_nm": product.centres,
+        "wavelengths": product.centres,
         "divisor": product.divisor,
-        "nodata": None if product.nodata is None else str(product.nodata),
+        "nodata": product.nodata,
         "geotransform": place and list(place.transform),
-        "crs": place and place.crs,
-        "provenance": product.provenance,
+        "crs": place and (place.crs or None),
+        "provenance": json.dumps(product.provenance),
     }
 
 
@@ -91,8 +91,9 @@ def write_hdf5_head(path: Path, product: Product) -> int:
     """
     with h5py.File(path, "w") as file:
         item = _create_empty(file, "cube", product.shape, product.dtype)
-        for name, value in _describe(product).items():
-            item.attrs[name] = value
+        for name, value in describe(product).items():
+            if value is not None:
+                item.attrs[name] = value
         return int(item.id.get_offset())
 
 
@@ -108,26 +109,14 @@ def write_mat_head(path: Path, product: Product) -> int:
     with h5py.File(path, "w", userblock_size=_MATLAB_PREFACE) as file:
         item = _create_empty(file, "cube", (bands, width, height), product.dtype)
         item.attrs["MATLAB_class"] = np.bytes_(kind)
-        for name, value in _describe(product).items():
-            _write_variable(file, name, value)
+        for name, value in describe(product).items():
+            if value is not None:
+                _write_variable(file, name, value)
         offset = item.id.get_offset()
     text = b"MATLAB 7.3 MAT-file, written by hsisr".ljust(124)
     with open(path, "rb+") as raw:
         raw.write(text + b"\x00\x02IM")  # version 0x0200, little-endian
     return int(offset)
-
-
-def _describe(product: Product) -> dict[str, Any]:
-    place = product.georeference
-    values = {
-        "wavelengths": product.centres and np.array(product.centres),
-        "divisor": product.divisor,
-        "nodata": product.nodata,
-        "geotransform": place and np.array(place.transform),
-        "crs": place and (place.crs or None),
-        "provenance": json.dumps(product.provenance),
-    }
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _create_empty(file: h5py.File, name: str, shape: tuple[int, int, int], dtype: np.dtype) -> h5py.Dataset:

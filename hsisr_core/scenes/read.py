@@ -182,7 +182,7 @@ def _check_options(
         raise HsisrError(f"divisor={divisor!r}: expected a positive number, the value that stands for 1.")
     if key is not None and suffix not in (".mat", *_HDF5):
         raise HsisrError(
-            f"key={key!r} names an array of a .mat or HDF5 file, and {path} is none. Leave key out."
+            f"key={key!r} names an array of a .mat or HDF5 file, which {path} is not. Leave key out."
         )
     if band_axis is not None and suffix not in (".npy", *_HDF5):
         raise HsisrError(
@@ -360,7 +360,7 @@ def _choose_divisor(file: CubeFile, given: float | None, low: float, high: float
         return (1.0, "already in [0, 1]") if scaled else (known.divisor, f"full range of {known.dataset}")
     if known is None and scaled:
         return 1.0, "already in [0, 1]"
-    # An image without a positive value has no maximum to divide by; the range check then tells.
+    # An image without a positive value has no maximum to divide by; the range check then says so.
     return (high if high > 0 else 1.0), "the maximum of the whole image"
 
 

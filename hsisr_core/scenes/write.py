@@ -19,7 +19,7 @@ from hsisr_core.base import atomic_path, atomic_text, remove_leftovers, write_js
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes.heads import (
     Product,
-    describe_npy,
+    describe,
     envi_header,
     write_hdf5_head,
     write_mat_head,
@@ -79,8 +79,12 @@ def cube_writer(path: Path, product: Product) -> Iterator[Writer]:
                 lock_descriptor(file.fileno(), blocking=False)
 
             def write(rows: slice, columns: slice, part: np.ndarray) -> None:
-                # in MATLAB's files the columns come before the rows
-                _write_part(file, offset, product, rows, columns, part, swapped=suffix == ".mat")
+                lines, samples = product.shape[1:]
+                if suffix == ".mat":
+                    # the columns come before the rows
+                    lines, samples, rows, columns, part = samples, lines, columns, rows, part.swapaxes(1, 2)
+                part = np.ascontiguousarray(part, product.dtype)
+                _write_part(file, offset, (lines, samples), rows.start, columns.start, part)
 
             yield write
         if suffix in _ENVI:
@@ -88,29 +92,24 @@ def cube_writer(path: Path, product: Product) -> Iterator[Writer]:
     if suffix in _ENVI:
         atomic_text(beside[0], header)
     elif suffix == ".npy":
-        write_json(beside[0], describe_npy(product))
+        described = {"wavelengths_nm": product.centres, **describe(product), "provenance": product.provenance}
+        del described["wavelengths"]
+        # as a text, because JSON has no NaN
+        described["nodata"] = None if product.nodata is None else str(product.nodata)
+        write_json(beside[0], described)
 
 
 def _write_part(
-    file: BinaryIO,
-    offset: int,
-    product: Product,
-    rows: slice,
-    columns: slice,
-    part: np.ndarray,
-    swapped: bool,
+    file: BinaryIO, offset: int, size: tuple[int, int], top: int, left: int, part: np.ndarray
 ) -> None:
-    """Write a part of the values, which begin at byte `offset` of the file."""
-    bands, height, width = product.shape
-    if swapped:
-        height, width, rows, columns, part = width, height, columns, rows, part.swapaxes(1, 2)
-    part = np.ascontiguousarray(part, product.dtype)
+    """Write a part into bands of `size`, the first of which begins at byte `offset` of the file."""
+    height, width = size
     # whole lines lie one after the other: one call a band
-    lines = part.reshape(bands, 1, -1) if part.shape[2] == width else part
-    for band in range(bands):
-        for row, line in enumerate(lines[band], start=rows.start):
-            place = (band * height + row) * width + columns.start
-            file.seek(offset + place * product.dtype.itemsize)
+    lines = part.reshape(len(part), 1, -1) if part.shape[2] == width else part
+    for band in range(len(part)):
+        for row, line in enumerate(lines[band], start=top):
+            place = (band * height + row) * width + left
+            file.seek(offset + place * part.itemsize)
             file.write(line.data)
 
 

@@ -80,7 +80,7 @@ def test_bad_values_are_counted_over_all_bands() -> None:
         survey(CubeFile("", array, (0, 1, 2)), "x")
     with pytest.raises(HsisrError, match="x: all 90 values are zero"):
         survey(CubeFile("", np.zeros((3, 6, 5)), (0, 1, 2)), "x")
-    with pytest.raises(HsisrError, match=r"x: all 90 values are no-data \(0\)"):
+    with pytest.raises(HsisrError, match="x: all 90 values are zero or no-data"):
         survey(CubeFile("", np.zeros((3, 6, 5)), (0, 1, 2), nodata=0), "x")
 
 

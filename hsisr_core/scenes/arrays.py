@@ -38,9 +38,7 @@ def open_npy(path: Path, band_axis: int | None = None) -> CubeFile:
     with reading(path, "a .npy file of numbers"):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     if array.dtype.kind not in "iuf":
-        raise HsisrError(
-            f"{path} holds values of type {array.dtype}; expected real numbers. Save the cube as such."
-        )
+        raise HsisrError(f"{path} holds values of type {array.dtype}; expected real numbers. Save it so.")
     axes, order = _order_axes(array.shape, band_axis, str(path))
     return CubeFile(f"NumPy file, {array.dtype.name}, {order}", array, axes)
 
@@ -123,9 +121,7 @@ def _order_axes(shape: tuple[int, ...], given: int | None, where: str) -> tuple[
     """
     sizes = "x".join(map(str, shape))
     if len(shape) != 3 or 0 in shape:
-        raise HsisrError(
-            f"{where} has the shape {sizes or '()'}; expected three axes: bands, height and width."
-        )
+        raise HsisrError(f"{where} has the shape {sizes or '()'}; expected three: bands, height, width.")
     if given is not None and (isinstance(given, bool) or given not in (0, 1, 2)):
         raise HsisrError(f"band_axis={given!r}: expected 0, 1 or 2, the axis of {where} that is the bands.")
     axis = int(np.argmin(shape)) if given is None else given

@@ -197,9 +197,7 @@ def survey(file: CubeFile, where: str) -> tuple[float, float, NDArray[np.float64
             "scene; if NaN marks pixels without a measurement, hsisr upscale keeps them with --nodata nan."
         )
     if not number.any() or low == high == 0:
-        raise HsisrError(
-            f"{where}: all {size} values are zero or no-data; not an image. Leave out this scene."
-        )
+        raise HsisrError(f"{where}: all {size} values are zero or no-data; not an image. Leave it out.")
     return low, high, np.divide(total, number, out=np.full(len(total), np.nan), where=number > 0)
 
 

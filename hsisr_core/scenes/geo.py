@@ -66,9 +66,7 @@ def open_envi(header: Path, raw: Path) -> CubeFile:
     interleave = str(entries.get("interleave", "")).lower()
     if number not in ENVI_TYPES:
         known = ", ".join(map(str, ENVI_TYPES))
-        raise HsisrError(
-            f"{header}: data type is {number}; expected real numbers, one of {known}. Convert the file."
-        )
+        raise HsisrError(f"{header}: data type is {number}; expected one of {known}. Convert the file.")
     if 0 in (count, height, width):
         raise HsisrError(f"{header}: bands, lines or samples is 0; expected at least 1. Fix the header.")
     if interleave not in _INTERLEAVES:
@@ -136,9 +134,7 @@ def _envi_georeference(entries: dict[str, Any], header: Path) -> Georeference | 
     try:
         column, row, x, y, dx, dy = map(float, info[1:7])
     except ValueError as error:
-        raise HsisrError(
-            f"{header}: map info is {info!r}; expected numbers after its name. Fix it."
-        ) from error
+        raise HsisrError(f"{header}: map info is {info!r}; expected numbers after a name. Fix it.") from error
     turned = next((item.partition("=")[2] for item in info[7:] if item.lower().startswith("rotation")), "0")
     angle = math.radians(float(turned or 0))
     a, b, d, e = dx * math.cos(angle), dy * math.sin(angle), dx * math.sin(angle), -dy * math.cos(angle)
@@ -225,9 +221,8 @@ def _gdal_wavelengths(metadata: str, count: int) -> NDArray[np.float64] | None:
 
 def _tiff_georeference(keys: dict[str, Any]) -> Georeference | None:
     """From the GeoTIFF tags (OGC 19-008r4, section 7.4 and annex B.6)."""
-    matrix, tie, scale = (
-        keys.get(name) for name in ("ModelTransformation", "ModelTiepoint", "ModelPixelScale")
-    )
+    names = ("ModelTransformation", "ModelTiepoint", "ModelPixelScale")
+    matrix, tie, scale = map(keys.get, names)
     if matrix is not None:
         m = np.ravel(np.asarray(matrix, np.float64))
         t = (m[3], m[0], m[1], m[7], m[4], m[5])

@@ -235,9 +235,7 @@ def envi_header(product: Product, path: Path) -> str:
     """
     types = {np.dtype(kind).name: number for number, kind in ENVI_TYPES.items()}
     if product.dtype.name not in types:
-        raise HsisrError(
-            f"{path}: ENVI has no values of type {product.dtype}. Write float32, or another format."
-        )
+        raise HsisrError(f"{path}: ENVI has no type {product.dtype}. Write float32, or another format.")
     bands, height, width = product.shape
     entries: dict[str, Any] = {
         "description": "{Made by hsisr upscale; see the entries that begin with hsisr}",

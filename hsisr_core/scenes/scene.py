@@ -82,7 +82,7 @@ class Scene:
     def __post_init__(self) -> None:
         if not self.name or "/" in self.name or self.name.startswith("."):
             raise HsisrError(
-                f"Scene name {self.name!r} is not usable: give a name without '/' or a leading dot."
+                f"Scene name {self.name!r} is not usable: give one without '/' or a leading dot."
             )
         if self.cube.ndim != 3 or self.cube.dtype != np.float32:
             raise HsisrError(
@@ -143,7 +143,5 @@ def span(bounds: Bounds, size: int, what: str) -> tuple[int, int]:
         return 0, size
     start, stop = bounds
     if not 0 <= start < stop <= size:
-        raise HsisrError(
-            f"{what}: {start} to {stop} is not a part of 0 to {size}. Give a start and a stop inside it."
-        )
+        raise HsisrError(f"{what}: {start} to {stop} is not a part of 0 to {size}. Give a part inside it.")
     return start, stop

@@ -75,11 +75,11 @@ def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((4, 5)), "has the shape 4x5; expected three axes"),
+        (np.zeros((4, 5)), "has the shape 4x5; expected three: bands"),
         (np.zeros((2, 3, 9)), "is 3x9 pixels; expected at least 4"),
         (np.zeros((2, 9, 9), complex), "values of type complex128"),
         (np.zeros((2, 9, 9), "U3"), "values of type <U3"),
-        (np.zeros((0, 9, 9)), "expected three axes"),
+        (np.zeros((0, 9, 9)), "expected three: bands"),
     ],
 )
 def test_other_arrays_are_refused(tmp_path: Path, array: np.ndarray, message: str) -> None:

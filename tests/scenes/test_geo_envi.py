@@ -154,7 +154,7 @@ def test_doubles_are_rounded_once_and_masked_too(tmp_path: Path) -> None:
         ("lines = 6", "lines = 0", "lines or samples is 0"),
         ("lines = 6", "lines = 3", "is 3x5 pixels; expected at least 4"),
         ("lines = 6", "lines = 7", r"scene\.raw has 240 bytes; scene\.hdr says 280"),
-        ("data type = 2", "data type = 6", "data type is 6; expected real numbers"),
+        ("data type = 2", "data type = 6", "data type is 6; expected one of 1, 2"),
         ("interleave = bsq", "interleave = tiled", "interleave is 'tiled'"),
         ("header offset = 0", "header offset = 1", "says 241"),
         ("header offset = 0", "data ignore value = none", "data ignore value is 'none'"),

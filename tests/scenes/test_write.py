@@ -77,7 +77,7 @@ def test_a_full_disk_is_reported_and_nothing_is_left(tmp_path: Path, monkeypatch
 
 def test_types_and_names_that_a_format_does_not_have_are_refused(tmp_path: Path) -> None:
     for name, dtype, message in (
-        ("a.hdr", "int8", "ENVI has no values of type int8"),
+        ("a.hdr", "int8", "ENVI has no type int8"),
         ("a.mat", "float16", "MATLAB has no values of type float16"),
         ("a.jpg", "float32", r"expected one of \.h5"),
     ):

@@ -12,9 +12,7 @@ import sys
 import tempfile
 import time
 
-from hsisr_core.runs.config import RunConfig
-from hsisr_core.runs.folder import reset_peak
-from hsisr_core.runs.plan import Plan, PlannedRun, planned_runs, read_plan
+from hsisr_core.runs import Plan, PlannedRun, RunConfig, planned_runs, read_plan, reset_peak
 from hsisr_core.training.estimate import Estimate, estimate_runs
 from hsisr_core.training.loop import train
 

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from benchmarks.work import WORK
-from hsisr_core.runs.folder import peak_bytes, reset_peak
+from hsisr_core.runs import peak_bytes, reset_peak
 
 __all__ = ["Measured", "compare", "measure", "ratio"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from typing import Any
 
-from hsisr_core.runs.config import RunConfig
+from hsisr_core.runs import RunConfig
 from hsisr_core.training.loop import train
 
 __all__ = ["GAIN", "seconds_to_quality"]

@@ -13,9 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hsisr_core.runs.config import RunConfig
-from hsisr_core.runs.folder import read_run
-from hsisr_core.runs.results import load_results
+from hsisr_core.runs import RunConfig, load_results, read_run
 
 IMAGES = 7  # CAVE's test images
 

@@ -19,7 +19,7 @@ import numpy as np
 BANDS = 31
 ENLARGE = """
 import sys
-from hsisr_core.runs.folder import peak_bytes
+from hsisr_core.runs import peak_bytes
 from hsisr_core.upscale.scene import upscale
 upscale(sys.argv[1], 2, sys.argv[2], sys.argv[3], tile=int(sys.argv[4]) or None, check=False)
 print(peak_bytes())

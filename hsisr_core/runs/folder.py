@@ -101,8 +101,8 @@ class Run:
 
 def run_folder(config: RunConfig, dataset: Dataset, runs: str | os.PathLike[str] | None = None) -> Path:
     """Where the run of `config` on `dataset` is or will be, in `runs` (default: ``runs/`` of the project)."""
-    digest = config.hash(dataset.fingerprint)
-    return Path(runs or runs_folder()) / f"{config.method}-x{config.scale}-{dataset.name}-{digest}"
+    name = f"{config.method}-x{config.scale}-{dataset.name}-{config.hash(dataset.fingerprint)}"
+    return Path(runs or runs_folder()) / name
 
 
 def open_run(
@@ -124,12 +124,12 @@ def open_run(
         The data is missing, or the folder holds a run with other settings.
     """
     dataset = dataset or load_dataset(config.data, config.split)
-    digest = config.hash(dataset.fingerprint)
     folder = run_folder(config, dataset, runs)
     if not (folder / "config.yaml").is_file():
         atomic_text(folder / "config.yaml", f"fingerprint: {dataset.fingerprint}\n{config.to_yaml()}")
     stored = read_run(folder)
-    if (stored.config.hash(stored.fingerprint), stored.fingerprint) != (digest, dataset.fingerprint):
+    same = stored.config.hash(dataset.fingerprint) == config.hash(dataset.fingerprint)
+    if not same or stored.fingerprint != dataset.fingerprint:
         raise HsisrError(
             f"{folder}/config.yaml belongs to another run than its folder name says; it was edited or copied there. "
             "Move the folder away or delete it, then start again."
@@ -138,13 +138,7 @@ def open_run(
 
 
 def read_run(folder: str | os.PathLike[str]) -> Run:
-    """Open a run folder that exists.
-
-    Raises
-    ------
-    HsisrError
-        It is not a run folder, or its config.yaml cannot be read.
-    """
+    """Open a run folder that exists; HsisrError when it is not one, or its config.yaml cannot be read."""
     path = Path(folder) / "config.yaml"
     if not path.is_file():
         raise HsisrError(f"{folder} is not a run folder: it has no config.yaml.")
@@ -160,10 +154,7 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
 def run_lock(folder: Path, wait: bool = True) -> Iterator[None]:
     """Hold the one right to train in `folder`; the system gives it back when the process ends, however it ends.
 
-    Raises
-    ------
-    RunLockedError
-        Another process holds it, and `wait` is False.
+    Without `wait`, RunLockedError when another process holds it.
     """
     # not zero: `is_locked` of another process holds the lock for a moment
     lock = FileLock(folder / ".lock", timeout=-1 if wait else 0.3)

@@ -44,16 +44,7 @@ class Plan:
 
         A plan without such a table gives the table's rows with its defaults. The rows of "ablation" then
         start from the weights of He et al. where the defaults say "interpolation", which a network
-        without global residual cannot.
-
-        Parameters
-        ----------
-        name : {"loss", "ablation", "block", "modules", "comparison"}
-
-        Raises
-        ------
-        HsisrError
-            The paper has no such table.
+        without global residual cannot. HsisrError when the paper has no table `name` ("loss", "ablation", ...).
         """
         rows = table_settings(name)
         planned = [config for table, config in self.entries if table == name]
@@ -159,11 +150,6 @@ def plan_for_chapters(preset: str, overrides: Mapping[str, Any]) -> Plan:
 
     An override with the value that the preset's defaults have changes nothing: ``papermill -f`` passes
     those defaults too, and they must not undo what the plan varies.
-
-    Raises
-    ------
-    HsisrError
-        As `read_plan`, but for the number of runs.
     """
     defaults = RunConfig.from_preset(preset)
     changed = defaults.changed(**overrides)
@@ -206,13 +192,7 @@ def planned_runs(plan: Plan, runs: str | os.PathLike[str] | None = None) -> list
 
 
 def shard(items: Sequence[Item], part: str | None) -> list[Item]:
-    """Part i of n of `items` for ``part = "i/n"``, i from 1 to n, dealt out like cards; all for None.
-
-    Raises
-    ------
-    HsisrError
-        `part` has another form.
-    """
+    """Part i of n of `items` for ``part = "i/n"``, i from 1 to n, dealt out like cards; all for None."""
     if part is None:
         return list(items)
     index, sign, count = part.partition("/")

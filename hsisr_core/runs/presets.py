@@ -71,19 +71,10 @@ class PlanEntry:
 def expand(runs: Any, where: str) -> Iterator[tuple[PlanEntry, dict[str, Any]]]:
     """Yield for each run the entry that it is from, and the settings it adds to the defaults.
 
-    Parameters
-    ----------
-    runs : list of mapping
-        Each entry is one run, or as many as its ``product`` has combinations, for each row of its
-        ``table`` where it names one. Values of ``product`` are lists; the last name varies fastest, the
-        table slowest. Settings beside them hold for all runs of the entry.
-    where : str
-        The plan's name, for messages.
-
-    Raises
-    ------
-    HsisrError
-        `runs` has another form, the paper has no such table, or an entry sets a name twice.
+    An entry is one run, or as many as its ``product`` has combinations, for each row of its ``table`` where it names
+    one. The last name of ``product`` varies fastest, the table slowest. Settings beside them hold for all runs of the
+    entry. HsisrError when `runs` has another form, the paper has no such table, or an entry sets a name twice;
+    `where` names the plan.
     """
     for entry in _entries(runs, where):
         for row in entry.rows:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +59,8 @@ def load_results(folder: str | os.PathLike[str] | None = None) -> pd.DataFrame:
         except (HsisrError, ValueError, OSError) as error:
             warnings.warn(f"{path} is left out of the results: {error}", stacklevel=2)
     table = pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
-    names: list[str] = [str(name) for name in table.columns]
-    names.sort(key=_column_order)
-    return table[names]
+    known = [name for name in COLUMNS if name in table]
+    return table[known + sorted(set(table.columns) - set(known))]
 
 
 def run_folders(folder: Path) -> list[Path]:
@@ -103,24 +101,17 @@ def _run_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _column_order(name: str) -> tuple[int, str]:
-    return (COLUMNS.index(name), "") if name in COLUMNS else (len(COLUMNS), name)
-
-
 def short_results(table: pd.DataFrame) -> pd.DataFrame:
     """The columns of `table` to look at: what its rows belong to, the settings that differ, and the scores.
 
     Where some rows are scored on less than HR, also on how much.
     """
-    varied = [name for name in SETTINGS if name in table and _differs(table[name])]
+    # repr, because NaN differs from itself
+    varied = [name for name in SETTINGS if name in table and table[name].map(repr).nunique() > 1]
     first = [name for name in ("preset", "dataset", "method", "scale", "seed") if name not in varied]
     cropped = "scored_border" in table and bool((table["scored_border"] > 0).any())
     region = ["scored_bands", "scored_border"] if cropped else []
     return table[[*first, *varied, "image", "result", *region, *SHORT]]
-
-
-def _differs(values: Iterable[Any]) -> bool:
-    return len({repr(value) for value in values}) > 1  # repr, because NaN differs from itself
 
 
 def write_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import os
 import socket
 import statistics
 from collections.abc import Sequence
@@ -27,30 +24,19 @@ TRACEBACK_LINES = 25
 
 @dataclass(frozen=True)
 class RunState:
-    """How far one run is.
+    """How far one run is."""
 
-    Attributes
-    ----------
-    state : {"done", "running", "failed", "unfinished", "missing"}
-        "running": a process holds its lock; "unfinished": it has a checkpoint to resume from.
-    step, steps : int
-        Steps taken (after a stop: in the last checkpoint) and steps of the whole training.
-    seconds : float or None
-        Training time of the steps in its history, or of all when it is done.
-    timed_steps : int
-        The steps that `seconds` belongs to.
-    psnr : float or None
-        Mean over the test images (dB), of a run that is done.
-    error : str
-        Of a run that failed.
-    """
-
+    # one of STATES; "running": a process holds its lock; "unfinished": it has a checkpoint to resume from
     state: str
+    # taken (after a stop: in the last checkpoint), and of the whole training
     step: int
     steps: int
+    # training time of the first `timed_steps` steps
     seconds: float | None = None
     timed_steps: int = 0
+    # mean over the test images (dB), of a run that is done
     psnr: float | None = None
+    # of a run that failed
     error: str = ""
 
 
@@ -128,14 +114,11 @@ def read_failure(folder: Path) -> dict[str, Any] | None:
 def last_row(history: Path) -> tuple[int, float | None]:
     """Step and training seconds in the last whole line of a history.csv; (0, None) when there is none."""
     try:
-        with history.open("rb") as file:
-            header = next(csv.reader([file.readline().decode()]))
-            file.seek(max(file.tell(), os.fstat(file.fileno()).st_size - 1000))
-            tail = file.read().decode()
-        rows = csv.reader(io.StringIO(tail[: tail.rfind("\n") + 1]))
-        row = dict(zip(header, [row for row in rows if len(row) == len(header)][-1], strict=True))
+        # what follows the last line's end is being written
+        lines = history.read_text(encoding="utf-8").split("\n")[:-1]
+        row = dict(zip(lines[0].split(","), lines[-1].split(","), strict=True))
         return int(row["step"]), float(row["seconds"])
-    except (OSError, ValueError, KeyError, IndexError, StopIteration):
+    except (OSError, ValueError, KeyError, IndexError):
         return 0, None
 
 

@@ -135,6 +135,7 @@ def _workers() -> Iterator[Callable[[], ProcessPoolExecutor]]:
     context = multiprocessing.get_context("spawn")
     reader, writer = context.Pipe(duplex=False)
     pools: list[ProcessPoolExecutor] = []
+    others = multiprocessing.active_children()
 
     def new_worker() -> ProcessPoolExecutor:
         pools.append(ProcessPoolExecutor(1, context, _start_worker, (reader,)))
@@ -144,6 +145,9 @@ def _workers() -> Iterator[Callable[[], ProcessPoolExecutor]]:
         yield new_worker
     finally:
         # Checkpoints are whole or not there, so nothing needs a gentler end.
+        for process in multiprocessing.active_children():
+            if process not in others:
+                process.kill()
         writer.close()
         for pool in pools:
             pool.shutdown(cancel_futures=True)

@@ -13,7 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from benchmarks.plain import fold
 from benchmarks.work import BANDS, network
+from hsisr_core.fast import runner
 
 __all__ = ["best_bandwidth", "best_rate", "stages"]
 
@@ -63,12 +65,12 @@ def stages(scale: int, features: int, height: int, width: int) -> list[dict[str,
     Keys: stage, seconds, gflop, gflops (per second), flop_per_byte (of the tensors read and written once). What
     does no multiply-adds (activations, additions, copies) is one row.
     """
-    model = network(scale, features).eval().folded()
+    run = runner(fold(network(scale, features).eval()))
     cube = torch.rand(1, BANDS, height, width)
     with torch.no_grad():  # in inference mode conv3d would arrive undivided, and nobody counts its operations
-        model(cube[..., :16, :16])
+        run(cube[..., :16, :16])
         with OperationTimes() as times:
-            model(cube)
+            run(cube)
     rows: list[dict[str, float | str]] = []
     for label in sorted(times.seconds, key=lambda key: -times.seconds[key]):
         seconds, flop, moved = times.seconds[label], times.flop[label], times.bytes[label]

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.plain import plain_imresize, plain_of, plain_score
+from benchmarks.plain import fold, plain_imresize, plain_score
 from hsisr_core.degrade import imresize
+from hsisr_core.fast import Trainer, super_resolve
 from hsisr_core.metrics import score
 from hsisr_core.models import SSRNet, build_model
-from hsisr_core.predict import super_resolve
 from hsisr_core.training.evaluate import tile_for
 from hsisr_core.training.patches import PatchSampler
 
@@ -53,7 +53,7 @@ def inference(way: str, scale: int, features: int, height: int, width: int, tile
     if way == "ours":
         tile = tile_for(model, lr) if tiles else None
         return lambda: super_resolve(model, lr, tile=tile), lambda: super_resolve(model, small)
-    plain = plain_of(model, features=features).fold()
+    plain = fold(model)
 
     def run(cube: np.ndarray) -> Tensor:
         with torch.inference_mode():
@@ -66,7 +66,7 @@ def corner(way: str, scale: int, features: int, height: int, width: int, part: i
     """The top left `part` LR pixels of what `inference` enlarges, plain and without tiles."""
     assert way == "plain"
     assert tiles
-    plain = plain_of(network(scale, features).eval(), features=features).fold()
+    plain = fold(network(scale, features).eval())
     lr = torch.from_numpy(picture(height, width)[:, :part, :part].copy())
 
     def run() -> Tensor:
@@ -79,9 +79,8 @@ def corner(way: str, scale: int, features: int, height: int, width: int, part: i
 def training(way: str, scale: int, features: int, batch: int, patch: int) -> Work:
     """One step of the training: forward, L1 loss, backward, Adam. Returns the loss."""
     model: nn.Module = network(scale, features)
-    if way == "plain":
-        assert isinstance(model, SSRNet)
-        model = plain_of(model, features=features)
+    if way == "ours":
+        model = Trainer(network(scale, features))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
     generator = torch.Generator().manual_seed(0)
     lr = torch.rand(batch, BANDS, patch, patch, generator=generator)

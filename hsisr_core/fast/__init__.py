@@ -1,1 +1,7 @@
-"""The same numbers, sooner."""
+"""The same numbers, sooner: how a network is trained and run; networks know nothing of it."""
+
+from hsisr_core.fast.doors import Trainer, bytes_needed, runner
+from hsisr_core.fast.memory import reuse_memory
+from hsisr_core.fast.scene import super_resolve, super_resolve_tiles
+
+__all__ = ["Trainer", "bytes_needed", "reuse_memory", "runner", "super_resolve", "super_resolve_tiles"]

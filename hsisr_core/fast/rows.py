@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Added", "Piece", "Rows", "Windows", "after", "cut", "each", "fork"]
+__all__ = ["Piece", "Rows", "Sum", "Windows", "apply", "cut", "fork", "join"]
 
 
 class Piece(NamedTuple):
@@ -40,13 +40,13 @@ def cut(stream: Rows, height: int) -> Rows:
             yield Piece(part, first and top == 0, last and top + height >= rows)
 
 
-def each(function: Callable[[Tensor], Tensor], stream: Rows) -> Rows:
+def apply(function: Callable[[Tensor], Tensor], stream: Rows) -> Rows:
     """Apply `function`, which treats rows alike and keeps them apart, to every piece."""
 
-    def apply(piece: Piece) -> Piece:
-        return Piece(function(piece.values), piece.first, piece.last)
+    def apply_to(piece: Piece) -> Piece:
+        return piece._replace(values=function(piece.values))
 
-    return map(apply, stream)
+    return map(apply_to, stream)
 
 
 class Windows(Rows):
@@ -67,17 +67,17 @@ class Windows(Rows):
                 self.held = torch.zeros_like(values[:, :, :1])
             above = self.held
             # copies: a view would keep the whole piece
-            self.held = values[:, :, -2:].clone() if values.shape[2] > 1 else after(above[:, :, -1:], values)
+            self.held = values[:, :, -2:].clone() if values.shape[2] > 1 else join(above[:, :, -1:], values)
             if above.shape[2] + values.shape[2] + last > 2:
                 first, self.first = self.first, False
-                return Piece(self.made(above, values, last), first, last)
+                return Piece(self.make(above, values, last), first, last)
 
-    def made(self, above: Tensor, values: Tensor, last: bool) -> Tensor:
-        """What follows from the rows `above` and `values`, and from a row of zeros below the `last` one."""
-        return after(above, values, last)
+    def make(self, above: Tensor, values: Tensor, last: bool) -> Tensor:
+        """What the rows `above` and `values` give, with a row of zeros below the `last` one."""
+        return join(above, values, last)
 
 
-def after(above: Tensor, values: Tensor, zero_rows: int = 0) -> Tensor:
+def join(above: Tensor, values: Tensor, zero_rows: int = 0) -> Tensor:
     """`values` below the rows `above`, and rows of zeros below them."""
     batch, bands, rows, width, features = values.shape
     joined = values.new_empty(batch, bands, above.shape[2] + rows + zero_rows, width, features)
@@ -106,7 +106,7 @@ def fork(stream: Rows, count: int) -> list[Rows]:
     return [branch(queue) for queue in queues]
 
 
-class Added(Rows):
+class Sum(Rows):
     """The sum of two streams, in the memory of `new`; their pieces need not have the same rows."""
 
     def __init__(self, new: Rows, old: Rows) -> None:

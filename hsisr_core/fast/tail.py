@@ -17,17 +17,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hsisr_core.fast.convolution import spatial_convolution
+from hsisr_core.fast.convolution import convolve_bands
 from hsisr_core.fast.rows import Piece, Rows, Windows
 
-__all__ = ["Reconstruction"]
+__all__ = ["Tail"]
 
 # along each axis: all contributions, or those that went through the voxel before the first, after the last one
 WHOLE, FIRST, LAST = "whole", "first", "last"
 AT = {WHOLE: slice(None), FIRST: slice(0, 1), LAST: slice(-1, None)}
 
 
-class Reconstruction:
+class Tail:
     """`tail(upsample(x))` without the tensor between them, differentiable in everything.
 
     Parameters
@@ -48,54 +48,54 @@ class Reconstruction:
             # every tap t of the last convolution with every tap k of the transposed one, axis by axis
             pairs = torch.einsum("dtuv,cdkab->ctkuavb", last, upsample.weight)
             pairs = pairs.reshape(len(upsample.weight), 9, 3 * (2 + self.scale), 3 * (2 + self.scale))
-            self.kernels = compose(pairs, self.scale)
+            self.kernels = _compose(pairs, self.scale)
             self.constant = torch.einsum("dtuv,d->tuv", last, upsample.bias)
             self.bias = tail.bias
 
     def __call__(self, x: Tensor) -> Tensor:
         """SR (batch, bands, r*h, r*w) of a whole scene (batch, bands, h, w, features), contiguous."""
-        return self.restored(Piece(x, True, True), 1)
+        return self.super_resolve(Piece(x, True, True), 1)
 
     def stream(self, rows: Rows) -> Iterator[Tensor]:
         """SR of a scene that comes in pieces, in pieces of some r * rows each."""
         for window in Windows(rows):
-            yield self.restored(window, 0)
+            yield self.super_resolve(window, 0)
 
-    def restored(self, piece: Piece, zero_rows: int) -> Tensor:
+    def super_resolve(self, piece: Piece, zero_rows: int) -> Tensor:
         """SR of one piece; with `zero_rows` 0 it has a row more above and below it."""
         x, first, last = piece
         batch, bands, height, width, _ = x.shape
         inner = x if zero_rows else x[:, :, 1:-1]
         height, scale = inner.shape[2], self.scale
-        out = convolve(x, self.kernels[WHOLE, WHOLE], zero_rows)  # (batch, bands, h, w, r, r)
+        out = _convolve(x, self.kernels[WHOLE, WHOLE], zero_rows)  # (batch, bands, h, w, r, r)
         for (row, column), kernel in self.kernels.items():
             if row == column == WHOLE or (row == FIRST and not first) or (row == LAST and not last):
                 continue
             rows, columns = AT[row], AT[column]
             source = x if row == WHOLE else inner[:, :, rows]
-            part = convolve(source[:, :, :, columns].contiguous(), kernel, zero_rows if row == WHOLE else 0)
+            part = _convolve(source[:, :, :, columns].contiguous(), kernel, zero_rows if row == WHOLE else 0)
             sign = 1 if WHOLE not in (row, column) else -1  # corners are subtracted twice: one is added back
             out[:, :, rows, columns, rows, columns] += sign * part
         sr = out.transpose(3, 4).reshape(batch, bands, height * scale, width * scale)
         constant = torch.einsum(
             "tuv,lt,yu,xv->lyx",
             self.constant,
-            reached(self.constant, bands),
-            reached(self.constant, height * scale, first, last),
-            reached(self.constant, width * scale),
+            _reached(self.constant, bands),
+            _reached(self.constant, height * scale, first, last),
+            _reached(self.constant, width * scale),
         )
         return sr + (constant + self.bias)
 
 
-def compose(pairs: Tensor, scale: int) -> dict[tuple[str, str], Tensor]:
+def _compose(pairs: Tensor, scale: int) -> dict[tuple[str, str], Tensor]:
     """The kernel of each kind of contribution, (features, bands, height, width, phases, phases).
 
     Along the bands it holds 7 taps: the 5 of the whole, and what to subtract in the first and the last band.
     Along height and width, "first" and "last" go through a single pair of taps, the first and the last one.
     """
     ends = F.one_hot(torch.tensor([0, 8], device=pairs.device), 9).T.to(pairs)
-    pairs = torch.einsum("cijk,it->ctjk", pairs, torch.cat([link(1).to(pairs)[..., 0], ends], dim=1))
-    whole = link(scale).to(pairs)  # (3 * (2 + r), taps, phases)
+    pairs = torch.einsum("cijk,it->ctjk", pairs, torch.cat([_link(1).to(pairs)[..., 0], ends], dim=1))
+    whole = _link(scale).to(pairs)  # (3 * (2 + r), taps, phases)
     kernels = {}
     rows = {WHOLE: torch.einsum("ctjk,jup->ctukp", pairs, whole)}
     rows |= {kind: pairs[:, :, AT[kind], :, None] for kind in (FIRST, LAST)}
@@ -107,7 +107,7 @@ def compose(pairs: Tensor, scale: int) -> dict[tuple[str, str], Tensor]:
 
 @cache
 @torch.inference_mode(False)  # kept for training too, whoever asks first
-def link(scale: int) -> Tensor:
+def _link(scale: int) -> Tensor:
     """Which pairs of taps (3 of the last, 2 + r of the transposed convolution) an LR tap and a phase are made of.
 
     Output r*j + p reads, with tap t, the transposed convolution's r*j + p + t - 1, which LR voxel i
@@ -126,7 +126,7 @@ def link(scale: int) -> Tensor:
     return table.flatten(0, 1)
 
 
-def convolve(x: Tensor, kernel: Tensor, zero_rows: int) -> Tensor:
+def _convolve(x: Tensor, kernel: Tensor, zero_rows: int) -> Tensor:
     """Convolve features-last `x` with a composed kernel; (batch, bands, h, w, phases, phases).
 
     Zero padding, above and below by `zero_rows`.
@@ -134,15 +134,15 @@ def convolve(x: Tensor, kernel: Tensor, zero_rows: int) -> Tensor:
     features, taps, height, width, *phases = kernel.shape
     weight = kernel.permute(1, 4, 5, 0, 2, 3).reshape(-1, features, height, width)
     # all taps along the bands at once as outputs of a 2-D convolution, then each shifted into its place
-    values = spatial_convolution(x, weight, None, zero_rows).unflatten(-1, (taps, -1))
-    out = torch.einsum("lmt,bmhwtp->blhwp", shifts(x.shape[1]).to(values), values)
+    values = convolve_bands(x, weight, None, zero_rows).unflatten(-1, (taps, -1))
+    out = torch.einsum("lmt,bmhwtp->blhwp", _shifts(x.shape[1]).to(values), values)
     return out.unflatten(-1, phases)
 
 
 @cache
 @torch.inference_mode(False)
-def shifts(bands: int) -> Tensor:
-    """What band m's value of tap t adds to band l, (bands, bands, 7); see `compose` for the taps."""
+def _shifts(bands: int) -> Tensor:
+    """What band m's value of tap t adds to band l, (bands, bands, 7); see `_compose` for the taps."""
     band = torch.arange(bands)
     whole = [(band - band[:, None] == tap).float() for tap in range(-2, 3)]
     first, last = torch.zeros(2, bands, bands)
@@ -150,7 +150,7 @@ def shifts(bands: int) -> Tensor:
     return torch.stack([*whole, first, last], dim=-1)
 
 
-def reached(like: Tensor, size: int, first: bool = True, last: bool = True) -> Tensor:
+def _reached(like: Tensor, size: int, first: bool = True, last: bool = True) -> Tensor:
     """Which of 3 taps meet one of `size` voxels, (size, 3): all but those beyond the first and the last voxel."""
     table = torch.ones(size, 3, dtype=like.dtype, device=like.device)
     table[0, 0] = not first

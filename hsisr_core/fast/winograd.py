@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hsisr_core.fast.rows import Rows, Windows, after
+from hsisr_core.fast.rows import Rows, Windows, join
 
 __all__ = ["ROWS", "ConvolvedRows", "RowConvolution"]
 
@@ -25,10 +25,7 @@ CHUNK = 3_000_000  # values that are worked on at once, so that what lies betwee
 
 # what the six 1x3 kernels are, by the rows of the 3x3 one
 KERNELS = (
-    torch.tensor(
-        [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], dtype=torch.float64
-    )
-    / 24
+    torch.tensor([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]).double() / 24
 )
 
 
@@ -73,10 +70,10 @@ class RowConvolution:
         images = above.flatten(0, 1), x.flatten(0, 1), out.flatten(0, 1)
         parts = min(len(images[0]), math.ceil(x.numel() / CHUNK))
         for part in zip(*(tensor.tensor_split(parts) for tensor in images), strict=True):
-            self.convolve(*part)
+            self._convolve(*part)
         return out
 
-    def convolve(self, above: Tensor, x: Tensor, out: Tensor) -> None:
+    def _convolve(self, above: Tensor, x: Tensor, out: Tensor) -> None:
         """The same for some images, into `out`."""
         # Six rows a to f give four. These are their last four, (images, n, w, inputs); a and b are the e and f of the
         # six before, or the two rows above.
@@ -84,18 +81,18 @@ class RowConvolution:
         even, odd = torch.sub(e, c, alpha=4), torch.empty_like(c)
         torch.sub(d[:, 1:], f[:, :-1], alpha=4, out=odd[:, 1:])
         torch.sub(d[:, :1], above[:, 1:], alpha=4, out=odd[:, :1])
-        m1 = self.along_width(even + odd, 1)
-        m2 = self.along_width(even - odd, 2)
+        m1 = self._along_width(even + odd, 1)
+        m2 = self._along_width(even - odd, 2)
         torch.sub(e, c, out=even)
         torch.sub(d[:, 1:], f[:, :-1], out=odd[:, 1:])
         torch.sub(d[:, :1], above[:, 1:], out=odd[:, :1])
-        m3 = self.along_width(torch.add(even, odd, alpha=2), 3)
-        m4 = self.along_width(torch.sub(even, odd, alpha=2), 4)
+        m3 = self._along_width(torch.add(even, odd, alpha=2), 3)
+        m4 = self._along_width(torch.sub(even, odd, alpha=2), 4)
         even.sub_(c, alpha=4)
         even[:, 1:].add_(e[:, :-1], alpha=4)
         even[:, :1].add_(above[:, :1], alpha=4)
-        m0 = self.along_width(even, 0)
-        m5 = self.along_width((f - d).sub_(odd, alpha=4), 5)
+        m0 = self._along_width(even, 0)
+        m5 = self._along_width((f - d).sub_(odd, alpha=4), 5)
         one, two = m1 + m2, m1.sub_(m2)  # the bias is in m1, so it is in both
         three, four = m3 + m4, m3.sub_(m4)
         torch.add(m0.add_(one), three, out=out[:, ::ROWS])
@@ -105,7 +102,7 @@ class RowConvolution:
         if self.relu:
             torch.relu_(out)
 
-    def along_width(self, x: Tensor, kernel: int) -> Tensor:
+    def _along_width(self, x: Tensor, kernel: int) -> Tensor:
         rows = x.flatten(0, 1).unsqueeze(1).permute(0, 3, 1, 2)  # (images * n, inputs, 1, w)
         bias = self.bias if kernel == 1 else None
         convolved = F.conv2d(rows, self.kernels[kernel], bias, padding=(0, 1))
@@ -123,11 +120,11 @@ class ConvolvedRows(Windows):
         self.fours = fours
         self.direct = direct
 
-    def made(self, above: Tensor, values: Tensor, last: bool) -> Tensor:
+    def make(self, above: Tensor, values: Tensor, last: bool) -> Tensor:
         inside = above.shape[2] == 2 and not last
         if inside and values.shape[2] % ROWS == 0:
             return self.fours(above, values)
-        window = after(above, values, last)
+        window = join(above, values, last)
         end = window.shape[2] - (window.shape[2] - 2) % ROWS
         parts = [self.fours(window[:, :, :2], window[:, :, 2:end])] if end > 2 else []
         if end < window.shape[2]:

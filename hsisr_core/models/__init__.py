@@ -11,6 +11,11 @@ from hsisr_core.models.bicubic import Bicubic
 from hsisr_core.models.edsr import EDSR
 from hsisr_core.models.fcnn3d import FCNN3D
 from hsisr_core.models.gdrrn import GDRRN
+from hsisr_core.models.operations import (
+    count_parameters,
+    multiply_adds,
+    multiply_adds_by_part,
+)
 from hsisr_core.models.ssrnet import SSRNet
 
 __all__ = [
@@ -23,10 +28,13 @@ __all__ = [
     "SuperResolver",
     "build_model",
     "count_parameters",
+    "multiply_adds",
+    "multiply_adds_by_part",
     "option_names",
 ]
 
-MODELS: dict[str, type[SuperResolver]] = {  # in the order of Table V
+# in the order of Table V
+MODELS: dict[str, type[SuperResolver]] = {
     "bicubic": Bicubic,
     "gdrrn": GDRRN,
     "3d-fcnn": FCNN3D,
@@ -36,13 +44,19 @@ MODELS: dict[str, type[SuperResolver]] = {  # in the order of Table V
 
 
 def option_names(name: str) -> tuple[str, ...]:
-    """The keywords of a network but for `scale` and `bands`; HsisrError for an unknown name."""
+    """The keywords of a network but for `scale` and `bands`."""
     if name not in MODELS:
-        raise HsisrError(f"method {name!r} is unknown: choose one of {', '.join(sorted(MODELS))}.")
-    return tuple(key for key in inspect.signature(MODELS[name]).parameters if key not in ("scale", "bands"))
+        raise HsisrError(
+            f"method {name!r} is unknown: choose one of "
+            f"{', '.join(sorted(MODELS))}."
+        )
+    keywords = inspect.signature(MODELS[name]).parameters
+    return tuple(key for key in keywords if key not in ("scale", "bands"))
 
 
-def build_model(name: str, scale: int, bands: int, **options: Any) -> SuperResolver:
+def build_model(
+    name: str, scale: int, bands: int, **options: Any
+) -> SuperResolver:
     """Make a network by name.
 
     Parameters
@@ -52,8 +66,8 @@ def build_model(name: str, scale: int, bands: int, **options: Any) -> SuperResol
     scale : {2, 3, 4}
         Factor r.
     bands : int
-        Bands of the cubes it will see. GDRRN and EDSR treat bands as channels and need it; the others
-        take any number.
+        Bands of the cubes it will see. GDRRN and EDSR treat bands as channels
+        and need it; the others take any number.
     **options
         The network's own keywords, for example ``features=16``.
 
@@ -64,15 +78,14 @@ def build_model(name: str, scale: int, bands: int, **options: Any) -> SuperResol
     """
     valid = option_names(name)
     if isinstance(bands, bool) or not isinstance(bands, int) or bands < 1:
-        raise HsisrError(f"bands={bands!r} is not possible: a cube has at least 1 band.")
-    unknown = sorted(set(options) - set(valid))
-    if unknown:
-        raise HsisrError(f"{name} has no option {unknown[0]!r}. Its options: {', '.join(valid) or 'none'}.")
+        raise HsisrError(
+            f"bands={bands!r} is not possible: a cube has at least 1 band."
+        )
+    for option in sorted(set(options) - set(valid)):
+        raise HsisrError(
+            f"{name} has no option {option!r}. Its options: "
+            f"{', '.join(valid) or 'none'}."
+        )
     if "bands" in inspect.signature(MODELS[name]).parameters:
         options["bands"] = bands
     return MODELS[name](scale=scale, **options)
-
-
-def count_parameters(model: SuperResolver) -> int:
-    """Number of trainable values of `model` (the stored mean is not one)."""
-    return sum(parameter.numel() for parameter in model.parameters())

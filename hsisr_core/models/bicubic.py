@@ -1,4 +1,5 @@
-"""Bicubic interpolation, as a function on batches and as a model that goes through the same evaluation as all."""
+"""Bicubic interpolation, as a function on batches, and as a model that goes
+through the same evaluation as all."""
 
 from __future__ import annotations
 
@@ -10,28 +11,26 @@ from hsisr_core.models.base import SuperResolver
 
 __all__ = ["BICUBIC_REACH", "Bicubic", "upsample"]
 
-BICUBIC_REACH = 2  # four taps: two LR pixels on either side
+# four taps: two LR pixels on either side
+BICUBIC_REACH = 2
 
 
 def upsample(lr: Tensor, scale: int) -> Tensor:
-    """MATLAB's `imresize(lr, scale, 'bicubic')` of (..., h, w), in double precision; the dtype stays."""
+    """MATLAB's `imresize(lr, scale, 'bicubic')` of (..., h, w), in double
+    precision; the dtype stays."""
     rows, columns = (
-        torch.tensor(resize_matrix(side, side * scale, scale), device=lr.device) for side in lr.shape[-2:]
+        torch.tensor(resize_matrix(n, n * scale, scale), device=lr.device)
+        for n in lr.shape[-2:]
     )
     return (rows.T @ lr.double() @ columns).to(lr.dtype)
 
 
 class Bicubic(SuperResolver):
-    """MATLAB's `imresize(lr, scale, 'bicubic')`; nothing to train.
-
-    Parameters
-    ----------
-    scale : {2, 3, 4}
-        Factor r.
-    """
+    """MATLAB's `imresize(lr, scale, 'bicubic')`, r = `scale` in {2, 3, 4};
+    nothing to train."""
 
     def __init__(self, scale: int) -> None:
         super().__init__(scale, halo=BICUBIC_REACH)
 
-    def restore(self, lr: Tensor) -> Tensor:  # (batch, bands, h, w)
+    def super_resolve(self, lr: Tensor) -> Tensor:  # (batch, bands, h, w)
         return upsample(lr, self.scale)

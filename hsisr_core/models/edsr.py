@@ -1,44 +1,32 @@
 """EDSR: a deep residual network for colour images, with all bands as channels.
 
-From its own paper (Lim, Son, Kim, Nah, Lee, "Enhanced Deep Residual Networks for Single Image Super-Resolution", CVPR
-workshops, 2017): residual blocks without normalisation, a convolution after the last one and a skip over them all, then
-a convolution and a pixel shuffle (two of x2 at x4), L1 loss, Adam 1e-4, self-ensemble. 16 blocks of 64 filters without
-residual scaling are its baseline. From its authors' public PyTorch code: PyTorch's own starting weights.
+From its own paper (Lim, Son, Kim, Nah, Lee, "Enhanced Deep Residual Networks
+for Single Image Super-Resolution", CVPR workshops, 2017): residual blocks
+without normalisation, a convolution after the last one and a skip over them
+all, then a convolution and a pixel shuffle (two of x2 at x4), L1 loss, Adam
+1e-4, self-ensemble. 16 blocks of 64 filters without residual scaling are its
+baseline. From its authors' public PyTorch code: PyTorch's own starting
+weights.
 
-Ours: the adaptation to cubes, which the authors of the SSRNet paper never published. All bands enter the first
-convolution as channels and leave the last one; the mean of each band takes the place of the mean colour.
+Ours: the adaptation to cubes, which the authors of the SSRNet paper never
+published. All bands enter the first convolution as channels and leave the
+last one; the mean of each band takes the place of the mean colour.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle
 
-from hsisr_core.degrade import check_scale
-from hsisr_core.models.base import SuperResolver, check_counts, check_init
-from hsisr_core.models.starts import he_init, shuffle_kernels
+from hsisr_core.models.base import SuperResolver, check_options
+from hsisr_core.models.starts import convolutions, he_init, shuffle_kernels
 
 __all__ = ["EDSR"]
 
 
-def conv2d(inputs: int, outputs: int) -> nn.Conv2d:
-    """3x3 convolution with bias that keeps the size (zero padding)."""
-    return nn.Conv2d(inputs, outputs, 3, padding=1)
-
-
-class Block(nn.Module):
-    """Residual block: convolution, ReLU, convolution, skip."""
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.first, self.second = conv2d(features, features), conv2d(features, features)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.second(torch.relu(self.first(x))) + x
-
-
 class EDSR(SuperResolver):
-    """Enhanced deep residual network on hyperspectral cubes. Any number of bands.
+    """Enhanced deep residual network on cubes of any number of bands.
 
     Parameters
     ----------
@@ -51,65 +39,86 @@ class EDSR(SuperResolver):
     blocks : int
         Residual blocks (baseline of its paper: 16).
     init : {"pytorch", "he", "interpolation"}
-        Starting weights. "pytorch" is what its authors' code does; "he" makes the signal grow with
-        every block. "interpolation", ours: one feature carries each band, the blocks' sum starts at
-        zero and the pixel shuffle interpolates with parabolas. With fewer features than bands, neighbouring
-        bands share one and start as their mean.
-
-    Raises
-    ------
-    HsisrError
-        A number is below 1, or `init` is not listed here.
+        Starting weights. "pytorch" is what its authors' code does; "he" makes
+        the signal grow with every block. "interpolation", ours: one feature
+        carries each band, the blocks' sum starts at zero and the pixel
+        shuffle interpolates with parabolas. With fewer features than bands,
+        neighbouring bands share one and start as their mean.
     """
 
     def __init__(
-        self, scale: int, bands: int, features: int = 64, blocks: int = 16, init: str = "pytorch"
+        self,
+        scale: int,
+        bands: int,
+        features: int = 64,
+        blocks: int = 16,
+        init: str = "pytorch",
     ) -> None:
-        scale = check_scale(scale)
-        check_counts(features=features, blocks=blocks)
-        check_init(init)
-        # LR pixels: 3x3 convolutions before the shuffle, and one more for what comes after it
+        check_options(scale, init, features=features, blocks=blocks)
+        # LR pixels: 3x3 kernels before the shuffle, and one more for the rest
         super().__init__(scale, halo=1 + 2 * blocks + 1 + 1 + 1)
+        self.factors = (2, 2) if scale == 4 else (scale,)
         self.head = conv2d(bands, features)
         self.blocks = nn.Sequential(*(Block(features) for _ in range(blocks)))
         self.body_end = conv2d(features, features)
-        self.factors = (2, 2) if scale == 4 else (scale,)
-        self.enlarge = nn.ModuleList(conv2d(features, features * factor**2) for factor in self.factors)
+        self.enlarge = nn.ModuleList(
+            conv2d(features, features * factor**2) for factor in self.factors
+        )
         self.tail = conv2d(features, bands)
         if init == "he":
             he_init(self)
         elif init == "interpolation":
             interpolate(self)
 
-    def restore(self, lr: Tensor) -> Tensor:  # (batch, bands, h, w)
+    def super_resolve(self, lr: Tensor) -> Tensor:  # (batch, bands, h, w)
         first = self.head(lr)  # (batch, features, h, w)
         x = self.body_end(self.blocks(first)) + first
         for conv, factor in zip(self.enlarge, self.factors, strict=True):
-            x = nn.functional.pixel_shuffle(conv(x), factor)  # (batch, features, r*h, r*w)
+            x = pixel_shuffle(conv(x), factor)  # (batch, features, r*h, r*w)
         return self.tail(x)  # (batch, bands, r*h, r*w)
+
+
+class Block(nn.Module):
+    """Residual block: convolution, ReLU, convolution, skip."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.first = conv2d(features, features)
+        self.second = conv2d(features, features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(torch.relu(self.first(x))) + x
+
+
+def conv2d(inputs: int, outputs: int) -> nn.Conv2d:
+    """3x3 convolution with bias that keeps the size (zero padding)."""
+    return nn.Conv2d(inputs, outputs, 3, padding=1)
 
 
 @torch.no_grad()
 def interpolate(model: EDSR) -> None:
-    """Let features carry the bands, one each if there are enough, from head to tail, enlarged by the shuffles alone."""
+    """Let features carry the bands, one each if there are enough, from head
+    to tail, enlarged by the shuffles alone."""
     bands, features = model.tail.out_channels, model.tail.in_channels
     carriers = min(features, bands)
-    carried = torch.eye(carriers)[
-        torch.arange(bands) * carriers // bands
-    ]  # (bands, carriers): 1 where it carries
-    for layer in (model.head, model.body_end, model.tail, *model.enlarge):
-        assert isinstance(layer, nn.Conv2d)
+    # (bands, carriers): 1 where a feature carries a band
+    carried = torch.eye(carriers)[torch.arange(bands) * carriers // bands]
+    inside = convolutions(model.blocks)
+    for layer in convolutions(model):
+        if layer in inside:
+            continue
         assert layer.bias is not None
         layer.bias.zero_()
-        if (
-            layer is not model.head
-        ):  # other features start with random weights there, and are read by nobody yet
+        # the head's other features start random; nothing reads them yet
+        if layer is not model.head:
             layer.weight.zero_()
     model.head.weight[:carriers] = 0
-    model.head.weight[:carriers, :, 1, 1] = carried.T / carried.sum(dim=0)[:, None]
+    centre = carried.T / carried.sum(dim=0)[:, None]
+    model.head.weight[:carriers, :, 1, 1] = centre
     model.tail.weight[:, :carriers, 1, 1] = carried
     for conv, factor in zip(model.enlarge, model.factors, strict=True):
         assert isinstance(conv, nn.Conv2d)
-        kernels = shuffle_kernels(factor)  # (r*r, 3, 3)
+        phases = factor**2
         for carrier in range(carriers):
-            conv.weight[carrier * factor**2 : (carrier + 1) * factor**2, carrier] = kernels
+            own = slice(carrier * phases, (carrier + 1) * phases)
+            conv.weight[own, carrier] = shuffle_kernels(factor)

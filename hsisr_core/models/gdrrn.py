@@ -1,14 +1,17 @@
-"""GDRRN: one pair of grouped convolutions, applied again and again to a bicubic cube.
+"""GDRRN: a pair of grouped convolutions, repeated on a bicubic cube.
 
-From its own paper (Yong Li et al., "Single Hyperspectral Image Super-Resolution with Grouped Deep Recursive Residual
-Network", BigMM 2018): bicubic input, grouped convolutions that share their weights over the recursions, a global
-residual, mean squared error plus a spectral angle as loss. From its authors' public code
-(github.com/Liyong8490/HSI-SR-GDRRN): 128 filters, 9 recursions, 2 groups, 3x3 kernels without bias, ReLU before each
-convolution, the first features added after every recursion, normal starting weights of variance 2 / fan-out, weight 0.1
-of the angle, Adam 1e-4.
+From its own paper (Yong Li et al., "Single Hyperspectral Image Super-
+Resolution with Grouped Deep Recursive Residual Network", BigMM 2018): bicubic
+input, grouped convolutions that share their weights over the recursions, a
+global residual, mean squared error plus a spectral angle as loss. From its
+authors' public code (github.com/Liyong8490/HSI-SR-GDRRN): 128 filters, 9
+recursions, 2 groups, 3x3 kernels without bias, ReLU before each convolution,
+the first features added after every recursion, normal starting weights of
+variance 2 / fan-out, weight 0.1 of the angle, Adam 1e-4.
 
-Ours: input without the mean, as for every method here. So there is no ReLU before the first convolution: the authors'
-has one, which lets values of at least 0 pass unchanged. No weight decay (theirs is 1e-4).
+Ours: input without the mean, as for every method here. So there is no ReLU
+before the first convolution: the authors' has one, which lets values of at
+least 0 pass unchanged. No weight decay (theirs is 1e-4).
 """
 
 from __future__ import annotations
@@ -16,25 +19,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hsisr_core.degrade import check_scale
 from hsisr_core.errors import HsisrError
-from hsisr_core.models.base import SuperResolver, check_counts, check_init
+from hsisr_core.models.base import SuperResolver, check_options
 from hsisr_core.models.bicubic import BICUBIC_REACH, upsample
 from hsisr_core.models.starts import he_init
 
 __all__ = ["GDRRN"]
 
 
-def conv2d(inputs: int, outputs: int, groups: int = 1) -> nn.Conv2d:
-    """3x3 convolution without bias that keeps the size (zero padding)."""
-    return nn.Conv2d(inputs, outputs, 3, padding=1, groups=groups, bias=False)
-
-
 class GDRRN(SuperResolver):
     """Grouped deep recursive residual network.
 
-    Any number of bands: the groups divide the features, not the bands. The first and the last convolution
-    have no groups.
+    Any number of bands: the groups divide the features, not the bands. The
+    first and the last convolution have no groups.
 
     Parameters
     ----------
@@ -49,13 +46,9 @@ class GDRRN(SuperResolver):
     groups : int
         Groups of the shared convolutions (authors: 2).
     init : {"pytorch", "he", "interpolation"}
-        Starting weights. "he" is what the authors' code does. "interpolation": the last convolution is
-        zero, so the untrained network is exactly bicubic.
-
-    Raises
-    ------
-    HsisrError
-        `features` is no multiple of `groups`, a number is below 1, or `init` is not listed here.
+        Starting weights. "he" is what the authors' code does.
+        "interpolation": the last convolution is zero, so the untrained
+        network is exactly bicubic.
     """
 
     def __init__(
@@ -67,12 +60,12 @@ class GDRRN(SuperResolver):
         groups: int = 2,
         init: str = "pytorch",
     ) -> None:
-        scale = check_scale(scale)
-        check_counts(features=features, recursions=recursions, groups=groups)
-        check_init(init)
+        counts = {"features": features, "recursions": recursions}
+        check_options(scale, init, **counts, groups=groups)
         if features % groups:
             raise HsisrError(
-                f"features={features} cannot be divided into groups={groups} of one size: use a multiple of {groups}."
+                f"features={features} cannot be divided into groups={groups} "
+                f"of one size: use a multiple of {groups}."
             )
         reach = 2 + 2 * recursions  # HR pixels: one for each 3x3 convolution
         super().__init__(scale, halo=-(-reach // scale) + BICUBIC_REACH)
@@ -86,10 +79,15 @@ class GDRRN(SuperResolver):
         elif init == "interpolation":
             nn.init.zeros_(self.tail.weight)
 
-    def restore(self, lr: Tensor) -> Tensor:  # (batch, bands, h, w)
+    def super_resolve(self, lr: Tensor) -> Tensor:  # (batch, bands, h, w)
         bicubic = upsample(lr, self.scale)  # (batch, bands, r*h, r*w)
-        start = self.head(bicubic)  # (batch, features, r*h, r*w), and so in the loop
+        start = self.head(bicubic)  # (batch, features, r*h, r*w)
         x = start
         for _ in range(self.recursions):
             x = self.second(torch.relu(self.first(torch.relu(x)))) + start
-        return self.tail(torch.relu(x)) + bicubic  # (batch, bands, r*h, r*w)
+        return self.tail(torch.relu(x)) + bicubic
+
+
+def conv2d(inputs: int, outputs: int, groups: int = 1) -> nn.Conv2d:
+    """3x3 convolution without bias that keeps the size (zero padding)."""
+    return nn.Conv2d(inputs, outputs, 3, padding=1, groups=groups, bias=False)

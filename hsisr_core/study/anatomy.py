@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 
-from hsisr_core.models import SSRNet, SuperResolver
+from hsisr_core.models import SSRNet, SuperResolver, count_parameters, multiply_adds_by_part
 
-__all__ = ["layer_table", "multiply_adds", "reach", "ssrnet_parameters"]
+__all__ = ["layer_table", "reach", "ssrnet_parameters"]
 
 
 def layer_table(model: SSRNet, bands: int, height: int, width: int) -> pd.DataFrame:
@@ -21,71 +19,30 @@ def layer_table(model: SSRNet, bands: int, height: int, width: int) -> pd.DataFr
     Columns: step, equation (of the paper), output (features, bands, height, width), parameters,
     multiply_adds. One row per top-level step; the modules are one row each.
     """
-    steps: list[tuple[str, str, nn.Module]] = [("initial features", "1", model.head)]
-    steps += [(f"module {index}", "2, 4-7", module) for index, module in enumerate(model.body, start=1)]
-    steps += [("transposed convolution", "3", model.upsample), ("last convolution", "3", model.tail)]
-    costs = multiply_adds(model, bands, height, width)
-    rows: list[dict[str, Any]] = []
-    shapes: dict[nn.Module, torch.Size] = {}
-    hooks = [
-        layer.register_forward_hook(lambda layer, _, out: shapes.__setitem__(layer, out.shape))
-        for _, _, layer in steps
+    costs = multiply_adds_by_part(model, bands, height, width)
+    features = model.head.out_channels
+    low = f"{bands} x {height} x {width}"
+    high = f"{bands} x {model.scale * height} x {model.scale * width}"
+    steps = [("initial features", "1", "head", f"{features} x {low}")]
+    steps += [
+        (f"module {index + 1}", "2, 4-7", f"body.{index}", f"{features} x {low}")
+        for index in range(len(model.body))
     ]
-    run_shapes(model, bands, height, width)
-    for hook in hooks:
-        hook.remove()
-    for name, equation, layer in steps:
-        inner = [part for part in layer.modules() if part in costs]
-        rows.append(
-            {
-                "step": name,
-                "equation": equation,
-                "output": " x ".join(map(str, feature_shape(layer, shapes[layer]))),
-                "parameters": sum(parameter.numel() for parameter in layer.parameters()),
-                "multiply_adds": sum(costs[part] for part in inner),
-            }
-        )
+    steps += [
+        ("transposed convolution", "3", "upsample", f"{features} x {high}"),
+        ("last convolution", "3", "tail", f"1 x {high}"),
+    ]
+    rows = [
+        {
+            "step": step,
+            "equation": equation,
+            "output": output,
+            "parameters": count_parameters(model.get_submodule(name)),
+            "multiply_adds": costs[name],
+        }
+        for step, equation, name, output in steps
+    ]
     return pd.DataFrame(rows)
-
-
-def feature_shape(layer: nn.Module, shape: torch.Size) -> tuple[int, ...]:
-    """(features, bands, height, width) of an output: the last two steps have the features first, the others last."""
-    _, *sizes = shape
-    return (
-        tuple(sizes) if isinstance(layer, nn.ConvTranspose3d) or sizes[0] == 1 else (sizes[-1], *sizes[:-1])
-    )
-
-
-def multiply_adds(model: nn.Module, bands: int, height: int, width: int) -> dict[nn.Module, int]:
-    """Multiply-adds of each convolution for one LR cube, from the shapes it meets. One is two FLOPs."""
-    costs: dict[nn.Module, int] = {}
-
-    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        assert isinstance(layer, nn.Conv2d | nn.Conv3d | nn.ConvTranspose3d)
-        taps = layer.weight[0].numel()  # all weights that meet at one voxel, per slice of the first axis
-        # a convolution uses every tap at every output voxel, a transposed one at every input voxel
-        voxels = inputs[0] if isinstance(layer, nn.ConvTranspose3d) else output
-        costs[layer] = costs.get(layer, 0) + voxels.numel() * taps
-
-    kinds = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose3d)
-    hooks = [layer.register_forward_hook(count) for layer in model.modules() if isinstance(layer, kinds)]
-    run_shapes(model, bands, height, width)
-    for hook in hooks:
-        hook.remove()
-    return costs
-
-
-def run_shapes(model: nn.Module, bands: int, height: int, width: int) -> None:
-    """Call `model` on an LR cube of this size for its shapes alone: nothing is computed, hooks run."""
-    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    shapes = {name: value.to("meta") for name, value in tensors.items()}
-    if isinstance(model, SSRNet):
-        model.stepwise = True
-    try:
-        functional_call(model, shapes, (torch.zeros(1, bands, height, width, device="meta"),))
-    finally:
-        if isinstance(model, SSRNet):
-            model.stepwise = False
 
 
 def reach(model: SuperResolver, bands: int, side: int) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 
 from hsisr_core.data import Dataset
 from hsisr_core.degrade import make_pair
+from hsisr_core.fast import Trainer
 from hsisr_core.models import SuperResolver, build_model
 from hsisr_core.runs.config import RunConfig
 from hsisr_core.runs.folder import peak_bytes, reset_peak
@@ -97,6 +98,7 @@ class Steps:
 
     def __init__(self, model: SuperResolver, config: RunConfig, dataset: Dataset) -> None:
         self.model, self.config, self.dataset = model, config, dataset
+        self.trainer = Trainer(model)
         self.device = next(model.parameters()).device
         self.optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
         self.count = 0
@@ -134,7 +136,7 @@ class Steps:
     def step(self, lr: torch.Tensor, hr: torch.Tensor) -> None:
         kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.config.precision)
         with torch.autocast(self.device.type, dtype=kind, enabled=kind is not None):
-            sr = self.model(lr.to(self.device)).float()
+            sr = self.trainer(lr.to(self.device)).float()
         LOSSES[self.config.loss](sr, self.model.kept(hr).to(self.device)).backward()
         if self.config.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)

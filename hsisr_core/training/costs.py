@@ -14,8 +14,8 @@ import pandas as pd
 
 from hsisr_core.base.paths import book_folder
 from hsisr_core.errors import HsisrError
+from hsisr_core.fast import super_resolve
 from hsisr_core.models import build_model
-from hsisr_core.predict import super_resolve
 from hsisr_core.runs.config import RunConfig
 from hsisr_core.training.estimate import (
     GPUS,

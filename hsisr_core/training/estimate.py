@@ -21,10 +21,10 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from hsisr_core.data import Dataset, Region
 from hsisr_core.errors import HsisrError
-from hsisr_core.models import SuperResolver, build_model, count_parameters
+from hsisr_core.fast import Trainer, runner
+from hsisr_core.models import SuperResolver, build_model, count_parameters, multiply_adds
 from hsisr_core.runs.config import EXECUTION_FIELDS, RunConfig
 from hsisr_core.runs.plan import PlannedRun
-from hsisr_core.study.anatomy import multiply_adds
 from hsisr_core.training.calibrate import Speed, calibrate
 from hsisr_core.training.evaluate import TEST_SIDE, tile_for
 from hsisr_core.training.losses import LOSSES
@@ -194,7 +194,7 @@ def cube_multiply_adds(config: RunConfig, bands: int, height: int, width: int) -
     """Multiply-adds of one forward pass on an LR cube, layer by layer as the paper draws the network."""
     model = network(config, bands).to("meta")
     with torch.device("meta"):
-        return sum(multiply_adds(model, bands, height, width).values())
+        return multiply_adds(model, bands, height, width)
 
 
 def scoring_multiply_adds(config: RunConfig, dataset: Dataset) -> int:
@@ -227,11 +227,11 @@ def train_bytes(config: RunConfig, bands: int, batch: int | None = None) -> int:
 def _train_bytes(config: RunConfig, bands: int, batch: int) -> int:
     model = network(config, bands)
     with LiveBytes() as live:
-        model = model.to("meta")
+        trainer = Trainer(model.to("meta"))
         optimizer = torch.optim.Adam(model.parameters(), foreach=False)
         for _ in range(2):  # the moments exist from the second step on
             lr = torch.zeros(batch, bands, config.patch, config.patch, device="meta")
-            sr = model(lr)
+            sr = trainer(lr)
             LOSSES[config.loss](sr, torch.zeros_like(sr)).backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -250,9 +250,9 @@ def _scoring_bytes(config: RunConfig, bands: int, size: tuple[int, int]) -> int:
     tile = tile_for(model, np.broadcast_to(np.float32(0), (bands, height, width)))
     if tile is not None:
         height, width = (min(side, tile + 2 * model.halo) for side in size)
-    model = model.folded().to("meta")
+    model = model.to("meta")
     with LiveBytes() as live, torch.inference_mode():
-        model(torch.zeros(1, bands, height, width, device="meta"))
+        runner(model)(torch.zeros(1, bands, height, width, device="meta"))
     return live.peak
 
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from hsisr_core.data import Dataset
 from hsisr_core.degrade import make_pair
+from hsisr_core.fast import bytes_needed, super_resolve
 from hsisr_core.metrics import score
 from hsisr_core.models import Bicubic, SuperResolver
-from hsisr_core.predict import super_resolve
 
 __all__ = [
     "METRICS",
@@ -86,11 +86,11 @@ def mean_scores(rows: list[dict[str, Any]], result: str) -> dict[str, float]:
 def tile_for(model: SuperResolver, lr: np.ndarray, gigabytes: float = 3.0) -> int | None:
     """Largest tile for which inference needs at most `gigabytes`; None when the whole cube fits."""
     bands, height, width = lr.shape
-    if model.inference_bytes(bands, height, width) <= gigabytes * 1e9:
+    if bytes_needed(model, bands, height, width) <= gigabytes * 1e9:
         return None
     sides = range(max(height, width) + 1)
     side = (
-        bisect_right(sides, gigabytes * 1e9, key=lambda pixels: model.inference_bytes(bands, pixels, pixels))
+        bisect_right(sides, gigabytes * 1e9, key=lambda pixels: bytes_needed(model, bands, pixels, pixels))
         - 1
     )
     return max(16, side - 2 * model.halo)

@@ -30,7 +30,7 @@ from tqdm.auto import tqdm
 from hsisr_core.base.files import write_json
 from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.errors import HsisrError
-from hsisr_core.fast.memory import reuse_memory
+from hsisr_core.fast import Trainer, reuse_memory
 from hsisr_core.models import SuperResolver, build_model, count_parameters
 from hsisr_core.runs.config import RunConfig
 from hsisr_core.runs.folder import Run, open_run, peak_bytes, run_lock
@@ -117,7 +117,7 @@ class Training:
             model = build_model(config.method, config.scale, dataset.bands, **config.model_options())
         model.set_mean(torch.from_numpy(dataset.train_mean()))
         model.mirror = config.mirror
-        self.model: SuperResolver = model
+        self.model = Trainer(model)
         allow_tf32(self.accelerator.device)
         reuse_memory()
         self.optimizer: Any = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
@@ -146,8 +146,9 @@ class Training:
 
     @property
     def plain_model(self) -> SuperResolver:
-        """The network without the wrapper for several devices."""
-        return self.accelerator.unwrap_model(self.model)
+        """The network itself, as it is scored and stored."""
+        trainer: Trainer = self.accelerator.unwrap_model(self.model)
+        return trainer.net
 
     @property
     def plain_optimizer(self) -> torch.optim.Optimizer:

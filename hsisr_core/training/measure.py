@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 import torch
 
-from hsisr_core.models import SuperResolver, count_parameters
-from hsisr_core.study.anatomy import multiply_adds
+from hsisr_core.fast import Trainer, runner
+from hsisr_core.models import SuperResolver, count_parameters, multiply_adds
 from hsisr_core.training.estimate import LiveBytes
 
 __all__ = ["measure_costs"]
@@ -22,7 +22,7 @@ def measure_costs(
     """Parameters, work, and the measured time and memory of networks on one LR patch.
 
     A training step is the forward pass, the L1 loss against zero, the backward pass and a step of Adam.
-    Inference is the forward pass of the folded network, without gradients. Times are the medians of
+    Inference is the forward pass without gradients. Times are the medians of
     `repeats` turns in which every network comes once, after a turn that is not counted. Memory is that of
     the tensors made in one more pass, the most that are alive at once: weights, moments and what the
     convolution library takes for itself are not in it.
@@ -58,7 +58,7 @@ def measure_costs(
         {
             name: {
                 "parameters": count_parameters(model),
-                "multiply-adds (G)": sum(multiply_adds(model, bands, side, side).values()) / 1e9,
+                "multiply-adds (G)": multiply_adds(model, bands, side, side) / 1e9,
                 **{f"{task} (ms)": 1e3 * statistics.median(times[name, task]) for task in work[name]},
                 **{f"{task} (MB)": most_alive(carry_out) / 1e6 for task, carry_out in work[name].items()},
             }
@@ -68,11 +68,12 @@ def measure_costs(
 
 
 def training_step(model: SuperResolver, lr: torch.Tensor) -> Callable[[], None]:
+    trainer = Trainer(model)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
 
     def step() -> None:
-        model.train()
-        model(lr).abs().mean().backward()
+        trainer.train()
+        trainer(lr).abs().mean().backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -82,9 +83,10 @@ def training_step(model: SuperResolver, lr: torch.Tensor) -> Callable[[], None]:
 def inference(model: SuperResolver, lr: torch.Tensor) -> Callable[[], None]:
     def infer() -> None:
         with torch.inference_mode():
+            model.eval()
             network(lr)
 
-    network = model.folded().eval()
+    network = runner(model)
     return infer
 
 

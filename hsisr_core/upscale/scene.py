@@ -17,8 +17,8 @@ from tqdm.auto import tqdm
 from hsisr_core import __version__
 from hsisr_core.degrade import check_scale
 from hsisr_core.errors import HsisrError
+from hsisr_core.fast import super_resolve_tiles
 from hsisr_core.models import SuperResolver
-from hsisr_core.predict import enlarged_tiles
 from hsisr_core.scenes import (
     INDIAN_PINES,
     SUFFIXES,
@@ -271,8 +271,7 @@ def _tiles(
     def read(rows: slice, columns: slice) -> torch.Tensor:
         return torch.from_numpy(scene.read(rows, columns)[0]).to(device)
 
-    network.progress = advance
-    for rows, columns, sr in enlarged_tiles(network, read, (height, width), side):
+    for rows, columns, sr in super_resolve_tiles(network, read, (height, width), side, advance):
         values = _in_units(sr.numpy(), scene, product)
         if scene.nodata is not None:
             source = (slice(part.start // scale, part.stop // scale) for part in (rows, columns))

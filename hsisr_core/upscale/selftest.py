@@ -51,7 +51,7 @@ def for_scene(
             f"{weights.name} takes {weights.bands} bands and the cube has {len(mean)}. Choose {weights.bands} of "
             "them (--bands), or other weights."
         )
-    model = copy.deepcopy(weights.model.folded())
+    model = copy.deepcopy(weights.model)
     trained = np.asarray(weights.statistics.wavelengths if weights.statistics else [])
     same = len(model.mean) == len(mean)
     if same and len(trained) == len(mean) and np.isfinite(wavelengths).all():

@@ -1,4 +1,4 @@
-"""Every fast path against the plain implementations of benchmarks/plain.py: values, and gradients in training."""
+"""Every fast path against the plain one: the engine against the network as drawn, in values and in gradients."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from benchmarks.plain import PlainSSRNet, plain_imresize, plain_of, plain_score
+from benchmarks.plain import fold, plain_imresize, plain_score
 from hsisr_core.degrade import imresize
+from hsisr_core.fast import Trainer, bytes_needed, convolution, runner, ssrnet, super_resolve
+from hsisr_core.fast.convolution import finish
+from hsisr_core.fast.rows import Piece, Sum, Windows, cut
+from hsisr_core.fast.tail import _link
 from hsisr_core.metrics import score
-from hsisr_core.models import SSRNet, build_model
-from hsisr_core.predict import super_resolve
+from hsisr_core.models import SSRNet, SuperResolver, build_model
+from hsisr_core.training.estimate import LiveBytes
 
-SIZES = [(2, 4, 5, 7), (1, 1, 3, 2)]  # (batch, bands, height, width): odd sides, one band, all border
+SIZES = [(2, 3, 4, 5), (1, 1, 3, 2)]  # (batch, bands, height, width): odd sides, one band, all border
 SWITCHES: list[dict[str, Any]] = [
     {"block": block, "order": order, "local_fusion": fusion, "global_residual": skip, "weight_norm": norm}
     for block, order, fusion, skip, norm in itertools.product(
@@ -28,79 +33,216 @@ SWITCHES: list[dict[str, Any]] = [
     )
     if block == "separable" or order == "spatial-first"  # a standard block has no order
 ]
-TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}
-# every combination in double precision; in single precision every set of switches at one scale
-CASES = [(scale, torch.float64, switches) for scale in (2, 3, 4) for switches in SWITCHES]
-CASES += [((2, 3, 4)[index % 3], torch.float32, switches) for index, switches in enumerate(SWITCHES)]
+CASES = [{"scale": (2, 3, 4)[index % 3], **switches} for index, switches in enumerate(SWITCHES)]
+DEPTHS = [{"modules": 1, "units": 1}, {"modules": 3, "units": 2, "scale": 3}, {"units": 3, "scale": 4}]
 
 
-def make_pair_of_models(
-    scale: int, bands: int, dtype: torch.dtype, switches: dict[str, Any]
-) -> tuple[SSRNet, PlainSSRNet]:
-    """The same random network twice. Biases are large, so that a border rule which is wrong shows."""
+def random_network(bands: int = 4, dtype: torch.dtype = torch.float64, **switches: Any) -> SSRNet:
+    """Biases are large, so that a border rule which is wrong shows; weight norm's g is away from |v|."""
     torch.manual_seed(0)
-    options = {"features": 5, "modules": 2, "units": 2, **switches}
-    model = build_model("ssrnet", scale, bands, **options)
-    assert isinstance(model, SSRNet)
+    net = SSRNet(**{"scale": 2, "features": 5, "modules": 2, "units": 2, **switches})
     with torch.no_grad():
-        for parameter in model.parameters():
+        for parameter in net.parameters():
             parameter.mul_(0.5 + torch.rand_like(parameter))
             if parameter.ndim == 1:
                 parameter.add_(0.1 * torch.randn_like(parameter))
-    model.set_mean(torch.linspace(0.1, 0.4, bands))
-    model.to(dtype)
-    return model, plain_of(model, **options)
+    net.set_mean(torch.linspace(0.1, 0.4, bands))
+    return net.to(dtype)
 
 
-def cube(size: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+def random_cube(*size: int, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.rand(size, dtype=dtype, generator=torch.Generator().manual_seed(1))
 
 
-def assert_near(found: Tensor, expected: Tensor, tolerance: float) -> None:
+def assert_near(found: Tensor, expected: Tensor, tolerance: float = 1e-12) -> None:
     """Equal up to `tolerance` times the largest expected value."""
     assert found.shape == expected.shape
     assert (found - expected).abs().max() <= tolerance * expected.abs().max()
 
 
-@pytest.mark.parametrize(("scale", "dtype", "switches"), CASES)
-def test_network(scale: int, dtype: torch.dtype, switches: dict[str, Any]) -> None:
+def with_gradients(call: Any, net: SSRNet, lr: Tensor) -> list[Tensor]:
+    """SR, and the gradients of LR and of every parameter for a random sum of its values."""
+    given = lr.clone().requires_grad_()
+    sr = call(given)
+    loss = (sr * (random_cube(*sr.shape, dtype=sr.dtype) - 0.5)).sum()
+    return [sr, *torch.autograd.grad(loss, [given, *net.parameters()])]
+
+
+@pytest.mark.parametrize("switches", [*CASES, *DEPTHS], ids=str)
+def test_training(switches: dict[str, Any]) -> None:
     for size in SIZES:
-        model, plain = make_pair_of_models(scale, size[1], dtype, switches)
-        lr = cube(size, dtype)
-        wanted = lr.clone().requires_grad_()
-        given = lr.clone().requires_grad_()
-        expected, found = plain(wanted), model(given)
-        assert_near(found, expected, TOLERANCES[dtype])
-        weight = cube(tuple(expected.shape), dtype) - 0.5
-        (expected * weight).sum().backward()
-        (found * weight).sum().backward()
-        assert_near(given.grad, wanted.grad, 10 * TOLERANCES[dtype])  # type: ignore[arg-type]
-        gradients = dict(plain.named_parameters())
-        for name, parameter in model.named_parameters():
-            assert_near(parameter.grad, gradients[name].grad, 10 * TOLERANCES[dtype])  # type: ignore[arg-type]
-        model.eval()
-        with torch.inference_mode():
-            assert_near(model(lr), expected, TOLERANCES[dtype])
-            assert_near(model.folded()(lr), expected, TOLERANCES[dtype])
+        net, lr = random_network(size[1], **switches), random_cube(*size)
+        expected = with_gradients(net, net, lr)
+        for found, wanted in zip(with_gradients(Trainer(net), net, lr), expected, strict=True):
+            assert_near(found, wanted)
+
+
+@pytest.mark.parametrize("switches", [*CASES, *DEPTHS], ids=str)
+def test_inference(switches: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces of every kind of height, with fours of rows at once and without."""
+    net = random_network(**switches)
+    for (height, rows), enough in itertools.product([(1, 1), (9, 1), (9, 2), (9, 4), (9, 50)], (1, 6)):
+        monkeypatch.setattr(convolution, "ENOUGH", enough)  # of the 5 features
+        monkeypatch.setattr(ssrnet, "_piece_rows", lambda *_, rows=rows: rows)
+        lr = random_cube(2, 4, height, 5)
+        shares: list[float] = []
+        assert_near(runner(net, shares.append)(lr), net(lr).detach())
+        assert shares == sorted(shares)
+        assert shares[-1] == 1
+        assert len(shares) > 1 or height < 9 or rows == 50
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_folding_of_the_plain_network(scale: int) -> None:
-    model, plain = make_pair_of_models(scale, 3, torch.float64, {})
-    lr = cube((1, 3, 4, 5), torch.float64)
-    expected = model(lr)
-    assert_near(plain.fold()(lr), expected, 1e-10)
+def test_single_precision(scale: int) -> None:
+    net = random_network(dtype=torch.float32, scale=scale, features=50)
+    lr = random_cube(1, 4, 9, 8, dtype=torch.float32)
+    assert_near(runner(net)(lr), net(lr).detach(), 1e-5)
+    for found, wanted in zip(
+        with_gradients(Trainer(net), net, lr), with_gradients(net, net, lr), strict=True
+    ):
+        assert_near(found, wanted, 1e-4)
+
+
+class Own(SuperResolver):
+    """What a user may write: no engine knows it."""
+
+    def __init__(self) -> None:
+        super().__init__(2, halo=1)
+        self.layer = torch.nn.Conv2d(4, 16, 3, padding=1)
+
+    def super_resolve(self, lr: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.layer(lr), 2)
+
+
+class Halved(SSRNet):
+    """An SSRNet that computes something else: not for the engine either."""
+
+    def super_resolve(self, lr: Tensor) -> Tensor:
+        return super().super_resolve(lr) / 2
+
+
+@pytest.mark.parametrize(
+    "net", [Own(), Halved(2, features=5), build_model("edsr", 2, 4, features=5, blocks=1)]
+)
+def test_any_network_goes_through_the_same_doors(net: SuperResolver) -> None:
+    lr = random_cube(1, 4, 6, 7, dtype=torch.float32)
+    net.set_mean(torch.linspace(0.1, 0.4, 4))
+    assert torch.equal(Trainer(net)(lr), net(lr))
+    assert torch.equal(runner(net)(lr), net(lr))
+    assert not runner(net)(lr).requires_grad
+    assert bytes_needed(net, 4, 20, 20) == 4 * bytes_needed(net, 4, 10, 10)
+
+
+def test_a_trainer_has_the_network_s_parameters_in_their_order() -> None:
+    net = random_network()
+    assert [id(p) for p in Trainer(net).parameters()] == [id(p) for p in net.parameters()]
+
+
+def test_folded_weights_give_the_same() -> None:
+    net, lr = random_network(), random_cube(1, 4, 6, 5)
+    expected = net(lr)
+    assert_near(fold(net)(lr), expected)
+
+
+def test_a_network_that_has_predicted_first_can_be_trained() -> None:
+    _link.cache_clear()
+    net, lr = random_network(), random_cube(1, 4, 5, 5)
+    with torch.inference_mode():
+        runner(net)(lr)
+    Trainer(net)(lr).sum().backward()
+    assert net.upsample.bias is not None
+    assert net.upsample.bias.grad is not None
+
+
+def test_mirrored_borders() -> None:
+    net, lr = random_network().eval(), random_cube(1, 4, 6, 5)
+    without = net(lr).detach()
+    net.mirror = 4
+    assert_near(runner(net)(lr), net(lr).detach())
+    assert (without - net(lr)).abs().max() > 1e-4
+
+
+def test_trains_under_autocast() -> None:
+    net, lr = random_network(dtype=torch.float32, features=8), random_cube(1, 4, 6, 6, dtype=torch.float32)
+    parameters = list(net.parameters())
+    exact = torch.autograd.grad(net(lr).sum(), parameters)
+    with torch.autocast("cpu", torch.bfloat16):
+        sr = Trainer(net)(lr)
+    rounded = torch.autograd.grad(sr.sum(), parameters)
+    for found, expected in zip(rounded, exact, strict=True):
+        assert (found - expected).norm() < 0.1 * expected.norm() + 1e-3
+
+
+def test_training_keeps_no_more_than_its_gradients_need() -> None:
+    """In a module: 13 inputs of convolutions, the last unit's output, and what a ReLU gives inside the last block.
+
+    Of the five ReLUs that a sum follows, it is one byte a value.
+    """
+    modules, features = 2, 16
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    trainer = Trainer(SSRNet(2, features=features, modules=modules))
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        sr = trainer(torch.rand(2, 5, 6, 7))
+    values = 2 * 5 * 6 * 7 * features
+    sizes = list(kept.values())
+    assert sr.requires_grad
+    assert sizes.count(4 * values) == 15 * modules + 1  # the last one goes to the tail
+    assert sizes.count(values) == 5 * modules
+
+
+def test_the_height_of_a_scene_costs_no_memory_but_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssrnet, "PIECE_BYTES", 1)  # pieces of one row
+    net = random_network(weight_norm=False, modules=1, units=1)
+    peaks = []
+    for height in (14, 34):
+        lr = random_cube(1, 4, height, 6)
+        with torch.inference_mode(), LiveBytes() as live:
+            for _ in ssrnet.stream(net, lr):
+                pass
+        peaks.append(live.peak)
+    assert peaks[1] - peaks[0] == 20 * 4 * 6 * 8, "LR itself"
+
+
+@pytest.mark.parametrize("kept", ["both", "convolution", "sum"])
+def test_gradients_of_relu_and_sum_in_place(kept: str) -> None:
+    torch.manual_seed(0)
+    x, plus = torch.randn(2, 3, 4, dtype=torch.float64), torch.randn(2, 3, 4, dtype=torch.float64)
+    x.requires_grad_(kept != "sum")
+    plus.requires_grad_(kept != "convolution")
+    torch.testing.assert_close(finish(x.clone(), True, plus), F.relu(x) + plus)
+    assert torch.autograd.gradcheck(lambda x, plus: finish(x.clone(), True, plus), (x, plus))
+
+
+def test_a_sum_needs_no_equal_pieces() -> None:
+    new, old = torch.rand(1, 2, 7, 3, 1), torch.rand(1, 2, 7, 3, 1)
+    for first, second in ((1, 7), (7, 1), (2, 3), (3, 2)):
+        streams = [
+            cut(iter([Piece(x.clone(), True, True)]), rows) for x, rows in ((new, first), (old, second))
+        ]
+        total = torch.cat([piece.values for piece in Sum(*streams)], dim=2)
+        torch.testing.assert_close(total, new + old)
+
+
+def test_windows_know_their_neighbours_and_the_border() -> None:
+    x = torch.arange(1.0, 6.0).reshape(1, 1, 5, 1, 1)
+    windows = list(Windows(cut(iter([Piece(x, True, True)]), 2)))
+    assert [piece.values.flatten().tolist() for piece in windows] == [[0, 1, 2], [1, 2, 3, 4], [3, 4, 5, 0]]
+    assert [(piece.first, piece.last) for piece in windows] == [(True, False), (False, False), (False, True)]
 
 
 @pytest.mark.parametrize("tile", [None, 9])
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_whole_scenes(scale: int, tile: int | None) -> None:
+def test_whole_scenes(tile: int | None) -> None:
     """With tiles, whose inner borders are no borders of the scene."""
-    model, plain = make_pair_of_models(scale, 2, torch.float32, {"modules": 1, "units": 1})
-    lr = cube((2, 23, 14), torch.float32)
-    sr = super_resolve(model.eval(), lr.numpy(), tile=tile)
-    with torch.inference_mode():
-        assert_near(torch.from_numpy(sr), plain(lr[None])[0], 1e-5)
+    net = random_network(2, torch.float32, scale=3, modules=1, units=1).eval()
+    lr = random_cube(2, 23, 14, dtype=torch.float32)
+    sr = super_resolve(net, lr.numpy(), tile=tile)
+    assert_near(torch.from_numpy(sr), net(lr[None])[0].detach(), 1e-5)
 
 
 def test_score() -> None:

@@ -147,7 +147,7 @@ def test_progress_is_told_within_a_tile(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("hsisr_core.models.ssrnet.PIECE_BYTES", 1)  # rows come one by one
+    monkeypatch.setattr("hsisr_core.fast.ssrnet.PIECE_BYTES", 1)  # rows come one by one
     upscale(cube, 2, str(packed), tmp_path / "out.npy", tile=tile, check=False)
     assert capsys.readouterr().err.splitlines() == [f"cube: {percent} %" for percent in range(10, 101, 10)]
     upscale(cube, 2, "bicubic", tmp_path / "out.npy", tile=tile, check=False)  # tells when a tile is done
@@ -169,9 +169,9 @@ def test_a_tile_is_gone_before_the_next_one_is_made(
     cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[weakref.ref[np.ndarray]] = []
-    bicubic = Bicubic.restore
+    bicubic = Bicubic.super_resolve
 
-    def restore(self: Bicubic, lr: torch.Tensor) -> torch.Tensor:
+    def super_resolve_(self: Bicubic, lr: torch.Tensor) -> torch.Tensor:
         assert all(tile() is None for tile in made)
         return bicubic(self, lr)
 
@@ -182,7 +182,7 @@ def test_a_tile_is_gone_before_the_next_one_is_made(
 
     module = importlib.import_module("hsisr_core.upscale.scene")
     converted = module._in_units
-    monkeypatch.setattr(Bicubic, "restore", restore)
+    monkeypatch.setattr(Bicubic, "super_resolve", super_resolve_)
     monkeypatch.setattr(module, "_in_units", in_units)
     upscale(cube, 2, "bicubic", tmp_path / "out.npy", tile=20, check=False)
     assert len(made) == 4

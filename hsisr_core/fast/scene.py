@@ -1,0 +1,139 @@
+"""Super-resolve whole scenes, in tiles where memory asks for it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from hsisr_core.errors import HsisrError
+from hsisr_core.fast.doors import runner
+from hsisr_core.fast.memory import reuse_memory
+from hsisr_core.models import SuperResolver
+
+__all__ = ["super_resolve", "super_resolve_tiles"]
+
+
+@torch.inference_mode()
+def super_resolve(
+    model: SuperResolver, lr: np.ndarray, tile: int | None = None, self_ensemble: bool = False
+) -> np.ndarray:
+    """Make the SR cube of one LR cube.
+
+    Parameters
+    ----------
+    model : SuperResolver
+        Stays on its device and in its mode.
+    lr : ndarray
+        (bands, height, width), values in [0, 1]; a slight overshoot is normal in a bicubic LR cube.
+    tile : int, optional
+        Work in tiles of ``tile`` x ``tile`` LR pixels, each with the model's `halo` around it. The result
+        equals the untiled one to rounding, since the halo covers the receptive field.
+    self_ensemble : bool
+        Average over the eight symmetries of the square (Lim et al. 2017, "EDSR+"): eight times the work.
+
+    Returns
+    -------
+    ndarray
+        SR cube (bands, r*height, r*width), float32, not clipped. NaN in the bands and pixels that the model
+        lacks (`SuperResolver.margin`); ``model.kept(sr)`` is the cube without them.
+
+    Raises
+    ------
+    HsisrError
+        `lr` has not three dimensions or holds NaN or infinity; `tile` is smaller than 1; the model was
+        trained on another number of bands.
+    """
+    if lr.ndim != 3:
+        raise HsisrError(f"An LR cube has the shape (bands, height, width); this one has {lr.shape}.")
+    if not np.isfinite(lr).all():
+        raise HsisrError("The LR cube holds NaN or infinity: replace or crop those pixels first.")
+    if tile is not None and (isinstance(tile, bool) or tile < 1):
+        raise HsisrError(f"tile={tile!r}: expected at least 1 LR pixel, or None for the whole cube at once.")
+    values = next((value for value in (*model.parameters(), *model.buffers())), torch.empty(0))
+    cube = torch.as_tensor(np.ascontiguousarray(lr, dtype=np.float32), device=values.device)
+    if not self_ensemble:
+        return _super_resolve(model, cube, tile).numpy()
+    total = torch.zeros(lr.shape[0], *(side * model.scale for side in lr.shape[1:]))
+    for flip in (False, True):
+        for turns in range(4):
+            turned = torch.rot90(cube.flip(-1) if flip else cube, turns, (-2, -1))
+            back = torch.rot90(_super_resolve(model, turned, tile), -turns, (-2, -1))
+            total += back.flip(-1) if flip else back
+    return (total / 8).numpy()
+
+
+def _super_resolve(network: SuperResolver, cube: Tensor, tile: int | None) -> Tensor:
+    """SR (bands, r*h, r*w) on the CPU of the LR `cube` (bands, h, w)."""
+    bands, height, width = cube.shape
+    if tile is None or (tile >= height and tile >= width):
+        return _super_resolve_tile(network, cube)
+    result = torch.empty(bands, height * network.scale, width * network.scale)
+    tiles = super_resolve_tiles(network, lambda rows, columns: cube[:, rows, columns], (height, width), tile)
+    for rows, columns, sr in tiles:
+        result[:, rows, columns] = sr
+    return result
+
+
+def super_resolve_tiles(
+    network: SuperResolver,
+    read: Callable[[slice, slice], Tensor],
+    size: tuple[int, int],
+    tile: int,
+    progress: Callable[[float], None] | None = None,
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Make SR of a scene that need not be in memory, tile by tile.
+
+    Parameters
+    ----------
+    network : SuperResolver
+    read : callable
+        Given rows and columns, the LR pixels there: (bands, height, width), on the network's device.
+    size : (int, int)
+        Height and width of the LR scene.
+    tile : int
+        LR pixels a side. The last tile of a row or column may be smaller.
+    progress : callable, optional
+        Called with the share of the tile at work that is done; see `runner`.
+
+    Yields
+    ------
+    rows, columns : slice
+        Where the part belongs in SR.
+    sr : Tensor
+        (bands, height, width), float32, on the CPU.
+    """
+    height, width = size
+    scale, halo = network.scale, network.halo
+    for top, left in itertools.product(range(0, height, tile), range(0, width, tile)):
+        bottom, right = min(top + tile, height), min(left + tile, width)
+        # no halo beyond the scene: its border is zero padding
+        up, before = min(halo, top), min(halo, left)
+        rows = slice(top - up, min(bottom + halo, height))
+        columns = slice(left - before, min(right + halo, width))
+        inner_rows = slice(up * scale, (up + bottom - top) * scale)
+        inner_columns = slice(before * scale, (before + right - left) * scale)
+        # no name for the tile here: it would live until the next one is there
+        yield (
+            slice(top * scale, bottom * scale),
+            slice(left * scale, right * scale),
+            _super_resolve_tile(network, read(rows, columns), progress)[:, inner_rows, inner_columns],
+        )
+
+
+def _super_resolve_tile(
+    network: SuperResolver, lr: Tensor, progress: Callable[[float], None] | None = None
+) -> Tensor:
+    """SR of `lr` at once, with NaN in the margin."""
+    reuse_memory()
+    with torch.inference_mode():
+        sr = runner(network, progress)(lr[None])[0].float().cpu()
+        bands, pixels = network.margin
+        if (bands, pixels) == (0, 0):
+            return sr
+        return pad(sr, (pixels, pixels, pixels, pixels, bands, bands), value=math.nan)

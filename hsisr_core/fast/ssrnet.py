@@ -1,0 +1,149 @@
+"""The numbers of an SSRNet by two other ways: features last and without concatenation, and row by row.
+
+The first one can be differentiated: it is that of training. The second one needs little memory: that of inference
+on a CPU. Both read the layers of the network, so weights and switches are its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import accumulate, chain, islice
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hsisr_core.fast.convolution import ENOUGH, convolve, convolve_rows, fuse, shares
+from hsisr_core.fast.rows import Piece, Rows, Sum, apply, cut, fork
+from hsisr_core.fast.tail import Tail
+from hsisr_core.fast.winograd import ROWS
+from hsisr_core.models import SSRNet
+
+__all__ = ["bytes_of_rows", "super_resolve_rows", "super_resolve_whole"]
+
+PIECE_BYTES = 4_000_000  # of a tensor in a stream of rows: a few of them fit a processor's cache
+
+
+def super_resolve_whole(net: SSRNet, lr: Tensor) -> Tensor:
+    """What `net.super_resolve(lr)` is, on all rows at once; differentiable."""
+    first = x = convolve(net.head, lr.unsqueeze(-1))  # (batch, bands, h, w, features), and so at every step
+    for module in net.body:
+        x = _apply_module(module, x, first if net.global_residual else None)
+    return Tail(net.upsample, net.tail)(x)
+
+
+def super_resolve_rows(net: SSRNet, lr: Tensor, progress: Callable[[float], None] | None = None) -> Tensor:
+    """The same, some rows at a time, from top to bottom; `progress` is called with the share that is done."""
+    batch, bands, height, width = lr.shape
+    sr = lr.new_empty(batch, bands, height * net.scale, width * net.scale)
+    done = 0
+    for rows in stream(net, lr):
+        sr[:, :, done : done + rows.shape[2]] = rows
+        done += rows.shape[2]
+        if progress is not None:
+            progress(done / sr.shape[2])
+    return sr
+
+
+def stream(net: SSRNet, lr: Tensor) -> Iterator[Tensor]:
+    """SR of `lr` (batch, bands, h, w) in pieces of some rows."""
+    height = _piece_rows(net, lr.shape[1], lr.shape[3])
+    whole = Piece(lr.unsqueeze(-1), True, True)
+    rows = convolve_rows(net.head, cut(iter([whole]), height), False)
+    rows, *firsts = fork(rows, 1 + len(net.body) * net.global_residual)
+    for module in net.body:
+        # what the convolutions hold back all comes with the last piece
+        rows = cut(_stream_module(module, rows), height)
+        if net.global_residual:
+            rows = Sum(rows, firsts.pop())
+    return Tail(net.upsample, net.tail).stream(rows)
+
+
+def bytes_of_rows(net: SSRNet, bands: int, height: int, width: int) -> int:
+    """Bytes that inference holds at once for an LR scene of this shape, about: the rows that wait in `stream`."""
+    features, module = net.head.out_channels, cast(Any, net.body[0])
+    units, fused, separable = len(module.units), module.fusion is not None, len(module.block) > 1
+    if net.mean.is_cuda:  # the whole scene at once: six tensors of all features, or the tail's values and SR
+        return 4 * bands * height * width * max(6 * features, features + 10 * net.scale**2)
+    waiting = (
+        2 * (2 * units + 1)  # the last two rows before every spatial convolution
+        + 2 * units  # each unit's input, until its two blocks have passed it
+        + 2 * units  # the module's input, until its units have
+        + units * (units - 1) * fused  # each unit's output, until the last unit's is there for the fusion
+        + (2 * units + 1) * net.global_residual  # the head's rows, until the module has passed them
+    )
+    # what is at work was found by counting, see its test
+    piece, kernels = _piece_rows(net, bands, width), 0
+    at_work = 5 + (5 * units + 1) * piece
+    if features >= ENOUGH and separable:
+        at_work += 2 * units + 2 + 3 * piece
+        kernels = len(net.body) * (2 * units + 1) * 18 * features**2
+    rows = min(len(net.body) * waiting + at_work, 10 * height)
+    sr = height * net.scale**2
+    # LR and SR beside the rows; when they have gone, SR once more with the mean added
+    return 4 * (kernels + bands * width * (height + sr + max(rows * features, sr)))
+
+
+def _piece_rows(net: SSRNet, bands: int, width: int) -> int:
+    """Rows of a piece in `stream`: fours, which `RowConvolution` takes, or one where a row alone is large."""
+    rows = PIECE_BYTES / (4 * bands * width * net.head.out_channels)
+    return max(ROWS, ROWS * round(rows / ROWS)) if rows >= 1 else 1
+
+
+def _steps(*blocks: Any) -> list[tuple[nn.Conv3d, bool]]:
+    """The convolutions of some blocks, and whether a ReLU follows."""
+    layers = list(chain(*blocks))
+    follows = [isinstance(layer, nn.ReLU) for layer in [*layers[1:], None]]
+    return [pair for pair in zip(layers, follows, strict=True) if isinstance(pair[0], nn.Conv3d)]
+
+
+def _apply_blocks(x: Tensor, plus: Tensor | None, *blocks: Any) -> Tensor:
+    """What the blocks make of `x`, and `plus` added to that."""
+    *early, (last, last_relu) = _steps(*blocks)
+    for layer, relu in early:
+        x = convolve(layer, x, relu)
+    return convolve(last, x, last_relu, plus)
+
+
+def _apply_module(module: Any, x: Tensor, plus: Tensor | None) -> Tensor:
+    """Eq. 4 and 7, and `plus` added to that."""
+
+    def apply_unit(x: Tensor, unit: Any) -> Tensor:
+        return _apply_blocks(x, x, *unit.blocks)
+
+    outputs = islice(accumulate(module.units, apply_unit, initial=x), 1, None)
+    if module.fusion is None:
+        *_, last = outputs
+        return _apply_blocks(last + x, plus, module.block)
+    return _apply_blocks(fuse(module.fusion, outputs, plus=x), plus, module.block)
+
+
+def _stream_blocks(rows: Rows, *blocks: Any) -> Rows:
+    for layer, relu in _steps(*blocks):
+        rows = convolve_rows(layer, rows, relu)
+    return rows
+
+
+def _stream_module(module: Any, rows: Rows) -> Rows:
+    last, old = fork(rows, 2)
+    outputs = []
+    for unit in module.units:
+        new, plus = fork(last, 2)
+        last = Sum(_stream_blocks(new, *unit.blocks), plus)
+        if module.fusion is not None and unit is not module.units[-1]:
+            last, output = fork(last, 2)
+            outputs.append(output)
+    if module.fusion is not None:
+        last = apply(torch.relu_, _fuse_rows(module.fusion, [*outputs, last]))
+    return _stream_blocks(Sum(last, old), module.block)
+
+
+def _fuse_rows(layer: nn.Conv3d, units: list[Rows]) -> Rows:
+    """`fuse` on units whose rows come one after the other; a row is multiplied when the last unit has it."""
+    *others, weight = shares(layer)
+    fused = apply(partial(F.linear, weight=weight, bias=layer.bias), units[-1])
+    for weight, unit in zip(others, units[:-1], strict=True):
+        fused = Sum(fused, apply(partial(F.linear, weight=weight), unit))
+    return fused

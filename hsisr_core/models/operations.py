@@ -1,0 +1,41 @@
+"""What a network costs: its parameters, and its multiply-adds on a cube."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+__all__ = ["count_parameters", "multiply_adds", "multiply_adds_by_part"]
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of trainable values of `model` (the stored mean is not one)."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def multiply_adds(
+    model: nn.Module, bands: int, height: int, width: int
+) -> int:
+    """Multiply-adds of all convolutions for one LR cube of this size, as the
+    network is drawn. One is two FLOPs."""
+    return multiply_adds_by_part(model, bands, height, width)[""]
+
+
+def multiply_adds_by_part(
+    model: nn.Module, bands: int, height: int, width: int
+) -> dict[str, int]:
+    """The same for every part, by its name in `model`; "" is all of it."""
+    # "meta": shapes without values, so nothing is computed
+    shapes = deepcopy(model).to("meta")
+    lr = torch.empty(1, bands, height, width, device="meta")
+    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
+        shapes(lr)
+    kind = torch.ops.aten.convolution
+    return {
+        name.partition(".")[2]: flops.get(kind, 0) // 2
+        for name, flops in counter.get_flop_counts().items()
+        if name != "Global"
+    }

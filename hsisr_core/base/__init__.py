@@ -13,6 +13,7 @@ from hsisr_core.base.files import (
     sha256_file,
     write_json,
 )
+from hsisr_core.base.processes import worker_pool
 from hsisr_core.base.threads import cores, thread_count, thread_share
 
 __all__ = [
@@ -32,5 +33,6 @@ __all__ = [
     "thread_count",
     "thread_share",
     "to_stderr",
+    "worker_pool",
     "write_json",
 ]

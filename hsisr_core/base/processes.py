@@ -1,0 +1,46 @@
+"""Worker processes that do not outlive the process that started them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+
+from hsisr_core.base.threads import thread_share
+
+__all__ = ["worker_pool"]
+
+
+@contextmanager
+def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Yield a pool of `processes`, each with its share of the threads.
+
+    They end with the block, whatever they are at, and with this process, however it ends.
+    """
+    context = multiprocessing.get_context("spawn")
+    reader, writer = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(processes, context, _start_worker, (reader, thread_share(processes)))
+    try:
+        yield pool
+    finally:
+        writer.close()
+        pool.shutdown(cancel_futures=True)
+        reader.close()
+
+
+def _start_worker(parent: Connection, environment: dict[str, str]) -> None:
+    """In a new worker: leave Ctrl-C to the process that started it, and end when the pipe from there is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.update(environment | dict(os.environ))
+
+    def end_with_parent() -> None:
+        with suppress(EOFError, OSError):
+            parent.recv_bytes()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()

@@ -1,51 +1,64 @@
-"""Run the chapters that need it with papermill, several at once, and swap the result in when all have run."""
+"""Run the chapters that need it with papermill, several at once, and swap the result in when all have run.
+
+An executed chapter of the last build is taken again if nothing that decides what it shows has changed since
+(`chapter_digest`), and if its notebook is the one that was written then. A chapter that shows anything else,
+such as the time, has a cell tagged ``live`` and is always executed, after the others.
+"""
 
 from __future__ import annotations
 
+import glob
+import hashlib
+import importlib.metadata
 import json
 import os
-import re
+import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-from filelock import FileLock, Timeout
-from tqdm import tqdm
+import pandas as pd
 
-from hsisr_core.base.paths import book_folder, project_root
-from hsisr_core.base.threads import thread_share
-from hsisr_core.book.chapter import assign_parameters
-from hsisr_core.book.executed_cache import (
-    TIMES_VARIABLE,
-    Executed,
-    chapter_state,
-    is_live,
-    read_manifest,
-    reused,
-    still_holds,
-    write_manifest,
+from hsisr_core.base import (
+    book_folder,
+    cores,
+    datasets_folder,
+    project_root,
+    runs_folder,
+    sha256_file,
+    to_stderr,
+    worker_pool,
+    write_json,
 )
+from hsisr_core.book.chapter import assign_parameters, chapter_parameters
 from hsisr_core.errors import HsisrError
+from hsisr_core.runs import preset_values
 
 __all__ = [
     "BookError",
-    "child_environment",
+    "chapter_digest",
+    "clean_environment",
     "execute_chapters",
+    "execution_times",
     "replace_folder",
-    "without_colours",
     "work_folder",
 ]
 
-
-ANSI = re.compile(r"\x1b\[[0-9;]*m")
+MANIFEST = "executed.json"
+#: The environment variable that tells a live chapter where the manifest of its own build is.
+MANIFEST_FOLDER = "HSISR_EXECUTED"
+#: Environment variables that may decide what a chapter shows begin so.
+VARIABLES = ("HSISR_", "CUDA_", "OMP_", "MKL_", "ACCELERATE_", "PYTHON")
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class BookError(HsisrError):
@@ -54,271 +67,200 @@ class BookError(HsisrError):
     exit_code = 1
 
 
-@dataclass
-class Execution:
-    """One papermill at work on one chapter."""
-
-    chapter: Path
-    output: Path
-    log: Path  # what papermill and the kernel print
-    process: subprocess.Popen[bytes]
-    started: float
-    values: Mapping[str, Any]
-    state: dict[str, str] | None  # when it began, see `chapter_state`
-
-    @property
-    def name(self) -> str:
-        return self.chapter.stem
-
-    def executed(self) -> Executed:
-        """Its entry in the manifest, once it has ended: reusable if nothing changed while it ran."""
-        same = chapter_state(self.chapter, self.values) == self.state
-        return Executed.of(self.output, time.monotonic() - self.started, self.state if same else None)
-
-    def failure(self) -> str:
-        """Which cell failed, and how."""
-        log = without_colours(self.log.read_text(errors="replace")).split("\n")
-        said = next((line for line in reversed(log) if line.strip()), "papermill said nothing")
-        cells = json.loads(self.output.read_text(encoding="utf-8"))["cells"] if self.output.is_file() else []
-        for cell in cells:
-            for output in cell.get("outputs", []):
-                if output["output_type"] == "error":
-                    first = next((line for line in "".join(cell["source"]).splitlines() if line.strip()), "")
-                    error = " ".join(f"{output['ename']}: {output['evalue']}".split())
-                    return f"{self.name} stopped at the cell that begins with `{first}`: {error[:1000]}"
-        return f"{self.name} stopped outside its cells: {said}"
-
-
 def execute_chapters(
     chapters: Sequence[Path],
     parameters: Mapping[str, Any],
     out: str | os.PathLike[str] | None = None,
-    jobs: int = 2,
-    progress: bool | None = None,
+    jobs: int | None = None,
     *,
     force: bool = False,
 ) -> Path:
-    """Run chapters with papermill, several at once, each in its own kernel of this Python.
+    """Run chapters in the project's folder, `jobs` at once (default: a chapter a core), each in its own kernel.
 
-    What the last build executed and still holds is taken from there, see `hsisr_core.book.executed_cache`.
-
-    Parameters
-    ----------
-    chapters : sequence of Path
-        Notebooks in ``book/``; their working folder is the project's.
-    parameters : mapping
-        See `assign_parameters`.
-    out, jobs
-        See `build_book`.
-    progress : bool, optional
-        A progress bar, or (False) one line a chapter. Default: a bar when stderr is a terminal.
-    force : bool
-        Execute all.
-
-    Returns
-    -------
-    Path
-        ``out/executed``: the executed notebooks and everything else that the pages are made from.
-
-    Raises
-    ------
-    HsisrError
-        See `assign_parameters`; or `jobs` is below 1, or another build works in `out`.
-    BookError
-        A cell failed; its notebook is kept in ``out/failed``.
+    Returns ``out/executed``: the executed notebooks and everything else that the pages are made from. With
+    `force`, nothing is taken from the last build. When a cell fails, BookError names it, and the notebook is kept
+    in ``out/failed``.
     """
-    if jobs < 1:
-        raise HsisrError(f"jobs={jobs}: expected at least 1.")
     assigned = assign_parameters(chapters, parameters)
-    book = book_folder()
-    with work_folder(out, "execute") as (folder, work):
-        pages = work / "pages"
-        pages.mkdir()
-        copy_sources(book, pages)
-        entries = {} if force else reuse(chapters, assigned, folder / "executed", pages)
+    with work_folder(out) as (folder, work):
+        pages, last = work / "pages", folder / "executed"
+        other = shutil.ignore_patterns("*.ipynb", "presets", "splits", "results", ".*")
+        shutil.copytree(book_folder(), pages, ignore=other)
+        digests = {chapter.stem: chapter_digest(chapter, assigned[chapter]) for chapter in chapters}
+        entries = {}
+        for name, entry in ({} if force else _read_manifest(last)).items():
+            notebook = last / f"{name}.ipynb"
+            same = entry.get("digest") == digests.get(name) and notebook.is_file()
+            if same and entry["sha256"] == sha256_file(notebook) and not _is_live(notebook):
+                shutil.copy2(notebook, pages)
+                entries[name] = entry
         if entries:
             count = f"{len(entries)} of {len(chapters)} chapters"
-            print(
-                f"{count} taken from the last build: nothing they show has changed (--force executes them)",
-                file=sys.stderr,
-                flush=True,
-            )
+            to_stderr(f"{count} taken from the last build: nothing has changed (--force executes them)")
         fresh = [chapter for chapter in chapters if chapter.stem not in entries]
-        live = [chapter for chapter in fresh if is_live(chapter)]
-        others = [chapter for chapter in fresh if chapter not in live]
-        with tqdm(total=len(fresh), desc="chapters", unit="chapter", disable=not _wants_bar(progress)) as bar:
-            for batch in (others, live):  # a live chapter shows what the others took
-                write_manifest(pages, entries)
-                with closing(run_all(batch, pages, assigned, work, jobs, bar)) as ended:
-                    for item in ended:
-                        finish(item, folder / "failed")
-                        entries[item.name] = item.executed()
-                        bar.update()
-                        if bar.disable:
-                            line = f"chapter {len(entries)}/{len(chapters)}: {item.name}"
-                            seconds = entries[item.name].seconds
-                            print(f"{line}, {seconds:.0f} s", file=sys.stderr, flush=True)
-        write_manifest(pages, entries)
-        return replace_folder(pages, folder / "executed")
+        # A live chapter shows what the others took.
+        for live in (False, True):
+            batch = {chapter: assigned[chapter] for chapter in fresh if _is_live(chapter) is live}
+            write_json(pages / MANIFEST, entries)
+            for name, seconds in _run_all(batch, pages, folder / "failed", jobs or cores()):
+                to_stderr(f"chapter {len(entries) + 1}/{len(chapters)}: {name}, {seconds:.0f} s")
+                when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+                sha256 = sha256_file(pages / f"{name}.ipynb")
+                entries[name] = {"digest": digests[name], "sha256": sha256, "seconds": seconds, "when": when}
+        write_json(pages / MANIFEST, entries)
+        return replace_folder(pages, last)
 
 
-def reuse(
-    chapters: Sequence[Path], assigned: Mapping[Path, Mapping[str, Any]], last: Path, pages: Path
-) -> dict[str, Executed]:
-    """Copy to `pages` what still holds of the executed chapters in `last`; return their entries."""
-    entries, taken = read_manifest(last), dict[str, Executed]()
-    for chapter in chapters:
-        entry, notebook = entries.get(chapter.stem), last / chapter.name
-        if entry is None or is_live(chapter):
-            continue
-        if still_holds(entry, notebook, chapter_state(chapter, assigned[chapter])):
-            shutil.copy2(notebook, pages / chapter.name)
-            taken[chapter.stem] = reused(entry)
-    return taken
+def chapter_digest(chapter: Path, given: Mapping[str, Any]) -> str:
+    """One digest of all that decides what a chapter shows when it is executed with the parameters `given`.
+
+    Its notebook and parameters; the contents of `hsisr_core`, presets, splits and results; size and time of change
+    of the files of runs and of data (in the datasets folder, and where a parameter or its preset names a path);
+    the packages, Python and the machine; the environment variables of `VARIABLES`.
+    """
+    root, book = project_root(), book_folder()
+    values = {name: item.default for name, item in chapter_parameters(chapter).items()} | dict(given)
+    preset = values.get("preset")
+    if preset is not None:
+        # The chapters work in the project's folder, and a preset's file is named as seen from there.
+        preset = preset_values(str(root / preset) if preset.endswith((".yaml", ".yml")) else preset)
+    read = (PACKAGE, book / "presets", book / "splits", book / "results")
+    contents = [chapter, *(file for folder in read for file in _files(folder))]
+    named = {root / Path(text).expanduser() for text in _texts([values, preset])} - {root}
+    stamped = [file for place in (datasets_folder(), runs_folder(), *sorted(named)) for file in _files(place)]
+    # A run that has not begun has its settings only.
+    stats = [(str(file), file.stat()) for file in stamped if file.name != "config.yaml"]
+    stamps = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    variables = sorted(item for item in os.environ.items() if item[0].startswith(VARIABLES))
+    hashes = [(str(file), sha256_file(file)) for file in contents]
+    state = [values, hashes, stamps, variables, _software()]
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 
-def run_all(
-    chapters: Sequence[Path],
-    pages: Path,
-    assigned: Mapping[Path, Mapping[str, Any]],
-    work: Path,
-    jobs: int,
-    bar: tqdm,
-) -> Generator[Execution, None, None]:
-    """Run chapters, `jobs` at once, and yield each as it ends; those at work are stopped when the caller stops."""
-    waiting, running = list(chapters), list[Execution]()
-    shown = time.monotonic()
-    try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                chapter = waiting.pop(0)
-                running.append(start(chapter, pages / chapter.name, assigned[chapter], work, jobs))
-                bar.set_postfix_str(", ".join(item.name for item in running))
-            for item in [item for item in running if item.process.poll() is not None]:
-                running.remove(item)
-                yield item
-            if time.monotonic() - shown > 1:  # so that the clock of a long chapter moves
-                bar.refresh()
-                shown = time.monotonic()
-            time.sleep(0.05)
-    finally:
-        for item in running:
-            stop(item.process)
+def execution_times() -> pd.DataFrame:
+    """A row per executed chapter of this build, for a live chapter, else of the last: its seconds, and when."""
+    entries = _read_manifest(Path(os.environ.get(MANIFEST_FOLDER, project_root() / "_build" / "executed")))
+    rows = [(name, entry["seconds"], entry["when"]) for name, entry in sorted(entries.items())]
+    return pd.DataFrame(rows, columns=["chapter", "seconds", "executed"])
 
 
-def start(chapter: Path, output: Path, values: Mapping[str, Any], work: Path, jobs: int) -> Execution:
-    """Start papermill on one chapter, with the threads of one of `jobs`."""
-    own = work / chapter.stem
-    own.mkdir()
-    given, log = own / "parameters.yaml", own / "log"
-    given.write_text(yaml.safe_dump(dict(values)), encoding="utf-8")
-    command = [sys.executable, "-m", "papermill", str(chapter), str(output), "--kernel", "python3"]
-    options = ["--cwd", str(project_root()), "--no-progress-bar", "--no-log-output", "--log-level", "ERROR"]
-    state = chapter_state(chapter, values)
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [*command, *options, *(["-f", str(given)] if values else [])],
-            env=thread_share(jobs) | child_environment(own) | {TIMES_VARIABLE: str(output.parent)},
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-        )
-    return Execution(chapter, output, log, process, time.monotonic(), values, state)
-
-
-def child_environment(work: Path) -> dict[str, str]:
+def clean_environment(work: Path) -> dict[str, str]:
     """Environment of a chapter and of Jupyter Book: this package, and none of the user's Jupyter set-up."""
     kept = {name: value for name, value in os.environ.items() if name not in ("MPLBACKEND", "JUPYTER_PATH")}
-    package = str(Path(__file__).resolve().parents[2])
+    folders = [str(PACKAGE.parent), *filter(None, kept.get("PYTHONPATH", "").split(os.pathsep))]
     return kept | {
-        "PYTHONPATH": os.pathsep.join(filter(None, [package, kept.get("PYTHONPATH", "")])),
-        "JUPYTER_PREFER_ENV_PATH": "1",  # else a user's own kernel named python3 comes first
-        "IPYTHONDIR": str(work / "ipython"),  # no start-up files, and no history database to wait for
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(folders)),
+        # else a user's own kernel named python3 comes first
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        # no start-up files, and no history database to wait for
+        "IPYTHONDIR": str(work / "ipython"),
     }
 
 
-def without_colours(text: str) -> str:
-    """`text` without the terminal's colour codes."""
-    return ANSI.sub("", text)
-
-
-def finish(item: Execution, failed: Path) -> None:
-    """Check a chapter that has ended; papermill's notes in it go, because they hold this machine's paths."""
-    kept = failed / item.chapter.name
-    if item.process.returncode:
-        message = item.failure()
-        if item.output.is_file():
-            failed.mkdir(parents=True, exist_ok=True)
-            shutil.move(item.output, kept)
-            message += f"\nThe notebook as far as it ran: {kept}"
-        raise BookError(message)
-    kept.unlink(missing_ok=True)
-    notebook = json.loads(item.output.read_text(encoding="utf-8"))
-    for part in (notebook, *notebook["cells"]):
-        part["metadata"].pop("papermill", None)
-    item.output.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a papermill and wait for it; its kernel ends with it."""
-    process.terminate()
-    try:
-        process.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def copy_sources(book: Path, pages: Path) -> None:
-    """Copy what pages are made from besides notebooks: the table of contents, prose, pictures and styles."""
-    for pattern in ("_toc.yml", "*.md", "*.bib"):
-        for file in book.glob(pattern):
-            shutil.copy2(file, pages / file.name)
-    if (book / "_assets").is_dir():
-        shutil.copytree(book / "_assets", pages / "_assets")
-
-
 @contextmanager
-def work_folder(out: str | os.PathLike[str] | None, name: str) -> Iterator[tuple[Path, Path]]:
-    """Yield `out` (default: ``_build`` of the project) and an empty folder in it, removed afterwards.
-
-    Raises
-    ------
-    HsisrError
-        Another build is at work on `name` there, or `out` cannot be written.
-    """
+def work_folder(out: str | os.PathLike[str] | None) -> Iterator[tuple[Path, Path]]:
+    """Yield `out` (default: ``_build`` of the project) and an empty folder in it, removed afterwards."""
     folder = (Path(out) if out is not None else project_root() / "_build").resolve()
-    lock = FileLock(folder / f".{name}.lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise HsisrError(
-            f"Another build is at work in {folder}: wait for it, or choose another --out."
-        ) from error
+        work = tempfile.TemporaryDirectory(prefix=".work-", dir=folder, ignore_cleanup_errors=True)
     except OSError as error:
         raise HsisrError(f"Cannot write to {folder}: {error.strerror}. Choose another --out.") from error
-    try:
-        for left in folder.glob(f".{name}-*"):  # of a build that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder))
-        try:
-            yield folder, work
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-    finally:
-        lock.release()
+    with work:
+        yield folder, Path(work.name)
 
 
 def replace_folder(new: Path, old: Path) -> Path:
     """Put the folder `new` in the place of `old`; nothing of `old` is left. Returns `old`."""
-    aside = new.with_name(f"{new.name}.old")
     if old.exists():
-        old.rename(aside)
-    new.rename(old)
-    shutil.rmtree(aside, ignore_errors=True)
-    return old
+        # goes with the work folder
+        old.rename(new.with_name(f"{new.name}.old"))
+    return new.rename(old)
 
 
-def _wants_bar(progress: bool | None) -> bool:
-    return sys.stderr.isatty() if progress is None else progress
+def _run_all(
+    chapters: Mapping[Path, Mapping[str, Any]], pages: Path, failed: Path, jobs: int
+) -> Iterator[tuple[str, float]]:
+    """Run chapters with their parameters; yield the name and seconds of each as it ends, BookError when one fails."""
+    with worker_pool(max(1, min(jobs, len(chapters)))) as pool:
+        started = {}
+        for chapter, values in chapters.items():
+            output = pages / chapter.name
+            started[pool.submit(_run_chapter, chapter, output, values, project_root())] = output
+        for future in as_completed(started):
+            output = started[future]
+            kept = failed / output.name
+            kept.unlink(missing_ok=True)
+            try:
+                yield output.stem, future.result()
+            except BrokenProcessPool as error:
+                raise BookError("The process of a chapter was killed, perhaps for lack of memory.") from error
+            except BookError as error:
+                failed.mkdir(exist_ok=True)
+                shutil.move(output, kept)
+                raise BookError(f"{error}\nThe notebook as far as it ran: {kept}") from error
+
+
+def _run_chapter(chapter: Path, output: Path, values: Mapping[str, Any], folder: Path) -> float:
+    """In a worker: run one chapter in `folder`; returns the seconds it took."""
+    import nbformat
+    import papermill
+
+    environment = clean_environment(output.parent.with_name(chapter.stem))
+    os.environ.clear()
+    os.environ.update(environment | {MANIFEST_FOLDER: str(output.parent)})
+    # What a kernel has to say outside its notebook is about its own ports and folders.
+    with open(os.devnull, "w") as nothing:
+        os.dup2(nothing.fileno(), 1)
+        os.dup2(nothing.fileno(), 2)
+    began = time.monotonic()
+    try:
+        notebook = papermill.execute_notebook(
+            chapter, output, values, kernel_name="python3", cwd=folder, progress_bar=False
+        )
+    except papermill.PapermillExecutionError as error:
+        first = next((line for line in error.source.splitlines() if line.strip()), "")
+        text = " ".join(f"{error.ename}: {error.evalue}".split())[:1000]
+        raise BookError(f"{chapter.stem} stopped at the cell that begins with `{first}`: {text}") from None
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}"
+        raise BookError(f"{chapter.stem} stopped outside its cells: {text}") from None
+    # papermill's notes hold this machine's paths.
+    for part in (notebook, *notebook.cells):
+        part.metadata.pop("papermill", None)
+    nbformat.write(notebook, output)
+    return round(time.monotonic() - began, 2)
+
+
+@cache
+def _software() -> list[str]:
+    installed = sorted(f"{item.name} {item.version}" for item in importlib.metadata.distributions())
+    return [*installed, sys.version, platform.platform(), f"{os.cpu_count()} cores"]
+
+
+def _is_live(notebook: Path) -> bool:
+    """Whether a cell is tagged ``live``."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return any("live" in cell["metadata"].get("tags", []) for cell in cells)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    """What is known of the executed chapters in `folder`, by name."""
+    path = folder / MANIFEST
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _files(place: Path) -> list[Path]:
+    """Every file below a folder, or the file itself; through links, without caches and hidden files."""
+    # Path.rglob does not follow links.
+    names = sorted(glob.glob("**", root_dir=place, recursive=True)) if place.is_dir() else [""]  # noqa: PTH207
+    return [place / name for name in names if (place / name).is_file() and "__pycache__" not in name]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in nested lists and mappings."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(item)

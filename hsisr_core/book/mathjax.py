@@ -7,6 +7,7 @@ Sphinx's default is a script on another host. The files come from the PyPI packa
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,43 +15,38 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-__all__ = ["MATHJAX_PARTS", "mathjax_folder", "setup"]
+__all__ = ["copy_mathjax", "mathjax_folder", "setup"]
 
-#: What is copied: the script, the fonts it draws with, and the TeX packages it loads on demand.
-MATHJAX_PARTS = ("tex-chtml.js", "output/chtml/fonts/woff-v2", "input/tex/extensions")
+SCRIPT = "tex-chtml.js"
+#: What it loads on demand: fonts and TeX packages.
+FOLDERS = ("output/chtml/fonts/woff-v2", "input/tex/extensions")
+BINDER = {"notebook_interface": "jupyterlab", "binderhub_url": "https://mybinder.org"}
 
 
 def mathjax_folder() -> Path:
-    """Folder of the installed MathJax files.
-
-    Raises
-    ------
-    FileNotFoundError
-        `sphinx-mathjax-offline` is installed without its files.
-    """
+    """Folder of the installed MathJax files."""
     distribution = importlib.metadata.distribution("sphinx-mathjax-offline")
-    for file in distribution.files or ():
-        if file.name == MATHJAX_PARTS[0]:
-            return Path(str(distribution.locate_file(file))).parent
-    raise FileNotFoundError(f"sphinx-mathjax-offline holds no {MATHJAX_PARTS[0]}")
+    (script,) = (file for file in distribution.files or () if file.name == SCRIPT)
+    return Path(str(distribution.locate_file(script))).parent
 
 
 def copy_mathjax(app: Sphinx, exception: Exception | None) -> None:
     """Put the MathJax files beside the page's other static files, once the pages are written."""
-    if exception is not None or app.builder.format != "html":
+    if exception is not None:
         return
     source, target = mathjax_folder(), Path(app.outdir) / "_static" / "mathjax"
-    for part in MATHJAX_PARTS:
-        (target / part).parent.mkdir(parents=True, exist_ok=True)
-        if (source / part).is_dir():
-            shutil.copytree(source / part, target / part, dirs_exist_ok=True)
-        else:
-            shutil.copy2(source / part, target / part)
+    for folder in FOLDERS:
+        shutil.copytree(source / folder, target / folder, dirs_exist_ok=True)
+    shutil.copy2(source / SCRIPT, target)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.setup_extension("sphinx.ext.mathjax")
-    app.config["mathjax_path"] = f"mathjax/{MATHJAX_PARTS[0]}"
+    app.config["mathjax_path"] = f"mathjax/{SCRIPT}"
     app.connect("build-finished", copy_mathjax)
+    # A fork has another address, so `_config.yml` cannot hold it; without it the theme refuses launch buttons.
+    if address := os.environ.get("HSISR_REPOSITORY"):
+        options = {"repository_url": address, "use_repository_button": True, "launch_buttons": BINDER}
+        app.config["html_theme_options"] |= options
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -71,8 +71,9 @@ def book(
     data: Data = None,
     settings: Settings = None,
     jobs: Annotated[
-        int, typer.Option(min=1, help="Runs trained at once, then chapters executed at once.")
-    ] = 2,
+        int | None,
+        typer.Option(min=1, help="Runs trained at once, then chapters executed at once; default: the cores."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for the executed chapters and the pages; default: _build of the project."),
@@ -83,8 +84,7 @@ def book(
     ] = False,
 ) -> None:
     """Train what the book shows, execute every chapter, build the pages."""
-    from hsisr_core.book.book_runs import train_shown
-    from hsisr_core.book.pages import build_book
+    from hsisr_core.book import build_book, train_shown
     from hsisr_core.cli.report import results_table
     from hsisr_core.runs import RunConfig, open_run, plan_for_chapters
     from hsisr_core.train import train

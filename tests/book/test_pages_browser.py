@@ -17,8 +17,7 @@ import pytest
 from chromium import served
 from small_book import ROOT, write_notebook, write_project
 
-from hsisr_core.book.execute import execute_chapters
-from hsisr_core.book.pages import book_pages, build_pages
+from hsisr_core.book import book_pages, build_pages, execute_chapters
 
 pytestmark = pytest.mark.slow
 

@@ -17,8 +17,7 @@ from small_book import TEST_PATH, write_notebook, write_project
 from small_explorer import HEIGHT, NM, WIDTH, scene, small_explorer
 from test_pages_browser import LUMINANCE
 
-from hsisr_core.book.execute import execute_chapters
-from hsisr_core.book.pages import build_pages
+from hsisr_core.book import build_pages, execute_chapters
 from hsisr_core.explorer import SpectralExplorer
 from hsisr_core.metrics import rmse, sam
 

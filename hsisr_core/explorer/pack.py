@@ -1,4 +1,4 @@
-"""The cubes of an explorer as a page carries them: 16-bit integers, cropped to what a page may weigh."""
+"""The cubes of an explorer as they stand in a page: 16-bit integers, cropped to what a page may weigh."""
 
 from __future__ import annotations
 
@@ -17,68 +17,46 @@ from hsisr_core.plots import FALSE_COLOUR_NM
 __all__ = ["DATA_BUDGET", "PAGE_BUDGET", "UNIT", "CubeSet", "PackedCube", "pack_cubes"]
 
 PAGE_BUDGET = 5_000_000  # bytes of a page: more is slow to open on a phone
-DATA_BUDGET = (
-    4_000_000  # of these for the data as base64; the rest for script, styles, picture and the page's text
-)
+# Of these for the data as base64; the rest for script, styles, picture and the page's text.
+DATA_BUDGET = 4_000_000
 LEVELS = 65535  # steps of a 16-bit integer
 UNIT = "value (full scale = 1)"
 
 
 @dataclass(frozen=True, eq=False)
 class PackedCube:
-    """One cube of an explorer.
-
-    Attributes
-    ----------
-    name
-        What the reader sees.
-    ratio
-        Pixels of the finest cube along a side of one pixel of this one: 1, or the scale for LR.
-    counts
-        uint16, (bands, height, width), the part that is shown; `CubeSet.values` turns them back.
-    psnr
-        PSNR of each band in dB against the reference, over the *whole* image clipped to [0, 1], None where
-        a band is identical; None for LR, for the reference, and without a reference.
-    """
+    """One cube of an explorer."""
 
     name: str
+    # pixels of the finest cube along a side of one pixel of this one: 1, or the scale for LR
     ratio: int
+    # (bands, height, width), the part that is shown; `CubeSet.values` turns them back
     counts: NDArray[np.uint16]
+    # of each band in dB against the reference, over the *whole* image clipped to [0, 1], None where a band is
+    # identical; None for LR, for the reference, and without a reference
     psnr: list[float | None] | None
 
 
 @dataclass(frozen=True, eq=False)
 class CubeSet:
-    """All cubes of an explorer on one grid of pixels, and how integers become values.
+    """All cubes of an explorer on one grid of pixels, and how integers become values."""
 
-    Attributes
-    ----------
-    cubes
-        By name, in the order given.
-    wavelengths
-        Band centres in nm, (bands,); all NaN if unknown.
-    reference
-        The cube that errors are measured against; empty: none.
-    unit
-        What a value is, for axes and colour bars.
-    offset, step
-        value = offset + step * integer. No value is further than step / 2 from the original.
-    origin
-        Row and column of the image at which the part that is shown begins.
-    full
-        Height and width of the whole image in pixels.
-    margin
-        Bands left out at either end, and pixels on each side, because a cube has no value there.
-    """
-
+    # by name, in the order given
     cubes: dict[str, PackedCube]
+    # band centres in nm, (bands,); all NaN if unknown
     wavelengths: NDArray[np.float64]
+    # the cube that errors are measured against; empty: none
     reference: str
+    # what a value is, for axes and colour bars
     unit: str
+    # value = offset + step * integer; no value is further than step / 2 from the original
     offset: float
     step: float
+    # row and column of the image at which the part that is shown begins
     origin: tuple[int, int]
+    # height and width of the whole image in pixels
     full: tuple[int, int]
+    # bands left out at either end, and pixels on each side, because a cube has no value there
     margin: tuple[int, int] = (0, 0)
 
     @property
@@ -169,40 +147,18 @@ def pack_cubes(
     budget: int = DATA_BUDGET,
     margin: tuple[int, int] = (0, 0),
 ) -> CubeSet:
-    """Check cubes, cut the same part out of each and turn it into 16-bit integers.
-
-    Parameters
-    ----------
-    cubes : mapping of name to array of shape (bands, height, width)
-        The finest decides the grid; a coarser one (LR) must be smaller by the same whole factor on both sides.
-    wavelengths : array, shape (bands,), optional
-        Band centres in nm, increasing.
-    reference : str, optional
-        Name of the cube that the others are measured against; its values lie in [0, 1].
-    unit : str
-        What a value is.
-    corner : (row, column), optional
-        Where the part that is shown begins, if not all fits in `budget` (default: the part in the middle).
-        It is moved to the grid of the coarsest cube.
-    budget : int
-        Bytes of all data as base64.
-    margin : (int, int)
-        Bands to leave out at either end, and pixels on each side, rounded up to the grid of the coarsest cube:
-        what a cube has no value for may be NaN.
-
-    Returns
-    -------
-    CubeSet
-
-    Raises
-    ------
-    HsisrError
-        No cube; a cube that is not 3-D, not finite, or does not fit the others; not one wavelength per band;
-        an unknown reference; a budget in which no pixel fits.
-    """
+    """Check cubes, cut the same part out of each, turn it into 16-bit integers; see `SpectralExplorer.from_cubes`."""
     arrays = {str(name): np.asarray(cube) for name, cube in cubes.items()}
     for name, array in arrays.items():
-        _check_array(name, array)
+        if array.ndim != 3 or 0 in array.shape or array.dtype.kind not in "fiu":
+            raise HsisrError(
+                f"Cube {name!r} has shape {array.shape} and type {array.dtype}; expected numbers of shape "
+                "(bands, height, width)."
+            )
+        if ":" in name or not name.strip():
+            raise HsisrError(
+                f"Cube {name!r}: a name is a text without a colon, which `views` uses for the mode."
+            )
     if not arrays:
         raise HsisrError("There are no cubes to explore; give at least one, as {name: array}.")
     bands, height, width = max((array.shape for array in arrays.values()), key=lambda shape: shape[1])
@@ -225,7 +181,10 @@ def pack_cubes(
 
     inner = cut(border, border, height - 2 * border, width - 2 * border)
     for name, array in inner.items():
-        _check_values(name, array, margin)
+        if array.size == 0:
+            raise HsisrError(f"margin={margin} leaves nothing of cube {name!r}.")
+        if not np.isfinite(array).all():
+            raise HsisrError(f"Cube {name!r} holds NaN or infinity: replace or crop those pixels first.")
     scored = {
         name: _band_psnr(array, inner[reference])
         for name, array in inner.items()
@@ -251,23 +210,6 @@ def pack_cubes(
         full=(height, width),
         margin=(edge, border),
     )
-
-
-def _check_array(name: str, array: NDArray[Any]) -> None:
-    if array.ndim != 3 or 0 in array.shape or array.dtype.kind not in "fiu":
-        raise HsisrError(
-            f"Cube {name!r} has shape {array.shape} and type {array.dtype}; expected numbers of shape "
-            "(bands, height, width)."
-        )
-    if ":" in name or not name.strip():
-        raise HsisrError(f"Cube {name!r}: a name is a text without a colon, which `views` uses for the mode.")
-
-
-def _check_values(name: str, array: NDArray[Any], margin: tuple[int, int]) -> None:
-    if array.size == 0:
-        raise HsisrError(f"margin={margin} leaves nothing of cube {name!r}.")
-    if not np.isfinite(array).all():
-        raise HsisrError(f"Cube {name!r} holds NaN or infinity: replace or crop those pixels first.")
 
 
 def _ratio(name: str, shape: tuple[int, ...], finest: tuple[int, ...]) -> int:

@@ -12,29 +12,15 @@ from typing import Any
 
 __all__ = ["SCRIPT", "STYLES", "static_page"]
 
-HERE = Path(__file__).parent
-SCRIPT = (HERE / "explorer.js").read_text(encoding="utf-8")
-STYLES = (HERE / "explorer.css").read_text(encoding="utf-8")
+SCRIPT = Path(__file__).with_name("explorer.js").read_text(encoding="utf-8")
+STYLES = Path(__file__).with_name("explorer.css").read_text(encoding="utf-8")
 
 
 def static_page(state: Mapping[str, Any], buffers: list[bytes], picture: bytes, caption: str) -> str:
-    """The explorer as HTML that asks nobody for anything.
+    """A ``div`` that asks nobody for anything, with its own styles, and a module that draws into it.
 
-    Parameters
-    ----------
-    state : mapping
-        Values of the synced traits, by name.
-    buffers : list of bytes
-        Counts of each cube.
-    picture : bytes
-        PNG for a reader whose browser runs no scripts.
-    caption : str
-        The picture in words.
-
-    Returns
-    -------
-    str
-        A ``div`` with its own styles, and a module that draws into it.
+    `state` are the values of the synced traits, `buffers` the counts of each cube; `picture`, a PNG, and `caption`
+    are for a reader whose browser runs no scripts.
     """
     place = f"hsisr-explorer-{uuid.uuid4().hex[:12]}"
     content = {"state": dict(state), "data": [base64.b64encode(buffer).decode() for buffer in buffers]}

@@ -19,29 +19,28 @@ __all__ = ["still_picture"]
 def still_picture(cubes: CubeSet, band: int, pixels: list[list[int]]) -> bytes:
     """PNG of one band of each cube (at most four), and below the spectra of the first place in `pixels`."""
     file = io.BytesIO()
-    draw_still(cubes, band, pixels).savefig(file, format="png", dpi=100)
+    _draw(cubes, band, pixels).savefig(file, format="png", dpi=100)
     return file.getvalue()
 
 
 @styled_figure
-def draw_still(cubes: CubeSet, band: int, pixels: list[list[int]]) -> Figure:
+def _draw(cubes: CubeSet, band: int, pixels: list[list[int]]) -> Figure:
     x, label = spectral_axis(cubes.wavelengths)
     names = list(cubes.cubes)
     shown = names[:3] + names[3:][-1:]  # the reference often comes last
     values = {name: cubes.values(name) for name in names}
     anchor = values[cubes.reference or cubes.fine[0]][band]
     low, high = np.percentile(anchor, (2, 98))
+    tall = WIDTH / max(len(shown), 2) * anchor.shape[0] / anchor.shape[1]
     figure, axes = plt.subplot_mosaic(
-        [[f"image {i}" for i in range(len(shown))], ["spectra"] * len(shown)],
-        figsize=(WIDTH, WIDTH / max(len(shown), 2) * anchor.shape[0] / anchor.shape[1] + 2.4),
-        height_ratios=(WIDTH / max(len(shown), 2) * anchor.shape[0] / anchor.shape[1] + 0.3, 2.1),
+        [list(range(len(shown))), [-1] * len(shown)],
+        figsize=(WIDTH, tall + 2.4),
+        height_ratios=(tall + 0.3, 2.1),
     )
     place = f"{x[band]:.0f} nm" if label != "band" else f"band {band + 1}"
     for i, name in enumerate(shown):
-        show_image(
-            axes[f"image {i}"], values[name][band], f"{name}, {place}", cmap="gray", vmin=low, vmax=high
-        )
-    panel = axes["spectra"]
+        show_image(axes[i], values[name][band], f"{name}, {place}", cmap="gray", vmin=low, vmax=high)
+    panel = axes[-1]
     panel.set(xlabel=label, ylabel=cubes.unit)
     colours, dashes = cycle(COLOURS), cycle(DASHES)
     for name in names if pixels else ():
@@ -52,7 +51,9 @@ def draw_still(cubes: CubeSet, band: int, pixels: list[list[int]]) -> Figure:
             style = ("0.5", ":")
         else:
             style = (next(colours), next(dashes))
-        top, left, *ends = ((at - start) // cubes.cubes[name].ratio for at, start in _ends(pixels[0], cubes))
+        # a pixel or a box, in the cube's own pixels
+        counted = zip(pixels[0], cubes.origin * 2, strict=False)
+        top, left, *ends = ((at - start) // cubes.cubes[name].ratio for at, start in counted)
         bottom, right = ends or (top + 1, left + 1)
         region = values[name][:, top : max(bottom, top + 1), left : max(right, left + 1)]
         panel.plot(x, region.mean(axis=(1, 2)), color=style[0], linestyle=style[1], label=name)
@@ -61,8 +62,3 @@ def draw_still(cubes: CubeSet, band: int, pixels: list[list[int]]) -> Figure:
         panel.legend(ncols=2)
     panel.axvline(x[band], color="0.6", linewidth=0.8, zorder=0)
     return figure
-
-
-def _ends(place: list[int], cubes: CubeSet) -> list[tuple[int, int]]:
-    """Each number of a pixel or box with the origin that it is counted from."""
-    return list(zip(place, (*cubes.origin, *cubes.origin), strict=False))

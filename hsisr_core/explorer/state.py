@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -46,10 +46,11 @@ def check_state(name: str, value: Any, cubes: CubeSet) -> Any:
     HsisrError
         The value has another type or leaves its limits; the message says what is expected.
     """
+    check, expected = _RULES[name]
     try:
-        return _CHECKS[name](value, cubes)
+        return check(value, cubes)
     except (TypeError, ValueError, KeyError) as error:
-        raise HsisrError(f"{name}={value!r}: expected {_EXPECTED[name](cubes)}.") from error
+        raise HsisrError(f"{name}={value!r}: expected {expected(cubes)}.") from error
 
 
 def _whole(value: Any, stop: int) -> int:
@@ -60,18 +61,19 @@ def _whole(value: Any, stop: int) -> int:
 
 
 def _number(value: Any, low: float, high: float) -> float:
+    # NaN is outside, too
     if isinstance(value, bool) or not isinstance(value, Real) or not low <= float(value) <= high:
-        raise ValueError  # NaN too
+        raise ValueError
     return float(value)
 
 
-def _one_of(value: Any, choices: tuple[str, ...]) -> str:
+def _one_of(value: Any, choices: Sequence[str]) -> str:
     if value not in choices:
         raise ValueError
     return str(value)
 
 
-def _flag(value: Any) -> bool:
+def _flag(value: Any, cubes: CubeSet) -> bool:
     if not isinstance(value, bool):
         raise TypeError
     return value
@@ -88,8 +90,8 @@ def _hidden(value: Any, cubes: CubeSet) -> list[str]:
     return [cubes.cubes[name].name for name in value]
 
 
-def _mode(value: Any, cubes: CubeSet) -> str:
-    return _one_of(value, MODES if cubes.reference else MODES[:2])
+def _modes(cubes: CubeSet) -> tuple[str, ...]:
+    return MODES if cubes.reference else MODES[:2]
 
 
 def _pixels(value: Any, cubes: CubeSet) -> list[list[int]]:
@@ -101,15 +103,10 @@ def _pixels(value: Any, cubes: CubeSet) -> list[list[int]]:
 
 
 def _place(place: list[Any], cubes: CubeSet) -> list[int]:
-    def inside(numbers: list[Any], beyond: int) -> list[int]:
-        limits = zip(numbers, cubes.origin, cubes.size, strict=True)
-        return [start + beyond + _whole(number - start - beyond, size) for number, start, size in limits]
-
-    first = inside(place[:2], 0)
-    last = inside(place[2:], 1) if len(place) == 4 else []
-    if any(end <= start for start, end in zip(first, last, strict=False)):
-        raise ValueError
-    return first + last
+    limits = list(zip(cubes.origin, cubes.size, strict=True))
+    first = [start + _whole(at - start, size) for at, (start, size) in zip(place[:2], limits, strict=True)]
+    ends = zip(place[2:], first, limits, strict=False)
+    return first + [at + 1 + _whole(end - at - 1, start + size - at) for end, at, (start, size) in ends]
 
 
 def _view(value: Any, cubes: CubeSet) -> list[float]:
@@ -123,51 +120,53 @@ def _views(value: Any, cubes: CubeSet) -> list[str]:
         raise ValueError
     for view in value:
         name, _, mode = view.partition(":")
-        _ = cubes.cubes[name], mode and _mode(mode, cubes)
+        _ = cubes.cubes[name], mode and _one_of(mode, _modes(cubes))
     return [str(view) for view in value]
 
 
-def _region_text(cubes: CubeSet) -> str:
+def _region(cubes: CubeSet) -> str:
     (top, left), (height, width) = cubes.origin, cubes.size
     return f"rows {top} to {top + height - 1} and columns {left} to {left + width - 1}"
 
 
-_CHECKS: dict[str, Callable[[Any, CubeSet], Any]] = {
-    "band": lambda value, cubes: _whole(value, cubes.bands),
-    "channels": _channels,
-    "curtain": lambda value, _: _flag(value),
-    "gamma": lambda value, _: _number(value, 0.2, 4),
-    "hidden": _hidden,
-    "magnifier": lambda value, _: _flag(value),
-    "mode": _mode,
-    "pixels": _pixels,
-    "split": lambda value, _: _number(value, 0, 1),
-    "stretch": lambda value, _: _one_of(value, STRETCHES),
-    "view": _view,
-    "views": _views,
+# The check of each trait, and what it expects in words.
+_RULES: dict[str, tuple[Callable[[Any, CubeSet], Any], Callable[[CubeSet], str]]] = {
+    "band": (
+        lambda value, cubes: _whole(value, cubes.bands),
+        lambda cubes: f"a whole number from 0 to {cubes.bands - 1}",
+    ),
+    "channels": (
+        _channels,
+        lambda cubes: f"three bands (red, green, blue) from 0 to {cubes.bands - 1}",
+    ),
+    "curtain": (_flag, lambda _: "True or False"),
+    "gamma": (lambda value, _: _number(value, 0.2, 4), lambda _: "a number from 0.2 to 4"),
+    "hidden": (_hidden, lambda cubes: f"a list of cubes among {', '.join(cubes.cubes)}"),
+    "magnifier": (_flag, lambda _: "True or False"),
+    "mode": (
+        lambda value, cubes: _one_of(value, _modes(cubes)),
+        lambda cubes: " or ".join(_modes(cubes)) + " (error needs a reference)" * (not cubes.reference),
+    ),
+    "pixels": (
+        _pixels,
+        lambda cubes: (
+            f"at most {MOST_PIXELS} of [row, column] and [top, left, bottom, right] inside {_region(cubes)}"
+        ),
+    ),
+    "split": (lambda value, _: _number(value, 0, 1), lambda _: "a number from 0 to 1"),
+    "stretch": (lambda value, _: _one_of(value, STRETCHES), lambda _: " or ".join(STRETCHES)),
+    "view": (
+        _view,
+        lambda cubes: (
+            f"[row, column, zoom]: a centre inside {_region(cubes)} and a zoom from 1 to {MOST_ZOOM}"
+        ),
+    ),
+    "views": (
+        _views,
+        lambda cubes: (
+            f"a list of cubes among {', '.join(cubes.cubes)}, each with or without a mode behind a "
+            f"colon, such as '{next(iter(cubes.cubes))}:colour'"
+        ),
+    ),
 }
-_EXPECTED: dict[str, Callable[[CubeSet], str]] = {
-    "band": lambda cubes: f"a whole number from 0 to {cubes.bands - 1}",
-    "channels": lambda cubes: f"three bands (red, green, blue) from 0 to {cubes.bands - 1}",
-    "curtain": lambda _: "True or False",
-    "gamma": lambda _: "a number from 0.2 to 4",
-    "hidden": lambda cubes: f"a list of cubes among {', '.join(cubes.cubes)}",
-    "magnifier": lambda _: "True or False",
-    "mode": lambda cubes: (
-        " or ".join(MODES if cubes.reference else MODES[:2])
-        + ("" if cubes.reference else " (error needs a reference)")
-    ),
-    "pixels": lambda cubes: (
-        f"at most {MOST_PIXELS} of [row, column] and [top, left, bottom, right] inside " + _region_text(cubes)
-    ),
-    "split": lambda _: "a number from 0 to 1",
-    "stretch": lambda _: " or ".join(STRETCHES),
-    "view": lambda cubes: (
-        f"[row, column, zoom]: a centre inside {_region_text(cubes)} and a zoom from 1 to {MOST_ZOOM}"
-    ),
-    "views": lambda cubes: (
-        f"a list of cubes among {', '.join(cubes.cubes)}, each with or without a mode behind a "
-        f"colon, such as '{next(iter(cubes.cubes))}:colour'"
-    ),
-}
-STATE = tuple(_CHECKS)  # the names of the synced traits
+STATE = tuple(_RULES)  # the names of the synced traits

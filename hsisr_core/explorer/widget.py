@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import anywidget
 import matplotlib as mpl
@@ -26,10 +26,14 @@ from hsisr_core.training.evaluate import reduced_pairs, restore
 __all__ = ["SpectralExplorer"]
 
 
-class Checked(traitlets.TraitType[Any, Any]):
-    """A trait whose every value, None too, goes through `check_state`."""
+class _Checked(traitlets.TraitType[Any, Any]):
+    """A synced trait whose every value, None too, goes through `check_state`."""
 
     default_value = None
+    metadata: ClassVar = {"sync": True}
+
+    def validate(self, explorer: Any, value: Any) -> Any:
+        return check_state(str(self.name), value, explorer.cubes)
 
 
 class SpectralExplorer(anywidget.AnyWidget):
@@ -75,25 +79,26 @@ class SpectralExplorer(anywidget.AnyWidget):
     _esm = SCRIPT
     _css = STYLES
     _meta = traitlets.Dict().tag(sync=True)
-    band = Checked().tag(sync=True)
-    channels = Checked().tag(sync=True)
-    curtain = Checked().tag(sync=True)
-    gamma = Checked().tag(sync=True)
-    hidden = Checked().tag(sync=True)
-    magnifier = Checked().tag(sync=True)
-    mode = Checked().tag(sync=True)
-    pixels = Checked().tag(sync=True)
-    split = Checked().tag(sync=True)
-    stretch = Checked().tag(sync=True)
-    view = Checked().tag(sync=True)
-    views = Checked().tag(sync=True)
+    band = _Checked()
+    channels = _Checked()
+    curtain = _Checked()
+    gamma = _Checked()
+    hidden = _Checked()
+    magnifier = _Checked()
+    mode = _Checked()
+    pixels = _Checked()
+    split = _Checked()
+    stretch = _Checked()
+    view = _Checked()
+    views = _Checked()
 
     def __init__(self, cubes: CubeSet, **state: Any) -> None:
         unknown = sorted(set(state) - set(STATE))
         if unknown:
             raise HsisrError(f"An explorer has no {unknown[0]!r}; expected one of {', '.join(STATE)}.")
         self.cubes = cubes
-        palette = {"colours": list(COLOURS), "cividis": base64.b64encode(cividis()).decode()}
+        cividis = mpl.colormaps["cividis"](range(256), bytes=True)[:, :3].tobytes()
+        palette = {"colours": list(COLOURS), "cividis": base64.b64encode(cividis).decode()}
         limits = {"pixels": MOST_PIXELS, "zoom": MOST_ZOOM}
         meta = cubes.describe() | {"palette": palette, "limits": limits}
         super().__init__(_meta=meta, **(first_state(cubes) | state))
@@ -112,7 +117,34 @@ class SpectralExplorer(anywidget.AnyWidget):
         margin: tuple[int, int] = (0, 0),
         **state: Any,
     ) -> SpectralExplorer:
-        """An explorer of `cubes`; the parameters are those of `pack_cubes`, `state` sets traits.
+        """An explorer of `cubes`.
+
+        Parameters
+        ----------
+        cubes : mapping of name to array of shape (bands, height, width)
+            The finest decides the grid; a coarser one (LR) is smaller by the same whole factor on both sides.
+        wavelengths : array, shape (bands,), optional
+            Band centres in nm, increasing.
+        reference : str, optional
+            Name of the cube that the others are measured against; its values lie in [0, 1].
+        unit : str
+            What a value is.
+        corner : (row, column), optional
+            Where the part that is shown begins, if not all fits in `budget` (default: the part in the middle).
+            It is moved to the grid of the coarsest cube.
+        budget : int
+            Bytes of all data as base64.
+        margin : (int, int)
+            Bands to leave out at either end, and pixels on each side, rounded up to the grid of the coarsest
+            cube: what a cube has no value for may be NaN.
+        **state
+            Traits to set.
+
+        Raises
+        ------
+        HsisrError
+            No cube; a cube that is not 3-D, not finite, or does not fit the others; not one wavelength per
+            band; an unknown reference; a budget in which no pixel fits.
 
         Examples
         --------
@@ -148,7 +180,7 @@ class SpectralExplorer(anywidget.AnyWidget):
         image : str, optional
             A test image of the data (default: the first).
         corner, budget
-            See `pack_cubes`.
+            See `from_cubes`.
         **state
             Traits to set.
 
@@ -172,19 +204,8 @@ class SpectralExplorer(anywidget.AnyWidget):
             cubes[name] = restore(model, lr)
         cubes["HR"] = hr
         bands, pixels = (max(sizes) for sizes in zip(*(model.margin for model in models), strict=True))
-        return cls.from_cubes(
-            cubes,
-            dataset.wavelengths,
-            reference="HR",
-            corner=corner,
-            budget=budget,
-            margin=(bands, pixels),
-            **state,
-        )
-
-    @traitlets.validate(*STATE)
-    def _checked(self, proposal: Any) -> Any:
-        return check_state(proposal.trait.name, proposal.value, self.cubes)
+        options: dict[str, Any] = {"corner": corner, "budget": budget, "margin": (bands, pixels)}
+        return cls.from_cubes(cubes, dataset.wavelengths, reference="HR", **options, **state)
 
     def _answer(self, widget: Any, content: Any, buffers: Any) -> None:
         """Send the counts to a view that asks: as traits they would stand in a saved notebook a second time."""
@@ -211,8 +232,3 @@ class SpectralExplorer(anywidget.AnyWidget):
         data["text/html"] = self._page(picture)
         data["image/png"] = base64.b64encode(picture).decode()
         return data, metadata
-
-
-def cividis() -> bytes:
-    """The colours of matplotlib's cividis, 256 times red, green and blue."""
-    return mpl.colormaps["cividis"](range(256), bytes=True)[:, :3].tobytes()

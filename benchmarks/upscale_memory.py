@@ -20,7 +20,7 @@ BANDS = 31
 ENLARGE = """
 import sys
 from hsisr_core.runs import peak_bytes
-from hsisr_core.upscale.scene import upscale
+from hsisr_core.upscale import upscale
 upscale(sys.argv[1], 2, sys.argv[2], sys.argv[3], tile=int(sys.argv[4]) or None, check=False)
 print(peak_bytes())
 """

@@ -308,10 +308,10 @@ def upscale(
     ] = None,
 ) -> None:
     """Super-resolve a cube of your own, from disk to disk."""
-    from hsisr_core.upscale.scene import parse_bands
-    from hsisr_core.upscale.scene import upscale as enlarge
+    from hsisr_core.upscale import parse_bands
+    from hsisr_core.upscale import upscale as upscale_cube
 
-    made = enlarge(
+    made = upscale_cube(
         cube, scale, model, out, tile=tile, bands=parse_bands(bands), key=key, divisor=divisor, band_axis=band_axis,
         nodata=nodata, keep_type=keep_type, check=check, say=typer.echo,
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import anywidget
 import matplotlib as mpl
@@ -27,10 +27,9 @@ __all__ = ["SpectralExplorer"]
 
 
 class _Checked(traitlets.TraitType[Any, Any]):
-    """A synced trait whose every value, None too, goes through `check_state`."""
+    """A trait whose every value, None too, goes through `check_state`."""
 
     default_value = None
-    metadata: ClassVar = {"sync": True}
 
     def validate(self, explorer: Any, value: Any) -> Any:
         return check_state(str(self.name), value, explorer.cubes)
@@ -79,18 +78,18 @@ class SpectralExplorer(anywidget.AnyWidget):
     _esm = SCRIPT
     _css = STYLES
     _meta = traitlets.Dict().tag(sync=True)
-    band = _Checked()
-    channels = _Checked()
-    curtain = _Checked()
-    gamma = _Checked()
-    hidden = _Checked()
-    magnifier = _Checked()
-    mode = _Checked()
-    pixels = _Checked()
-    split = _Checked()
-    stretch = _Checked()
-    view = _Checked()
-    views = _Checked()
+    band = _Checked().tag(sync=True)
+    channels = _Checked().tag(sync=True)
+    curtain = _Checked().tag(sync=True)
+    gamma = _Checked().tag(sync=True)
+    hidden = _Checked().tag(sync=True)
+    magnifier = _Checked().tag(sync=True)
+    mode = _Checked().tag(sync=True)
+    pixels = _Checked().tag(sync=True)
+    split = _Checked().tag(sync=True)
+    stretch = _Checked().tag(sync=True)
+    view = _Checked().tag(sync=True)
+    views = _Checked().tag(sync=True)
 
     def __init__(self, cubes: CubeSet, **state: Any) -> None:
         unknown = sorted(set(state) - set(STATE))

@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from hsisr_core.base import run_command
-from hsisr_core.runs.folder import read_run
-from hsisr_core.upscale.pack import pack
-from hsisr_core.upscale.weights import FOLDER
+from hsisr_core.runs import read_run
+from hsisr_core.upscale import FOLDER, pack
 
 
 def main(

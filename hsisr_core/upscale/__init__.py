@@ -1,6 +1,20 @@
 """Super-resolve a cube from disk to disk, with trained weights."""
 
-from hsisr_core.upscale.scene import parse_bands, upscale
-from hsisr_core.upscale.weights import load_pretrained
+from hsisr_core.upscale.pack import pack
+from hsisr_core.upscale.scene import Upscaled, parse_bands, upscale
+from hsisr_core.upscale.selftest import find_middle, self_test
+from hsisr_core.upscale.weights import FOLDER, adapt_network, find_differences, load_pretrained, shipped
 
-__all__ = ["load_pretrained", "parse_bands", "upscale"]
+__all__ = [
+    "FOLDER",
+    "Upscaled",
+    "adapt_network",
+    "find_differences",
+    "find_middle",
+    "load_pretrained",
+    "pack",
+    "parse_bands",
+    "self_test",
+    "shipped",
+    "upscale",
+]

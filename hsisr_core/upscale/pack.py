@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from hsisr_core.base.files import atomic_text, sha256_file, write_json
-from hsisr_core.data import Dataset, load_dataset
+from hsisr_core.base import atomic_text, sha256_file, write_json
+from hsisr_core.data import DATASETS, dataset_source
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import SuperResolver
-from hsisr_core.runs.folder import Run
+from hsisr_core.paper import DATA_NAMES
+from hsisr_core.runs import EXECUTION_FIELDS, Run, RunConfig
 from hsisr_core.training.checkpoint import write_tensors
 from hsisr_core.training.evaluate import reduced_pairs, restore
-from hsisr_core.upscale.card import model_card
-from hsisr_core.upscale.statistics import Statistics
-from hsisr_core.upscale.weights import FOLDER, KEY, describe, network_of, shipped
+from hsisr_core.upscale.weights import (
+    FOLDER,
+    KEY,
+    build_packed,
+    describe,
+    load_training_data,
+    measure_training,
+    shipped,
+)
 
-__all__ = ["pack", "training_statistics"]
+__all__ = ["model_card", "pack"]
 
 TOLERANCE = 1e-4  # of full scale: half precision is kept where SR changes by no more
 _CROP = 64  # LR pixels a side on which that is tried
@@ -32,78 +40,58 @@ def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
 
     The weights are stored without weight normalisation, in half precision where the SR of the test images
     stays the same to 1e-4 of full scale. An entry of the same name is replaced; the first entry of a scale is
-    its default.
-
-    Raises
-    ------
-    HsisrError
-        The run is not finished or has nothing to train, its data are not at hand, or the name is not usable.
+    its default. HsisrError if the run is not finished or has nothing to train, or its data are not at hand.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
-        raise HsisrError(f"{name!r} is no name for weights: use small letters, digits, '-' and '.'.")
+        raise HsisrError(f"{name!r} cannot be a name of weights: use small letters, digits, '-' and '.'.")
     metrics, model = run.metrics, run.model()
     if not any(True for _ in model.parameters()):
         raise HsisrError(f"{run.folder}: {run.config.method} has no weights to pack.")
-    dataset = _dataset(run)
-    tensors, options = plain_weights(run, model)
+    dataset = load_training_data(run)
+    tensors, options = _plain_weights(run, model)
     halved = {key: value.half() for key, value in tensors.items()}
-    pairs = reduced_pairs(dataset, run.config.scale)
-    networks = [
-        network_of(weights, run.config.method, run.config.scale, options, run.config.mirror)
-        for weights in (tensors, halved)
-    ]
-    change = max(
-        float(np.abs(np.subtract(*(restore(network, lr[:, :_CROP, :_CROP]) for network in networks))).max())
-        for lr, _ in pairs.values()
-    )
-    half = change <= TOLERANCE
     info: dict[str, Any] = {
         "name": name,
         "method": run.config.method,
         "scale": run.config.scale,
         "options": options,
         "mirror": run.config.mirror,
+    }
+    networks = [build_packed(weights, info) for weights in (tensors, halved)]
+    change = max(
+        float(np.abs(np.subtract(*(restore(network, lr[:, :_CROP, :_CROP]) for network in networks))).max())
+        for lr, _ in reduced_pairs(dataset, run.config.scale).values()
+    )
+    half = change <= TOLERANCE
+    # the data by their name, not by their folder on this machine
+    config = metrics["config"] | {"data": Path(run.config.data).name}
+    info |= {
         "stored": "float16" if half else "float32",
         "change_by_float16": change,
         "trained_on": describe(metrics),
         "run": run.folder.name,
-        "statistics": training_statistics(run, dataset).to_dict(),
-        "metrics": {
-            **{key: value for key, value in metrics.items() if key != "versions"},
-            "config": metrics["config"]
-            | {"data": Path(run.config.data).name},  # not its folder on the machine
-        },
+        "statistics": asdict(measure_training(dataset)),
+        "metrics": {key: value for key, value in metrics.items() if key != "versions"} | {"config": config},
         "versions": metrics["versions"],
     }
     path = folder / f"{name}.safetensors"
-    stored = halved if half else tensors
-    write_tensors(path, {key: value.contiguous() for key, value in stored.items()}, {KEY: json.dumps(info)})
+    stored = {key: value.contiguous() for key, value in (halved if half else tensors).items()}
+    write_tensors(path, stored, {KEY: json.dumps(info)})
     digest = sha256_file(path)
     atomic_text(path.with_suffix(".md"), model_card(info, digest, path.stat().st_size))
-    entry = {
+    entries = {entry["name"]: entry for entry in shipped(folder)}
+    entries[name] = {
         "name": name,
         "scale": info["scale"],
         "file": path.name,
         "sha256": digest,
         "trained_on": info["trained_on"],
     }
-    entries = shipped(folder)
-    names = [item["name"] for item in entries]
-    if name in names:
-        entries[names.index(name)] = entry
-    else:
-        entries.append(entry)
-    write_json(folder / "index.json", {"weights": entries})
+    write_json(folder / "index.json", {"weights": list(entries.values())})
     return path
 
 
-def training_statistics(run: Run, dataset: Dataset | None = None) -> Statistics:
-    """Measure the training images of `run`; HsisrError if its data are not at hand."""
-    dataset = dataset or _dataset(run)
-    return Statistics.of([dataset.scene(name).cube for name in dataset.train], dataset.wavelengths)
-
-
-def plain_weights(run: Run, model: SuperResolver) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _plain_weights(run: Run, model: SuperResolver) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors of `model` without weight normalisation, and the options of `build_model` that take them."""
     options = run.config.model_options()
     if not options.get("weight_norm"):
@@ -117,8 +105,67 @@ def plain_weights(run: Run, model: SuperResolver) -> tuple[dict[str, Tensor], di
     return tensors, options | {"weight_norm": False, "init": "pytorch"}
 
 
-def _dataset(run: Run) -> Dataset:
-    dataset = load_dataset(run.config.data, run.config.split)
-    if dataset.fingerprint != run.fingerprint:
-        raise HsisrError(f"{run.config.data} is not what {run.folder} was trained on: it has changed since.")
-    return dataset
+def model_card(info: dict[str, Any], sha256: str, size: int) -> str:
+    """The card, in Markdown, of the weights that `info` describes."""
+    metrics, statistics = info["metrics"], info["statistics"]
+    config, split, centres = metrics["config"], metrics["split"], statistics["wavelengths"]
+    sensor = f"{len(statistics['mean'])} bands, wavelengths unknown"
+    if centres:
+        sensor = f"{centres[0]:g} to {centres[-1]:g} nm, {len(centres)} bands"
+    average = {name: sum(statistics[name]) / len(statistics[name]) for name in ("mean", "std", "noise")}
+    scores = "\n".join(
+        f"| {method} | {means['psnr']:.3f} | {means['mpsnr']:.3f} | {means['ssim']:.4f} | {means['sam']:.3f} |"
+        for method, means in metrics["mean"].items()
+    )
+    return f"""\
+# {info["name"]}
+
+{info["method"]} for factor {info["scale"]}, {metrics["parameters"]:,} parameters while training.
+
+**Terms.** {_terms(metrics["dataset"])}
+
+| | |
+|---|---|
+| data | {metrics["dataset"]}, split `{split["name"]}` |
+| training images | {", ".join(split["train"])} |
+| test images | {", ".join(split["test"])} |
+| sensor | {sensor} |
+| values (full scale = 1) | mean {average["mean"]:.4f}, standard deviation {average["std"]:.4f}, \
+noise {average["noise"]:.5f} |
+| training | preset `{config["preset"]}`, {config["features"]} filters, seed {config["seed"]}, \
+{metrics["steps"]:,} steps, {metrics["seconds"] / 60:.1f} minutes on {metrics["device"]}, {metrics["threads"]} threads |
+| commit | `{metrics["git_commit"]}`, run `{info["run"]}` |
+| file | {size:,} bytes, {info["stored"]}; half precision changes SR by at most {info["change_by_float16"]:.1e} |
+| SHA-256 | `{sha256}` |
+
+| mean over the test images | PSNR (dB) | mPSNR (dB) | SSIM | SAM (degrees) |
+|---|---|---|---|---|
+{scores}
+
+Protocol: {metrics["protocol"]}. Measured with the float32 weights.
+
+Trained by `{_command(config)}`.
+
+Use: `hsisr upscale CUBE --scale {info["scale"]} --model {info["name"]}`. Packed by `python -m hsisr_core.pretrained`.
+"""
+
+
+def _terms(dataset: str) -> str:
+    """On which terms weights that were trained on `dataset` can be used, as far as the data decide it."""
+    origin = next((name for name in DATASETS if dataset == name or dataset.startswith(f"{name}-")), None)
+    if origin is not None:
+        return f"Trained on {DATA_NAMES[origin]}: research use. {dataset_source(origin).terms}"
+    if dataset == "indian-pines":
+        return "Trained on Indian Pines (doi:10.4231/R7RX991C), which is CC BY 3.0: name its authors."
+    return f"Trained on {dataset}: its own terms hold."
+
+
+def _command(config: dict[str, Any]) -> str:
+    """The command that trains with these settings: the preset, and what differs from it."""
+    try:
+        preset = RunConfig.from_preset(config["preset"]).to_dict()
+    except HsisrError:  # a preset of its maker's own
+        preset = {}
+    kept = {name: value for name, value in preset.items() if name not in ("data", "split", *EXECUTION_FIELDS)}
+    changed = [f" -p {name}={json.dumps(config[name])}" for name in kept if config[name] != kept[name]]
+    return f"hsisr train --preset {config['preset']} --data {config['data']}{''.join(changed)}"

@@ -33,8 +33,8 @@ from hsisr_core.scenes import (
     scene_files,
 )
 from hsisr_core.training.evaluate import tile_for
-from hsisr_core.upscale.selftest import central, far_from, for_scene, self_test
-from hsisr_core.upscale.weights import Pretrained, load_pretrained
+from hsisr_core.upscale.selftest import find_middle, self_test
+from hsisr_core.upscale.weights import Pretrained, adapt_network, find_differences, load_pretrained
 
 __all__ = ["Upscaled", "parse_bands", "upscale"]
 
@@ -43,23 +43,13 @@ _GIGABYTES = 1.5  # that the network may hold for a tile
 
 @dataclass(frozen=True)
 class Upscaled:
-    """What `upscale` made.
-
-    Attributes
-    ----------
-    path
-        The file that was asked for.
-    shape
-        (bands, height, width).
-    provenance
-        As it is kept in the file.
-    self_test
-        Scores of bicubic interpolation and of the network on the reduced cube, if they were taken.
-    """
+    """What `upscale` made."""
 
     path: Path
     shape: tuple[int, int, int]
+    # as it is kept in the file
     provenance: dict[str, Any]
+    # scores of bicubic interpolation and of the network on the reduced cube, if they were taken
     self_test: dict[str, dict[str, Any]] | None
 
 
@@ -79,7 +69,7 @@ def upscale(
     check: bool | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Upscaled:
-    """Enlarge a cube by `scale` and write it, tile by tile.
+    """Make the SR cube of a cube and write it, tile by tile.
 
     Values are in the units of the file (a count stays a count). They are float32 unless `keep_type`; an
     integer type rounds and limits them to what it holds. None is below zero where the file has none below zero.
@@ -87,17 +77,14 @@ def upscale(
 
     Parameters
     ----------
-    cube
-        What `read_scene` reads. See `open_scene` for the formats that are read part by part.
-    scale : {2, 3, 4}
-    model
-        See `load_pretrained`; None: the shipped weights for the scale.
+    cube, bands, key, divisor, band_axis, nodata
+        As those of `open_scene`.
+    scale, model
+        As those of `load_pretrained`.
     out
         File to write, its format by its suffix; None: `NAME-xSCALE` here, in the cube's format if it can be written.
     tile
-        LR pixels a side of a tile; None: what the network enlarges within 1.5 GB.
-    bands, key, divisor, band_axis, nodata
-        As those of `open_scene`.
+        LR pixels a side of a tile; None: what takes the network at most 1.5 GB.
     keep_type
         Write the file's own type instead of float32.
     check
@@ -115,10 +102,11 @@ def upscale(
     if tile is not None and (isinstance(tile, bool) or tile < 1):
         raise HsisrError(f"tile={tile!r}: expected at least 1 LR pixel.")
     weights = load_pretrained(model, scale)
-    target = _target(cube, scale, out)
+    source = None if dataset_name(cube) else existing(cube)
+    target = _choose_target(cube, source, scale, out)
     scene = open_scene(cube, key=key, bands=bands, divisor=divisor, band_axis=band_axis, nodata=nodata)
     count, height, width = scene.shape
-    network, mean = for_scene(weights, scene.mean, scene.wavelengths)
+    network, mean = adapt_network(weights, scene.mean, scene.wavelengths)
     say(f"{scene.name}: {height} x {width} pixels, {count} bands. {scene.source}")
     if not scene.streamed:
         say(
@@ -129,7 +117,7 @@ def upscale(
         say(
             "The bands are not those of the training: the cube's own mean is subtracted instead of the stored one."
         )
-    tested = None if check is False else _checked(weights, network, scene, check, say)
+    tested = None if check is False else _check(weights, network, scene, check, say)
     provenance: dict[str, Any] = {
         "software": f"hsisr {__version__}",
         "model": weights.name,
@@ -150,25 +138,20 @@ def upscale(
         nodata=scene.nodata,
         georeference=scene.georeference and scene.georeference.enlarged(scale),
         provenance=provenance,
-        source=None if dataset_name(cube) else existing(cube),
+        source=source,
     )
     shape = np.broadcast_to(np.float32(0), scene.shape)
     side = tile or tile_for(network, shape, _GIGABYTES) or max(height, width)
     with cube_writer(target, product) as write:
-        for part in _tiles(network, scene, product, side):
+        for part in _make_tiles(network, scene, product, side):
             write(*part)
-            del part  # before the next tile is made
+            # before the next tile is made
+            del part
     return Upscaled(target, product.shape, provenance, tested)
 
 
 def parse_bands(text: str | None) -> BandChoice:
-    """Read a choice of bands: "all", a number of them ("31"), or 0-based indices and ranges ("0,2,10:20").
-
-    Raises
-    ------
-    HsisrError
-        It is none of these.
-    """
+    """Read a choice of bands: "all", a number of them ("31"), or 0-based indices and ranges ("0,2,10:20")."""
     if text is None or text == "all":
         return text
     try:
@@ -185,21 +168,21 @@ def parse_bands(text: str | None) -> BandChoice:
         ) from error
 
 
-def _target(cube: str | os.PathLike[str], scale: int, out: str | os.PathLike[str] | None) -> Path:
+def _choose_target(
+    cube: str | os.PathLike[str], source: Path | None, scale: int, out: str | os.PathLike[str] | None
+) -> Path:
     if out is None:
-        place = None if dataset_name(cube) else existing(cube)
-        suffix = ".h5" if place is None or place.suffix.lower() not in SUFFIXES else place.suffix.lower()
-        name = INDIAN_PINES if place is None else (place.name if place.is_dir() else place.stem)
-        out = f"{name}-x{scale}{suffix}"
+        suffix = source.suffix.lower() if source else ""
+        name = INDIAN_PINES if source is None else (source.name if source.is_dir() else source.stem)
+        out = f"{name}-x{scale}{suffix if suffix in SUFFIXES else '.h5'}"
     target = Path(out).expanduser()
-    files = output_files(target)
-    sources = {file.resolve() for file in scene_files(cube)}
-    if any(file.resolve() in sources for file in files):
+    files = {file.resolve() for file in output_files(target)}
+    if files & {file.resolve() for file in scene_files(cube)}:
         raise HsisrError(f"{target} is the cube itself: name another file with -o.")
     return target
 
 
-def _checked(
+def _check(
     weights: Pretrained,
     network: SuperResolver,
     scene: OpenScene,
@@ -207,8 +190,8 @@ def _checked(
     say: Callable[[str], None],
 ) -> dict[str, dict[str, Any]] | None:
     """Warn where the cube is far from the training data; self-test there, or where it is asked for."""
-    middle, _ = scene.read(*central(*scene.shape[1:]))
-    far = far_from(weights, middle, scene.wavelengths)
+    middle, _ = scene.read(*find_middle(*scene.shape[1:]))
+    far = find_differences(weights, middle, scene.wavelengths)
     if far:
         warnings.warn(
             f"{scene.name} is far from what {weights.name} was trained on: {'; '.join(far)}.", stacklevel=3
@@ -223,10 +206,9 @@ def _checked(
             raise
         say(f"No self-test: {error}")
         return None
+    height, width = middle.shape[1:]
     say(
-        "Self-test: the middle {} x {} pixels, reduced by {}, enlarged and compared.".format(
-            *middle.shape[1:], weights.scale
-        )
+        f"Self-test: the middle {height} x {width} pixels, reduced by {weights.scale}, super-resolved and compared."
     )
     for method, score in scores.items():
         say(
@@ -241,32 +223,27 @@ def _checked(
     return scores
 
 
-def _tiles(
+def _make_tiles(
     network: SuperResolver, scene: OpenScene, product: Product, side: int
 ) -> Iterator[tuple[slice, slice, np.ndarray]]:
-    """Enlarge tile by tile, in the units and the type of `product`, with progress on stderr."""
+    """SR tile by tile, in the units and the type of `product`, with progress on stderr."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.to(device)
     scale, (_, height, width) = network.scale, scene.shape
     tiles = -(-height // side) * -(-width // side)
-    finished = 0
+    finished = tenths = 0
     terminal = sys.stderr.isatty()
-    bar = tqdm(
-        total=tiles,
-        desc=scene.name,
-        bar_format="{l_bar}{bar}| {elapsed}, {remaining} to go",
-        disable=not terminal,
-    )
-    lines = 0
+    bar_format = "{l_bar}{bar}| {elapsed}, {remaining} to go"
+    bar = tqdm(total=tiles, desc=scene.name, bar_format=bar_format, disable=not terminal)
 
     def advance(share: float) -> None:
         """Show that `share` of the tile at work is done."""
-        nonlocal lines
+        nonlocal tenths
         done = finished + share
         bar.update(done - bar.n)
-        if not terminal and done * 10 // tiles > lines:
-            lines = int(done * 10 // tiles)
-            print(f"{scene.name}: {10 * lines} %", file=sys.stderr, flush=True)
+        if not terminal and done * 10 // tiles > tenths:
+            tenths = int(done * 10 // tiles)
+            print(f"{scene.name}: {10 * tenths} %", file=sys.stderr, flush=True)
 
     def read(rows: slice, columns: slice) -> torch.Tensor:
         return torch.from_numpy(scene.read(rows, columns)[0]).to(device)
@@ -279,7 +256,8 @@ def _tiles(
             if missing is not None:
                 values[missing.repeat(scale, axis=1).repeat(scale, axis=2)] = scene.nodata
         yield rows, columns, values
-        del sr, values  # before the next tile is made
+        # before the next tile is made
+        del sr, values
         finished += 1
         advance(0)
     bar.close()
@@ -288,7 +266,8 @@ def _tiles(
 def _in_units(sr: np.ndarray, scene: OpenScene, product: Product) -> np.ndarray:
     """SR in the units of the cube and the type of `product`."""
     values = np.empty(sr.shape, product.dtype)
-    for band, out in zip(sr, values, strict=True):  # all at once in double precision: twice SR
+    # band by band: all at once in double precision take twice the memory of SR
+    for band, out in zip(sr, values, strict=True):
         units = band.astype(np.float64) * scene.divisor
         if scene.low >= 0:
             np.maximum(units, 0, out=units)

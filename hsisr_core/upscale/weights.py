@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 import os
@@ -10,45 +11,48 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from hsisr_core.base.files import sha256_file
+from hsisr_core.base import sha256_file
+from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import Bicubic, SuperResolver, build_model
-from hsisr_core.runs.folder import read_run
-from hsisr_core.upscale.statistics import Statistics
+from hsisr_core.runs import Run, read_run
+from hsisr_core.upscale.selftest import Statistics, compare_statistics
 
-__all__ = ["FOLDER", "KEY", "Pretrained", "describe", "load_pretrained", "shipped"]
+__all__ = [
+    "FOLDER",
+    "KEY",
+    "Pretrained",
+    "adapt_network",
+    "build_packed",
+    "describe",
+    "find_differences",
+    "load_pretrained",
+    "load_training_data",
+    "measure_training",
+    "shipped",
+]
 
 FOLDER = Path(__file__).resolve().parents[1] / "pretrained"
 KEY = "hsisr"  # of the description in the metadata of a packed file
-BICUBIC = "bicubic"
 
 
 @dataclass(frozen=True, eq=False)
 class Pretrained:
-    """A trained network and what is known of it.
-
-    Attributes
-    ----------
-    name
-        Of the shipped weights, the file or the run folder.
-    model
-        Ready for inference, on the CPU.
-    sha256
-        Of the file of weights; empty for bicubic interpolation.
-    trained_on
-        A sentence: data, split, steps, gain over bicubic.
-    statistics
-        Of the training data; None if unknown.
-    """
+    """A trained network and what is known of it."""
 
     name: str
     model: SuperResolver
+    # of the file of weights; empty for bicubic interpolation
     sha256: str
+    # a sentence: data, split, steps, gain over bicubic
     trained_on: str
+    # of the training data; None if unknown
     statistics: Statistics | None
 
     @property
@@ -63,24 +67,12 @@ class Pretrained:
 
 
 def shipped(folder: Path = FOLDER) -> list[dict[str, Any]]:
-    """Return the entries of `index.json`: name, scale, file, sha256, trained_on; the first of a scale is its default.
-
-    Raises
-    ------
-    HsisrError
-        The index is damaged.
-    """
+    """The entries of `index.json`: name, scale, file, sha256, trained_on; the first of a scale is its default."""
     path = folder / "index.json"
-    if not path.is_file():
-        return []
-    try:
+    entries: list[dict[str, Any]] = []
+    if path.is_file():
         entries = json.loads(path.read_text(encoding="utf-8"))["weights"]
-        return [
-            {name: entry[name] for name in ("name", "scale", "file", "sha256", "trained_on")}
-            for entry in entries
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        raise HsisrError(f"{path} is damaged. Install hsisr again.") from error
+    return entries
 
 
 def load_pretrained(
@@ -104,14 +96,13 @@ def load_pretrained(
         There are no such weights, they are for another scale, or damaged.
     """
     given = None if name_or_path is None else str(name_or_path)
-    entries = shipped(folder)
-    chosen = [
-        entry for entry in entries if (entry["scale"] == scale if given is None else entry["name"] == given)
-    ]
-    if given == BICUBIC:
+    if given == "bicubic":
         if scale is None:
             raise HsisrError("model 'bicubic' needs a scale: give scale=2, 3 or 4.")
-        return Pretrained(BICUBIC, Bicubic(scale), "", "nothing: it is interpolation", None)
+        return Pretrained(given, Bicubic(scale), "", "nothing: it is interpolation", None)
+    entries = shipped(folder)
+    wanted = ("scale", scale) if given is None else ("name", given)
+    chosen = [entry for entry in entries if entry[wanted[0]] == wanted[1]]
     if chosen:
         path = folder / chosen[0]["file"]
         if not path.is_file() or sha256_file(path) != chosen[0]["sha256"]:
@@ -133,6 +124,49 @@ def load_pretrained(
     return weights
 
 
+def _none_such(given: str | None, scale: int | None, entries: list[dict[str, Any]]) -> str:
+    named = f"weights named {given!r}, and no file or folder there"
+    what = f"shipped weights for x{scale}" if given is None else named
+    names = ", ".join(f"{entry['name']} (x{entry['scale']})" for entry in entries) or "none"
+    return (
+        f"There are no {what}. Shipped: {names}. Train a network (hsisr train --preset demo -p scale={scale or 2}) and "
+        "give its run folder as --model, or use --model bicubic."
+    )
+
+
+def _open_run(folder: Path) -> Pretrained:
+    run = read_run(folder)
+    try:
+        statistics = measure_training(load_training_data(run))
+    except HsisrError:  # the data are not here, or others now
+        statistics = None
+    digest = sha256_file(folder / "weights.safetensors")
+    return Pretrained(folder.name, run.model(), digest, describe(run.metrics), statistics)
+
+
+def _open_packed(path: Path) -> Pretrained:
+    try:
+        with safe_open(path, framework="pt") as file:
+            info = json.loads((file.metadata() or {})[KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        model, statistics = build_packed(tensors, info), Statistics(**info["statistics"])
+        return Pretrained(str(info["name"]), model, sha256_file(path), str(info["trained_on"]), statistics)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise HsisrError(
+            f"{path} is not a packed file of weights, or damaged ({type(error).__name__}). Give a name, a run folder "
+            "or a file that `python -m hsisr_core.pretrained` wrote."
+        ) from error
+
+
+def build_packed(tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> SuperResolver:
+    """The network that `info` describes, with these weights of any precision, ready for inference."""
+    model = build_model(info["method"], info["scale"], len(tensors["mean"]), **info["options"])
+    model.set_mean(tensors["mean"])
+    model.load_state_dict({name: value.to(torch.float32) for name, value in tensors.items()})
+    model.mirror = info["mirror"]
+    return model.eval()
+
+
 def describe(metrics: dict[str, Any]) -> str:
     """A sentence on what a run was trained on and what it reached, from its metrics.json."""
     split, method = metrics["split"], metrics["config"]["method"]
@@ -143,53 +177,50 @@ def describe(metrics: dict[str, Any]) -> str:
     )
 
 
-def _none_such(given: str | None, scale: int | None, entries: list[dict[str, Any]]) -> str:
-    what = (
-        f"shipped weights for x{scale}"
-        if given is None
-        else f"weights named {given!r}, and no file or folder there"
-    )
-    names = ", ".join(f"{entry['name']} (x{entry['scale']})" for entry in entries) or "none"
-    return (
-        f"There are no {what}. Shipped: {names}. Train a network (hsisr train --preset demo -p scale={scale or 2}) and "
-        "give its run folder as --model, or use --model bicubic."
-    )
+def load_training_data(run: Run) -> Dataset:
+    """The data of `run`; HsisrError if they are not at hand or have changed since."""
+    dataset = load_dataset(run.config.data, run.config.split)
+    if dataset.fingerprint != run.fingerprint:
+        raise HsisrError(f"{run.config.data} is not what {run.folder} was trained on: it has changed since.")
+    return dataset
 
 
-def _open_run(folder: Path) -> Pretrained:
-    from hsisr_core.upscale.pack import training_statistics  # it imports this module
-
-    run = read_run(folder)
-    metrics, model = run.metrics, run.model()
-    try:
-        statistics = training_statistics(run)
-    except HsisrError:  # the data are not here, or others now
-        statistics = None
-    digest = sha256_file(folder / "weights.safetensors")
-    return Pretrained(folder.name, model, digest, describe(metrics), statistics)
+def measure_training(dataset: Dataset) -> Statistics:
+    """Statistics of the training images of `dataset`."""
+    return Statistics.of([dataset.scene(name).cube for name in dataset.train], dataset.wavelengths)
 
 
-def network_of(
-    tensors: Mapping[str, Tensor], method: str, scale: int, options: Mapping[str, Any], mirror: int
-) -> SuperResolver:
-    """The network with these weights, kept in any precision, ready for inference."""
-    model = build_model(method, scale, len(tensors["mean"]), **options)
-    model.set_mean(tensors["mean"])
-    model.load_state_dict({name: value.to(torch.float32) for name, value in tensors.items()})
-    model.mirror = mirror
-    return model.eval()
+def find_differences(
+    weights: Pretrained, cube: NDArray[np.float32], wavelengths: NDArray[np.float64]
+) -> list[str]:
+    """Say in which ways a cube differs from what the weights were trained on; empty: in none."""
+    if weights.statistics is None:
+        return ["what they were trained on is not known here"] if weights.sha256 else []
+    return compare_statistics(weights.statistics, Statistics.of([cube], wavelengths))
 
 
-def _open_packed(path: Path) -> Pretrained:
-    try:
-        with safe_open(path, framework="pt") as file:
-            info = json.loads((file.metadata() or {})[KEY])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        model = network_of(tensors, info["method"], info["scale"], info["options"], info["mirror"])
-        statistics = Statistics.from_dict(info["statistics"])
-        return Pretrained(str(info["name"]), model, sha256_file(path), str(info["trained_on"]), statistics)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+def adapt_network(
+    weights: Pretrained, mean: NDArray[np.float32], wavelengths: NDArray[np.float64]
+) -> tuple[SuperResolver, str]:
+    """The network for a cube with these bands, and which mean it subtracts: "training", "cube" or "none".
+
+    The mean of the training images is kept with the weights, one value a band. A cube of other bands (another
+    number, or another first or last wavelength) has its own `mean` subtracted instead; interpolation subtracts none.
+    HsisrError if the network takes another number of bands.
+    """
+    if weights.bands not in (None, len(mean)):
         raise HsisrError(
-            f"{path} is no packed file of weights, or damaged ({type(error).__name__}). Give a name, a run folder or a "
-            "file that `python -m hsisr_core.pretrained` wrote."
-        ) from error
+            f"{weights.name} takes {weights.bands} bands and the cube has {len(mean)}. Choose {weights.bands} of "
+            "them (--bands), or other weights."
+        )
+    model = copy.deepcopy(weights.model)
+    if len(model.mean) == 1 and not model.mean.any():
+        return model, "none"
+    trained = np.asarray(weights.statistics.wavelengths if weights.statistics else [])
+    same = len(model.mean) == len(mean)
+    if same and len(trained) == len(mean) and np.isfinite(wavelengths).all():
+        reach = float(np.median(np.diff(trained))) / 2 if len(trained) > 1 else 1.0
+        same = bool(np.abs(trained - wavelengths).max() <= reach)
+    if not same:
+        model.set_mean(torch.from_numpy(np.asarray(mean)))
+    return model, "training" if same else "cube"

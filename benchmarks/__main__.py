@@ -22,7 +22,7 @@ import torch
 
 from benchmarks.suite import GROUPS, Row, Settings
 from hsisr_core.base import write_json
-from hsisr_core.training.loop import git_commit, versions
+from hsisr_core.training import git_commit, versions
 
 
 def main() -> None:

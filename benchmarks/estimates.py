@@ -13,8 +13,7 @@ import tempfile
 import time
 
 from hsisr_core.runs import Plan, PlannedRun, RunConfig, planned_runs, read_plan, reset_peak
-from hsisr_core.training.estimate import Estimate, estimate_runs
-from hsisr_core.training.loop import train
+from hsisr_core.training import Estimate, estimate_runs, train
 
 VARIANTS = (
     {"features": 4}, {"features": 16}, {"features": 16, "patch": 16}, {"features": 16, "batch": 16}, {"features": 32},

@@ -6,7 +6,7 @@ import tempfile
 from typing import Any
 
 from hsisr_core.runs import RunConfig
-from hsisr_core.training.loop import train
+from hsisr_core.training import train
 
 __all__ = ["GAIN", "seconds_to_quality"]
 

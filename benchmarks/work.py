@@ -17,8 +17,8 @@ from hsisr_core.degrade import imresize
 from hsisr_core.fast import Trainer, super_resolve
 from hsisr_core.metrics import score
 from hsisr_core.models import SSRNet, build_model
-from hsisr_core.training.evaluate import tile_for
-from hsisr_core.training.patches import PatchSampler
+from hsisr_core.runs import RunConfig
+from hsisr_core.training import PatchSampler, make_accelerator, tile_for, train_step
 
 __all__ = ["BANDS", "WORK", "network"]
 
@@ -81,17 +81,16 @@ def training(way: str, scale: int, features: int, batch: int, patch: int) -> Wor
     model: nn.Module = network(scale, features)
     if way == "ours":
         model = Trainer(network(scale, features))
+    accelerator = make_accelerator(RunConfig(device="cpu"))
+    accelerator = make_accelerator(RunConfig(device="cpu"))
+    accelerator = make_accelerator(RunConfig(device="cpu"))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
     generator = torch.Generator().manual_seed(0)
     lr = torch.rand(batch, BANDS, patch, patch, generator=generator)
     hr = torch.rand(batch, BANDS, scale * patch, scale * patch, generator=generator)
 
     def step() -> float:
-        loss = nn.functional.l1_loss(model(lr), hr)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        return loss.item()
+        return train_step(accelerator, model, optimizer, nn.functional.l1_loss, lr, hr)
 
     # the first step makes Adam's moments
     return step, step

@@ -10,7 +10,7 @@ from small_plan import finish, small_plan
 
 from hsisr_core.cli.report import duration, estimate_table, frame_table, status_table
 from hsisr_core.runs.status import RunState, run_state
-from hsisr_core.training.estimate import Estimate
+from hsisr_core.training import Estimate
 
 
 @pytest.mark.parametrize(

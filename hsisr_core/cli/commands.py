@@ -111,8 +111,8 @@ def train(preset: Preset = "demo", data: Data = None, settings: Settings = None)
     """Train one run of a preset, or resume it; a finished one is only shown."""
     from hsisr_core.cli.report import results_table
     from hsisr_core.runs import RunConfig
-    from hsisr_core.training.devices import leave_group
-    from hsisr_core.training.loop import train as train_run
+    from hsisr_core.training import leave_group
+    from hsisr_core.training import train as train_run
 
     values = parse_settings(settings, data)
     run = train_run(RunConfig.from_preset(preset, **values))
@@ -159,7 +159,7 @@ def runs(
         typer.echo(json.dumps(cluster_jobs(planned, gpu), indent=2))
         return
     if dry_run:
-        from hsisr_core.training.estimate import estimate_runs, gpu_rate
+        from hsisr_core.training import estimate_runs, gpu_rate
 
         name = gpu_rate(gpu)[0] if gpu else None
         typer.echo(report.estimate_table(planned, estimate_runs(planned, gpu), name))
@@ -179,7 +179,7 @@ def cluster_jobs(planned: Sequence[PlannedRun], gpu: str | None) -> list[dict[st
     newer file would plan the job again.
     """
     from hsisr_core.base import atomic_text, project_root
-    from hsisr_core.training.needs import needs
+    from hsisr_core.training import needs
 
     def short(path: Path) -> str:
         return str(path.relative_to(root) if path.is_relative_to(root) else path)
@@ -231,7 +231,7 @@ def evaluate(
     """Score the networks of finished runs on the test images again, or on other data."""
     from hsisr_core.cli.report import score_table
     from hsisr_core.runs import write_table
-    from hsisr_core.training.rescore import finished_runs, rescore, score_frame
+    from hsisr_core.training import finished_runs, rescore, score_frame
 
     scored, failed = [], []
     for stored in finished_runs(run, shard):

@@ -10,8 +10,7 @@ import pandas as pd
 
 from hsisr_core.data import Dataset, Scene, Store
 from hsisr_core.runs import STATES, PlannedRun, Run, RunConfig, RunState, time_left
-from hsisr_core.training.estimate import GPUS, PEAK_SHARE, Estimate
-from hsisr_core.training.evaluate import mean_scores
+from hsisr_core.training import GPUS, PEAK_SHARE, Estimate, mean_scores
 
 __all__ = [
     "duration",

@@ -21,7 +21,7 @@ from hsisr_core.models import Bicubic
 from hsisr_core.paper import method_label
 from hsisr_core.plots import COLOURS
 from hsisr_core.runs.folder import Run
-from hsisr_core.training.evaluate import reduced_pairs, restore
+from hsisr_core.training import reduced_pairs, super_resolve_clipped
 
 __all__ = ["SpectralExplorer"]
 
@@ -195,12 +195,12 @@ class SpectralExplorer(anywidget.AnyWidget):
         if image is not None and image not in dataset.test:
             raise HsisrError(f"image={image!r} is no test image; expected one of {', '.join(dataset.test)}.")
         lr, hr = reduced_pairs(dataset, config.scale)[image or dataset.test[0]]
-        cubes = {"LR": lr, "bicubic": restore(Bicubic(config.scale), lr)}
+        cubes = {"LR": lr, "bicubic": super_resolve_clipped(Bicubic(config.scale), lr)}
         models = [run.model() for run in runs]
         for run, model in zip(runs, models, strict=True):
             label = method_label(run.config.method, run.config.keep_size)
             name = label if label not in cubes else f"{label} {run.folder.name.rsplit('-', 1)[-1]}"
-            cubes[name] = restore(model, lr)
+            cubes[name] = super_resolve_clipped(model, lr)
         cubes["HR"] = hr
         bands, pixels = (max(sizes) for sizes in zip(*(model.margin for model in models), strict=True))
         options: dict[str, Any] = {"corner": corner, "budget": budget, "margin": (bands, pixels)}

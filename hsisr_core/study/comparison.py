@@ -19,7 +19,7 @@ from hsisr_core.paper import DATA_NAMES, METHOD_NAMES, PADDED, method_label, pap
 from hsisr_core.plots import stores_at_hand
 from hsisr_core.runs import Run, RunConfig
 from hsisr_core.study.rows import COSTS, SHOWN, UNITS, origin, style_table
-from hsisr_core.training.evaluate import evaluate, mean_scores, reduced_pairs, restore
+from hsisr_core.training import evaluate, mean_scores, reduced_pairs, super_resolve_clipped
 
 __all__ = [
     "at_largest_scale",
@@ -129,7 +129,7 @@ def super_resolve_each(runs: Sequence[Run], lr: NDArray[np.float64]) -> dict[str
     """
     models = {"bicubic": build_model("bicubic", runs[0].config.scale, len(lr))}
     models |= {_label(run.config): run.model() for run in runs}
-    return {label: restore(model, lr) for label, model in models.items()}
+    return {label: super_resolve_clipped(model, lr) for label, model in models.items()}
 
 
 def compare_methods(runs: Sequence[Run], more: Sequence[Mapping[str, Any]] = ()) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from hsisr_core.data import Dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.runs import Run
 from hsisr_core.study.rows import baseline, compare_rows, paired, rows_of
-from hsisr_core.training.evaluate import reduced_pairs, restore
+from hsisr_core.training import reduced_pairs, super_resolve_clipped
 
 __all__ = ["difference_table", "image_spread", "repeats_needed", "smallest_difference"]
 
@@ -93,7 +93,9 @@ def image_spread(name: str, label: str, runs: Sequence[Run], dataset: Dataset, p
         gains = new.set_index("image")["psnr"] - old.set_index("image")["psnr"]
         return gains.rename(label)
     (lr, hr), *_ = reduced_pairs(dataset, pair[0].config.scale).values()
-    after, before = (_part_means(((restore(run.model(), lr) - hr) ** 2).mean(axis=0), parts) for run in pair)
+    after, before = (
+        _part_means(((super_resolve_clipped(run.model(), lr) - hr) ** 2).mean(axis=0), parts) for run in pair
+    )
     index = [f"part {row + 1}.{column + 1}" for row in range(parts) for column in range(parts)]
     return pd.Series(10 * np.log10(before / after).ravel(), index=index, name=label)
 

@@ -1,5 +1,85 @@
 """Train one network: batches, losses, checkpoints, scores, costs."""
 
-from hsisr_core.training.loop import train
+from hsisr_core.training.benchmarks import WRAP, about, bars, load_benchmarks, stage_table
+from hsisr_core.training.checkpoint import write_tensors
+from hsisr_core.training.cost import (
+    GPUS,
+    PEAK_SHARE,
+    START_MINUTES,
+    Estimate,
+    LiveBytes,
+    estimate_runs,
+    gpu_days,
+    gpu_rate,
+    measure_costs,
+    needs,
+    run_flop,
+    scene_cost,
+    training_flop,
+)
+from hsisr_core.training.devices import leave_group, make_accelerator
+from hsisr_core.training.evaluate import (
+    PROTOCOL,
+    TEST_SIDE,
+    evaluate,
+    finished_runs,
+    mean_scores,
+    reduced_pairs,
+    rescore,
+    score_frame,
+    super_resolve_clipped,
+    tile_for,
+)
+from hsisr_core.training.loop import (
+    build_sampler,
+    git_commit,
+    learning_rate,
+    train,
+    train_step,
+    versions,
+)
+from hsisr_core.training.losses import LOSSES, spectral_angle
+from hsisr_core.training.patches import PatchSampler
 
-__all__ = ["train"]
+__all__ = [
+    "GPUS",
+    "LOSSES",
+    "PEAK_SHARE",
+    "PROTOCOL",
+    "START_MINUTES",
+    "TEST_SIDE",
+    "WRAP",
+    "Estimate",
+    "LiveBytes",
+    "PatchSampler",
+    "about",
+    "bars",
+    "build_sampler",
+    "estimate_runs",
+    "evaluate",
+    "finished_runs",
+    "git_commit",
+    "gpu_days",
+    "gpu_rate",
+    "learning_rate",
+    "leave_group",
+    "load_benchmarks",
+    "make_accelerator",
+    "mean_scores",
+    "measure_costs",
+    "needs",
+    "reduced_pairs",
+    "rescore",
+    "run_flop",
+    "scene_cost",
+    "score_frame",
+    "spectral_angle",
+    "stage_table",
+    "super_resolve_clipped",
+    "tile_for",
+    "train",
+    "train_step",
+    "training_flop",
+    "versions",
+    "write_tensors",
+]

@@ -1,7 +1,8 @@
-"""Checkpoints of a training: safetensors only, checked by a checksum, the last two kept."""
+"""What a training leaves on the way: checkpoints (safetensors with a checksum, the last two kept) and its curve."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import warnings
@@ -10,37 +11,32 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from hsisr_core.base.files import atomic_path
 
-__all__ = ["load_latest", "save_checkpoint", "save_weights"]
+__all__ = ["History", "load_latest", "save_checkpoint", "save_weights", "write_tensors"]
 
-KEPT = 2
+_KEPT = 2
+_COLUMNS = ("step", "loss", "learning_rate", "seconds", "psnr", "ssim", "sam")
 
 
 def save_weights(path: Path, model: nn.Module, metadata: dict[str, str] | None = None) -> None:
     """Write all tensors of `model` to a safetensors file, whole or not at all."""
-    write_tensors(
-        path, {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}, metadata
-    )
+    write_tensors(path, {name: _plain(value) for name, value in model.state_dict().items()}, metadata)
 
 
 def save_checkpoint(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
 ) -> None:
     """Write ``step-<n>.safetensors``: weights, Adam's moments and the JSON-able `state` (with its ``step``)."""
-    tensors = {f"model.{key}": value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    tensors = {f"model.{name}": _plain(value) for name, value in model.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
-        for key, value in moments.items():
-            tensors[f"adam.{index}.{key}"] = torch.as_tensor(value).detach().cpu().contiguous()
-    write_tensors(
-        folder / f"step-{state['step']:08d}.safetensors",
-        tensors,
-        {"state": json.dumps(state), "sha256": checksum(tensors)},
-    )
-    for old in sorted(folder.glob("step-*.safetensors"))[:-KEPT]:
+        tensors |= {f"adam.{index}.{name}": _plain(value) for name, value in moments.items()}
+    path = folder / f"step-{state['step']:08d}.safetensors"
+    write_tensors(path, tensors, {"state": json.dumps(state), "sha256": _checksum(tensors)})
+    for old in sorted(folder.glob("step-*.safetensors"))[:-_KEPT]:
         old.unlink(missing_ok=True)
 
 
@@ -53,11 +49,11 @@ def load_latest(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-            if checksum(tensors) != metadata.get("sha256"):
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            if _checksum(tensors) != metadata.get("sha256"):
                 raise ValueError("its checksum does not fit its content")
             state = json.loads(metadata["state"])
-            restore(tensors, model, optimizer)
+            _load(tensors, model, optimizer)
         except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
             warnings.warn(f"Checkpoint {path} is damaged ({error}); the one before it is used.", stacklevel=2)
             continue
@@ -65,41 +61,61 @@ def load_latest(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
     return None
 
 
-def restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def _load(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Put a checkpoint's tensors back into `model` and `optimizer`."""
-    weights = {
-        key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")
-    }
+    weights: dict[str, Tensor] = {}
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
-        if name.startswith("adam."):
-            _, index, key = name.split(".")
+        kind, _, rest = name.partition(".")
+        if kind == "model":
+            weights[rest] = value
+        else:
+            index, _, key = rest.partition(".")
             moments.setdefault(int(index), {})[key] = value
     groups = optimizer.state_dict()["param_groups"]
     model.load_state_dict(weights)
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None) -> None:
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file, whole or not at all."""
     with atomic_path(path) as temporary:
-        try:
-            save_file(tensors, temporary, metadata)
-        except SafetensorError as error:
-            # safetensors reports a full disk as its own error: hand atomic_path the system's
-            raise os_error(error) from error
+        # not `save_file`, which reports a full disk as an error of its own
+        temporary.write_bytes(save(tensors, metadata))
 
 
-def os_error(error: SafetensorError) -> OSError:
-    """The operating system's error inside a SafetensorError ("... (os error 28)")."""
-    text = str(error)
-    digits = text.rpartition("os error ")[2].rstrip(') }"')
-    number = int(digits) if digits.isdigit() else 5  # EIO when the number is not told
-    return OSError(number, text)
+def _plain(value: Any) -> Tensor:
+    """A tensor as safetensors writes it: on the CPU and contiguous."""
+    return torch.as_tensor(value).detach().cpu().contiguous()
 
 
-def checksum(tensors: dict[str, Tensor]) -> str:
+def _checksum(tensors: dict[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode())
         digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+class History:
+    """The training curve: a CSV file that grows a line at a time and can be followed while it does.
+
+    Rows after `last_step` (written after the checkpoint that is resumed) are dropped.
+    """
+
+    def __init__(self, path: Path, last_step: int) -> None:
+        self.path = path
+        kept: list[list[str]] = []
+        if path.is_file() and last_step > 0:
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = [row for row in csv.reader(file) if len(row) == len(_COLUMNS) and row[0].isdigit()]
+            kept = [row for row in rows if int(row[0]) <= last_step]
+        with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows([_COLUMNS, *kept])
+
+    def add(self, row: dict[str, float]) -> None:
+        """Append one row; a missing column stays empty (NaN when read)."""
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerow(
+                format(row[name], ".8g") if name in row else "" for name in _COLUMNS
+            )

@@ -1,36 +1,50 @@
-"""Score a model on the test images of a dataset, under the paper's test protocol."""
+"""Score a network on the test images of a dataset, under the paper's test protocol; score finished runs again."""
 
 from __future__ import annotations
 
+import warnings
 from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from hsisr_core.data import Dataset
+from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.degrade import make_pair
+from hsisr_core.errors import HsisrError
 from hsisr_core.fast import bytes_needed, super_resolve
 from hsisr_core.metrics import score
 from hsisr_core.models import Bicubic, SuperResolver
+from hsisr_core.runs import COLUMNS, Run, read_run, run_folders, shard
 
 __all__ = [
-    "METRICS",
+    "GIGABYTES",
     "PROTOCOL",
     "TEST_SIDE",
+    "Scored",
     "evaluate",
+    "finished_runs",
     "mean_scores",
     "reduced_pairs",
-    "restore",
+    "rescore",
+    "score_frame",
+    "super_resolve_clipped",
     "tile_for",
 ]
 
-TEST_SIDE = 512  # pixels: the paper tests on the top left 512 x 512 (Sec. IV-B)
+# pixels: the paper tests on the top left 512 x 512 (Sec. IV-B)
+TEST_SIDE = 512
 PROTOCOL = (
     "HR cropped to its top left 512x512, then to a multiple of the scale; LR by MATLAB-style antialiased bicubic; "
     "SR clipped to [0, 1]; PSNR over the whole cube, SSIM mean over bands, SAM in degrees; mean over images; "
     "a network that returns less than HR is scored on that, and bicubic beside it too"
 )
-METRICS = ("psnr", "mpsnr", "ssim", "sam", "rmse", "ergas")
+# that a network may need for a scene, before it is cut into tiles
+GIGABYTES = 3.0
+_METRICS = ("psnr", "mpsnr", "ssim", "sam", "rmse", "ergas")
 
 
 def reduced_pairs(dataset: Dataset, scale: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -66,31 +80,100 @@ def evaluate(
     for image, (lr, hr) in pairs.items():
         kept = model.kept(hr)
         region = {"scored_bands": len(kept), "scored_border": model.margin[1]}
-        for name, network, plus in entries:
-            scores = score(model.kept(restore(network, lr, plus)), kept, model.scale)
-            rows.append({"image": image, "result": name, **scores, **region})
+        for result, network, ensemble in entries:
+            sr = super_resolve_clipped(network, lr, ensemble)
+            scores = score(model.kept(sr), kept, model.scale)
+            rows.append({"image": image, "result": result, **scores, **region})
     return rows
 
 
-def restore(model: SuperResolver, lr: np.ndarray, self_ensemble: bool = False) -> np.ndarray:
-    """SR of one LR cube, of HR's size, clipped to [0, 1], in tiles where memory asks for it; see `super_resolve`."""
+def super_resolve_clipped(model: SuperResolver, lr: np.ndarray, self_ensemble: bool = False) -> np.ndarray:
+    """SR as it is scored: `super_resolve` clipped to [0, 1], in tiles where memory asks for it."""
     return super_resolve(model, lr, tile_for(model, lr), self_ensemble).clip(0, 1)
 
 
 def mean_scores(rows: list[dict[str, Any]], result: str) -> dict[str, float]:
     """Mean of every metric over the images of one method (the paper averages the same way)."""
     chosen = [row for row in rows if row["result"] == result]
-    return {metric: float(np.mean([row[metric] for row in chosen])) for metric in METRICS}
+    return {metric: float(np.mean([row[metric] for row in chosen])) for metric in _METRICS}
 
 
-def tile_for(model: SuperResolver, lr: np.ndarray, gigabytes: float = 3.0) -> int | None:
+def tile_for(model: SuperResolver, lr: np.ndarray, gigabytes: float = GIGABYTES) -> int | None:
     """Largest tile for which inference needs at most `gigabytes`; None when the whole cube fits."""
     bands, height, width = lr.shape
     if bytes_needed(model, bands, height, width) <= gigabytes * 1e9:
         return None
     sides = range(max(height, width) + 1)
-    side = (
-        bisect_right(sides, gigabytes * 1e9, key=lambda pixels: bytes_needed(model, bands, pixels, pixels))
-        - 1
-    )
-    return max(16, side - 2 * model.halo)
+    largest = bisect_right(sides, gigabytes * 1e9, key=lambda side: bytes_needed(model, bands, side, side))
+    return max(16, largest - 1 - 2 * model.halo)
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A run, the data it was scored on, and a row per image and method (see `evaluate`)."""
+
+    run: Run
+    dataset: Dataset
+    rows: list[dict[str, Any]]
+
+
+def finished_runs(folder: Path, part: str | None = None) -> list[Run]:
+    """The run in `folder`, or the finished runs in the folders inside it; part i of n for ``part = "i/n"``.
+
+    The parts are dealt out before anything is left out, so they fit together while runs are still being
+    trained. What is not finished or not a run folder is left out with a warning that names it.
+
+    Raises
+    ------
+    HsisrError
+        There is no finished run in `folder`.
+    """
+    inside = [path for path in run_folders(folder) if (path / "config.yaml").is_file()]
+    if (folder / "config.yaml").is_file() or not inside:
+        return [read_run(folder)]
+    runs = []
+    for path in shard(inside, part):
+        try:
+            run = read_run(path)
+        except HsisrError as error:
+            warnings.warn(f"{path} is left out: {error}", stacklevel=2)
+            continue
+        if run.finished:
+            runs.append(run)
+        else:
+            warnings.warn(f"{path} is left out: it is not finished.", stacklevel=2)
+    return runs
+
+
+def rescore(
+    run: Run, data: str | None = None, split: str | None = None, self_ensemble: bool = False
+) -> Scored:
+    """Score the network of `run` on its own test images, or on those of `data` and `split`; also its self-ensemble.
+
+    Raises
+    ------
+    HsisrError
+        The weights are missing or damaged, the data is not there or has other bands.
+    """
+    dataset = load_dataset(data or run.config.data, split or (None if data else run.config.split))
+    pairs = reduced_pairs(dataset, run.config.scale)
+    rows = evaluate(run.model(), pairs, run.config.method, self_ensemble=self_ensemble)
+    return Scored(run, dataset, rows)
+
+
+def score_frame(scored: Sequence[Scored]) -> pd.DataFrame:
+    """A row per run and image, with the columns of `load_results`; ``data`` and ``split`` are those scored on."""
+    rows = []
+    for item in scored:
+        metrics = item.run.metrics
+        shared = item.run.config.to_dict() | {
+            "run": item.run.folder.name,
+            "dataset": item.dataset.name,
+            "split": item.dataset.split.name,
+            "fingerprint": item.dataset.fingerprint,
+            "trained_steps": metrics["steps"],
+            "seconds": metrics["seconds"],
+            "parameters": metrics["parameters"],
+        }
+        rows += [shared | row for row in item.rows]
+    return pd.DataFrame(rows, columns=None if rows else list(COLUMNS))

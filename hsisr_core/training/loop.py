@@ -4,7 +4,7 @@ Source: paper, Sec. III-D and IV-B. The loop holds no random state: the batch an
 functions of the step, so a training that was killed and resumed ends in the same weights, bit for bit,
 on the same machine with the same number of threads.
 
-On several devices (hsisr_core/distributed.py) each process takes its share of the same batch, so the loss
+On several devices (training/devices.py) each process takes its share of the same batch, so the loss
 curve is that of one process up to rounding; the main process alone writes and scores.
 """
 
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +25,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from hsisr_core.base.files import write_json
@@ -32,19 +33,31 @@ from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.fast import Trainer, reuse_memory
 from hsisr_core.models import SuperResolver, build_model, count_parameters
-from hsisr_core.runs.config import RunConfig
-from hsisr_core.runs.folder import Run, open_run, peak_bytes, run_lock
-from hsisr_core.training.checkpoint import load_latest, save_checkpoint, save_weights
-from hsisr_core.training.devices import agree, is_main, launched_processes, make_accelerator, together
+from hsisr_core.runs import Run, RunConfig, open_run, peak_bytes, run_lock
+from hsisr_core.training.checkpoint import History, load_latest, save_checkpoint, save_weights
+from hsisr_core.training.devices import (
+    check_same,
+    is_main,
+    launched_processes,
+    make_accelerator,
+    to_device,
+    together,
+)
 from hsisr_core.training.evaluate import PROTOCOL, evaluate, mean_scores, reduced_pairs
-from hsisr_core.training.gpu import allow_tf32, to_device
-from hsisr_core.training.history import History
 from hsisr_core.training.losses import LOSSES
 from hsisr_core.training.patches import PatchSampler
 
-__all__ = ["build_sampler", "learning_rate", "train"]
+__all__ = [
+    "build_network",
+    "build_sampler",
+    "git_commit",
+    "learning_rate",
+    "train",
+    "train_step",
+    "versions",
+]
 
-LOG_EVERY = 10  # steps
+_LOG_EVERY = 10  # steps
 
 
 def train(
@@ -54,7 +67,7 @@ def train(
     progress: bool = True,
     wait: bool = True,
 ) -> Run:
-    """Carry out one run, or return it when it is finished already; an unfinished one is resumed.
+    """Train the network of one run, or return the run when it is finished already; an unfinished one is resumed.
 
     Parameters
     ----------
@@ -85,17 +98,46 @@ def train(
     with together(accelerator):
         dataset = dataset or load_dataset(config.data, config.split)
         if is_main(accelerator):
-            open_run(config, runs, dataset)  # writes config.yaml before the others look
+            # writes config.yaml before the others look
+            open_run(config, runs, dataset)
     run = open_run(config, runs, dataset)
     with ExitStack() as stack:
         with together(accelerator):
-            if is_main(accelerator):  # a second worker waits, then finds the run finished
+            if is_main(accelerator):
+                # a second worker waits here, then finds the run finished
                 stack.enter_context(run_lock(run.folder, wait))
-        if not agree(accelerator, run.finished):
+        if not run.finished:
             with together(accelerator):
                 training = Training(run, dataset, progress, accelerator)
-            training.carry_out()
+            training.finish()
     return run
+
+
+def train_step(
+    accelerator: Accelerator,
+    model: nn.Module,
+    optimizer: Any,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    lr: Tensor,
+    hr: Tensor,
+    clip: float | None = None,
+) -> float:
+    """One update of the weights; returns the loss before it, over the batches of all processes.
+
+    A loss that is not finite leaves the weights as they are.
+    """
+    model.train()
+    with accelerator.autocast():
+        batch_loss = loss(model(lr).float(), hr)
+    # shares are equal, so the mean of their means is the mean over the batch
+    value = float(accelerator.reduce(batch_loss.detach(), "mean"))
+    if math.isfinite(value):
+        accelerator.backward(batch_loss)
+        if clip is not None:
+            accelerator.clip_grad_norm_(model.parameters(), clip)
+        optimizer.step()
+        optimizer.zero_grad()
+    return value
 
 
 class Training:
@@ -107,163 +149,130 @@ class Training:
         config = run.config
         self.run, self.config, self.dataset = run, config, dataset
         self.accelerator = accelerator or make_accelerator(config)
-        self.main = self.accelerator.is_main_process  # the one that writes and scores
+        # the one process that writes and scores
+        self.main = self.accelerator.is_main_process
         self.progress = progress and self.main
         self.sampler = build_sampler(config, dataset)
         self.steps = config.total_steps(len(dataset.train))
         self.pairs = reduced_pairs(dataset, config.scale) if self.main else {}
-        with torch.random.fork_rng(devices=[]):  # leave the caller's random numbers alone
-            torch.manual_seed(config.seed)
-            model = build_model(config.method, config.scale, dataset.bands, **config.model_options())
-        model.set_mean(torch.from_numpy(dataset.train_mean()))
-        model.mirror = config.mirror
-        self.model = Trainer(model)
-        allow_tf32(self.accelerator.device)
+        # the network itself is scored and stored; `model` is what is trained, spread over the devices
+        self.network = build_network(config, dataset.bands)
+        self.network.set_mean(torch.from_numpy(dataset.train_mean()))
+        self.network.mirror = config.mirror
+        self.model: nn.Module = Trainer(self.network)
+        self.optimizer: Any = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
         reuse_memory()
-        self.optimizer: Any = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
-        self.loss = LOSSES[config.loss]
+        self.checkpoints = run.folder / "checkpoint"
         self.state: dict[str, Any] = {"step": 0, "seconds": 0.0, "loss_sum": 0.0, "loss_count": 0}
 
-    def start(self) -> None:
+    def finish(self) -> None:
+        """Train from the last checkpoint to the last step, then score and write the results."""
+        self._resume()
+        started = time.monotonic() - self.state["seconds"]
+        first, name = self.state["step"], self.run.folder.name
+        terminal = sys.stderr.isatty()
+        bar = tqdm(
+            total=self.steps, initial=first, desc=name, unit="step", disable=not (self.progress and terminal)
+        )
+        if first == 0:
+            self._log(0, 0.0)
+        for step in range(first + 1, self.steps + 1):
+            self.take_step(step)
+            seconds = time.monotonic() - started
+            self.state |= {"step": step, "seconds": seconds}
+            if step % _LOG_EVERY == 0 or step == self.steps or self._is_scored(step):
+                self._log(step, seconds)
+            if step % self.config.checkpoint_every == 0 and step < self.steps:
+                self._save()
+            bar.update()
+            a_fifth_more = step * 5 // self.steps > (step - 1) * 5 // self.steps
+            if self.progress and not terminal and a_fifth_more:
+                print(f"{name}: step {step} of {self.steps}, {seconds:.0f} s", file=sys.stderr, flush=True)
+        bar.close()
+        with together(self.accelerator):
+            if self.main:
+                self._write_results()
+
+    def _resume(self) -> None:
         """Spread the network over the devices and go to the last checkpoint."""
         self.model, self.optimizer = self.accelerator.prepare(self.model, self.optimizer)
         with together(self.accelerator), warnings.catch_warnings():
             if not self.main:
-                warnings.simplefilter("ignore")  # the main process says which checkpoint is damaged
-            self.state |= load_latest(self.checkpoints, self.plain_model, self.plain_optimizer) or {}
-        step = agree(self.accelerator, self.state["step"])
+                # the main process says which checkpoint is damaged
+                warnings.simplefilter("ignore")
+            self.state |= load_latest(self.checkpoints, self.network, self.optimizer.optimizer) or {}
+        if not check_same(self.accelerator, self.state["step"]):
+            raise HsisrError(
+                f"The processes found different checkpoints in {self.checkpoints} (here: step "
+                f"{self.state['step']}): it must be on a disk that all machines see."
+            )
         with together(self.accelerator):
-            if self.state["step"] != step:
-                raise HsisrError(
-                    f"The processes found different checkpoints in {self.checkpoints} (steps {step} and "
-                    f"{self.state['step']}): it must be on a disk that all machines see."
-                )
-            self.history = History(self.run.folder / "history.csv", step) if self.main else None
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.run.folder / "checkpoint"
-
-    @property
-    def plain_model(self) -> SuperResolver:
-        """The network itself, as it is scored and stored."""
-        trainer: Trainer = self.accelerator.unwrap_model(self.model)
-        return trainer.net
-
-    @property
-    def plain_optimizer(self) -> torch.optim.Optimizer:
-        plain: torch.optim.Optimizer = self.optimizer.optimizer
-        return plain
-
-    def carry_out(self) -> None:
-        """Train from the current step to the last, then score and write the results."""
-        self.start()
-        started = time.monotonic() - self.state["seconds"]
-        first = self.state["step"]
-        bar = tqdm(
-            total=self.steps,
-            initial=first,
-            desc=self.run.folder.name,
-            unit="step",
-            disable=not self.progress or not sys.stderr.isatty(),
-        )
-        lines = self.progress and not sys.stderr.isatty()
-        if first == 0:
-            self.log(0, started)
-        for step in range(first + 1, self.steps + 1):
-            self.take_step(step)
-            self.state |= {"step": step, "seconds": time.monotonic() - started}
-            if step % LOG_EVERY == 0 or step == self.steps or self.due(step):
-                self.log(step, started)
-            if step % self.config.checkpoint_every == 0 and step < self.steps:
-                self.save()
-            bar.update()
-            if lines and step * 5 // self.steps != (step - 1) * 5 // self.steps:
-                seconds = self.state["seconds"]
-                print(
-                    f"{self.run.folder.name}: step {step} of {self.steps}, {seconds:.0f} s",
-                    file=sys.stderr,
-                    flush=True,
-                )
-        bar.close()
-        with together(self.accelerator):
-            if self.main:
-                self.write_results()
+            path = self.run.folder / "history.csv"
+            self.history = History(path, self.state["step"]) if self.main else None
 
     def take_step(self, step: int) -> None:
-        """One update of the weights; `step` counts from 1."""
-        per_epoch = self.config.steps_per_epoch(len(self.dataset.train))
+        """Train on the batch of `step`, counted from 1."""
+        config, accelerator = self.config, self.accelerator
+        per_epoch = config.steps_per_epoch(len(self.dataset.train))
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, step - 1, self.steps, per_epoch)
-        share = (self.accelerator.process_index, self.accelerator.num_processes)
-        lr, hr = (to_device(side, self.accelerator.device) for side in self.sampler.batch(step - 1, share))
-        self.model.train()
-        with self.accelerator.autocast():
-            loss: Tensor = self.loss(self.model(lr).float(), self.plain_model.kept(hr))
-        # shares are equal, so the mean of their means is the mean over the batch
-        value = float(self.accelerator.reduce(loss.detach(), "mean"))
-        if not math.isfinite(value):
+            group["lr"] = learning_rate(config, step - 1, self.steps, per_epoch)
+        share = (accelerator.process_index, accelerator.num_processes)
+        lr, hr = (to_device(side, accelerator.device) for side in self.sampler.batch(step - 1, share))
+        kept = self.network.kept(hr)
+        loss = train_step(accelerator, self.model, self.optimizer, LOSSES[config.loss], lr, kept, config.clip)
+        if not math.isfinite(loss):
             raise HsisrError(
-                f"{self.run.folder.name}: the loss is {value} at step {step}. Use a lower learning_rate, or set clip; "
+                f"{self.run.folder.name}: the loss is {loss} at step {step}. Use a lower learning_rate, or set clip; "
                 f"the last checkpoint in {self.checkpoints} is kept."
             )
-        self.accelerator.backward(loss)
-        if self.config.clip is not None:
-            self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.state["loss_sum"] += value
+        self.state["loss_sum"] += loss
         self.state["loss_count"] += 1
 
-    def due(self, step: int) -> bool:
+    def _is_scored(self, step: int) -> bool:
         """Is the network scored on the test images at `step`?"""
         every = self.config.evaluate_every
         return every is not None and step % every == 0
 
-    def log(self, step: int, started: float) -> None:
+    def _log(self, step: int, seconds: float) -> None:
         """Add a row to the history: the mean loss since the last row, and scores when they are due."""
         count = self.state["loss_count"]
         row: dict[str, float] = {
             "step": step,
             "loss": self.state["loss_sum"] / count if count else math.nan,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "seconds": time.monotonic() - started,
+            "seconds": seconds,
         }
         self.state |= {"loss_sum": 0.0, "loss_count": 0}
         with together(self.accelerator):
             if self.history is None:
                 return
-            if self.due(step):
-                means = mean_scores(self.scores(bicubic=False), self.config.method)
+            if self._is_scored(step):
+                means = mean_scores(self._score(bicubic=False), self.config.method)
                 row |= {metric: means[metric] for metric in ("psnr", "ssim", "sam")}
             self.history.add(row)
 
-    def save(self) -> None:
+    def _save(self) -> None:
         """Write a checkpoint of the current step."""
         with together(self.accelerator):
             if self.main:
-                save_checkpoint(self.checkpoints, self.plain_model, self.plain_optimizer, self.state)
+                save_checkpoint(self.checkpoints, self.network, self.optimizer.optimizer, self.state)
 
-    def scores(self, bicubic: bool) -> list[dict[str, Any]]:
-        self.plain_model.eval()
-        return evaluate(self.plain_model, self.pairs, self.config.method, bicubic)
+    def _score(self, bicubic: bool) -> list[dict[str, Any]]:
+        return evaluate(self.network.eval(), self.pairs, self.config.method, bicubic)
 
-    def write_results(self) -> None:
+    def _write_results(self) -> None:
         """Write the weights, then metrics.json, which marks the run as finished."""
-        rows = self.scores(bicubic=True)
-        model = self.plain_model
+        rows = self._score(bicubic=True)
+        model, dataset = self.network, self.dataset
         save_weights(self.run.folder / "weights.safetensors", model, {"hash": self.run.folder.name})
+        split = {"name": dataset.split.name, "train": dataset.train, "test": dataset.test}
         write_json(
             self.run.folder / "metrics.json",
             {
                 "config": self.config.to_dict(),
-                "dataset": self.dataset.name,
-                "fingerprint": self.dataset.fingerprint,
-                "split": {
-                    "name": self.dataset.split.name,
-                    "train": self.dataset.train,
-                    "test": self.dataset.test,
-                },
+                "dataset": dataset.name,
+                "fingerprint": dataset.fingerprint,
+                "split": split,
                 "protocol": PROTOCOL,
                 "images": rows,
                 "mean": {name: mean_scores(rows, name) for name in ("bicubic", self.config.method)},
@@ -278,8 +287,16 @@ class Training:
                 "git_commit": git_commit(),
             },
         )
+        # the weights replace the checkpoints
         for path in self.checkpoints.glob("*.safetensors"):
-            path.unlink(missing_ok=True)  # the weights replace them
+            path.unlink(missing_ok=True)
+
+
+def build_network(config: RunConfig, bands: int) -> SuperResolver:
+    """The network of `config` with its starting weights; the caller's random numbers are left alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return build_model(config.method, config.scale, bands, **config.model_options())
 
 
 def build_sampler(config: RunConfig, dataset: Dataset) -> PatchSampler:
@@ -303,7 +320,8 @@ def learning_rate(config: RunConfig, step: int, steps: int, steps_per_epoch: int
     "halve": halved every `halve_every` epochs (paper, Sec. IV-B). "cosine": from the full rate to zero.
     """
     if config.schedule == "halve":
-        assert steps_per_epoch is not None  # RunConfig checks it
+        # RunConfig refuses this schedule where there are no epochs
+        assert steps_per_epoch is not None
         return config.learning_rate * 0.5 ** (step // steps_per_epoch // config.halve_every)
     if config.schedule == "cosine":
         return config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -318,12 +336,10 @@ def versions() -> dict[str, str]:
 
 def git_commit() -> str | None:
     """Commit of the source tree this module runs from, with "+" when it has local changes; None outside git."""
+    command = ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--match="]
     folder = Path(__file__).parent
     try:
-        commit = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--match="],
-            cwd=folder, capture_output=True, text=True, check=True, timeout=10,
-        )  # fmt: skip
+        found = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return None
-    return commit.stdout.strip()
+    return found.stdout.strip()

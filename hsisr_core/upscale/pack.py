@@ -17,8 +17,7 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.models import SuperResolver
 from hsisr_core.paper import DATA_NAMES
 from hsisr_core.runs import EXECUTION_FIELDS, Run, RunConfig
-from hsisr_core.training.checkpoint import write_tensors
-from hsisr_core.training.evaluate import reduced_pairs, restore
+from hsisr_core.training import reduced_pairs, super_resolve_clipped, write_tensors
 from hsisr_core.upscale.weights import (
     FOLDER,
     KEY,
@@ -59,7 +58,11 @@ def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
     }
     networks = [build_packed(weights, info) for weights in (tensors, halved)]
     change = max(
-        float(np.abs(np.subtract(*(restore(network, lr[:, :_CROP, :_CROP]) for network in networks))).max())
+        float(
+            np.abs(
+                np.subtract(*(super_resolve_clipped(network, lr[:, :_CROP, :_CROP]) for network in networks))
+            ).max()
+        )
         for lr, _ in reduced_pairs(dataset, run.config.scale).values()
     )
     half = change <= TOLERANCE

@@ -32,7 +32,7 @@ from hsisr_core.scenes import (
     output_files,
     scene_files,
 )
-from hsisr_core.training.evaluate import tile_for
+from hsisr_core.training import tile_for
 from hsisr_core.upscale.selftest import find_middle, self_test
 from hsisr_core.upscale.weights import Pretrained, adapt_network, find_differences, load_pretrained
 

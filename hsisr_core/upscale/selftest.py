@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hsisr_core.degrade import make_pair
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import SuperResolver
-from hsisr_core.training.evaluate import evaluate
+from hsisr_core.training import evaluate
 
 __all__ = ["Statistics", "compare_statistics", "find_middle", "self_test"]
 

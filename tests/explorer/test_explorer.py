@@ -22,8 +22,7 @@ from hsisr_core.explorer.pack import PAGE_BUDGET, pack_cubes
 from hsisr_core.explorer.state import STATE, check_state, first_state
 from hsisr_core.metrics import psnr
 from hsisr_core.runs.config import RunConfig
-from hsisr_core.training.evaluate import reduced_pairs, restore
-from hsisr_core.training.loop import train
+from hsisr_core.training import reduced_pairs, super_resolve_clipped, train
 
 TINY = Path(__file__).parents[1] / "tiny.yaml"
 NM = np.linspace(450, 650, 5)
@@ -285,7 +284,7 @@ def test_from_run_shows_what_chapter_05_scores(tmp_path: Path) -> None:
     assert explorer.views == list(explorer.cubes.cubes)
     assert (explorer.cubes.reference, explorer.band) == ("HR", 3)
     lr, hr = next(iter(reduced_pairs(dataset, config.scale).values()))
-    for name, cube in (("LR", lr), ("SSRNet", restore(run.model(), lr)), ("HR", hr)):
+    for name, cube in (("LR", lr), ("SSRNet", super_resolve_clipped(run.model(), lr)), ("HR", hr)):
         assert np.abs(explorer.cubes.values(name) - cube).max() < 2e-5
     fcnn = config.changed(method="3d-fcnn", scale=config.scale, patch=8)
     both = SpectralExplorer.from_run(run, train(fcnn, runs=tmp_path, dataset=dataset))

@@ -27,7 +27,7 @@ from hsisr_core.models import (
 from hsisr_core.predict import super_resolve
 from hsisr_core.runs.config import RunConfig
 from hsisr_core.study.anatomy import reach
-from hsisr_core.training.evaluate import evaluate, restore, tile_for
+from hsisr_core.training import evaluate, super_resolve_clipped, tile_for
 
 SMALL: list[tuple[str, dict[str, Any]]] = [
     ("gdrrn", {"features": 6, "recursions": 2}),
@@ -141,7 +141,7 @@ def test_halo_is_the_reach_of_a_pixel(name: str, options: dict[str, Any], scale:
 def test_the_margin_is_nan_in_a_whole_cube() -> None:
     model, lr = small("3d-fcnn", {"features": 6}), cube(10, 12, 14)
     for ensemble in (False, True):
-        sr = restore(model, lr, ensemble)
+        sr = super_resolve_clipped(model, lr, ensemble)
         assert sr.shape == (10, 24, 28)
         kept = np.zeros(sr.shape, bool)
         kept[4:6, 6:18, 6:22] = True
@@ -155,9 +155,9 @@ def test_scores_are_of_what_is_kept_for_bicubic_too() -> None:
     assert [row["result"] for row in rows] == ["bicubic", "3d-fcnn", "3d-fcnn+"]
     assert {(row["scored_bands"], row["scored_border"]) for row in rows} == {(2, 6)}
     inside = (slice(4, 6), slice(6, 18), slice(6, 22))
-    assert rows[0]["psnr"] == pytest.approx(psnr(restore(Bicubic(2), lr)[inside], hr[inside]))
-    assert rows[1]["psnr"] == pytest.approx(psnr(restore(model, lr)[inside], hr[inside]))
-    assert rows[2]["psnr"] == pytest.approx(psnr(restore(model, lr, True)[inside], hr[inside]))
+    assert rows[0]["psnr"] == pytest.approx(psnr(super_resolve_clipped(Bicubic(2), lr)[inside], hr[inside]))
+    assert rows[1]["psnr"] == pytest.approx(psnr(super_resolve_clipped(model, lr)[inside], hr[inside]))
+    assert rows[2]["psnr"] == pytest.approx(psnr(super_resolve_clipped(model, lr, True)[inside], hr[inside]))
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -12,7 +12,7 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.paper import TABLES, table_settings
 from hsisr_core.runs import RunConfig, open_run, plan_for_chapters, planned_runs, read_plan, shard
 from hsisr_core.runs.plan import LIMIT
-from hsisr_core.training.loop import build_sampler
+from hsisr_core.training import build_sampler
 
 
 def test_a_preset_without_runs_is_a_plan_of_one(tmp_path: Path) -> None:

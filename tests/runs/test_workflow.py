@@ -22,7 +22,7 @@ from hsisr_core.cli.commands import app
 from hsisr_core.data import load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.runs import RunConfig, planned_runs, read_plan
-from hsisr_core.training.needs import START_MINUTES, needs
+from hsisr_core.training import START_MINUTES, needs
 
 ROOT = Path(__file__).resolve().parents[2]
 SNAKEMAKE = ROOT / ".venv-snakemake" / "bin" / "python"

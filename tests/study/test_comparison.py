@@ -30,7 +30,7 @@ from hsisr_core.study import (
     show_comparison,
     super_resolve_each,
 )
-from hsisr_core.training.loop import train
+from hsisr_core.training import train
 
 PLAN = "[{scale: 3}, {seed: 1}, {seed: 2}, {method: 3d-fcnn}, {method: gdrrn}, {method: 3d-fcnn, keep_size: true}]"
 PSNR = {"SSRNet": 38.0, "GDRRN": 36.5, "3D-FCNN": 39.0, "3D-FCNN, padded": 37.5}

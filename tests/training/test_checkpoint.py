@@ -1,4 +1,4 @@
-"""Checkpoints come back bit for bit, and a damaged one costs only the steps since the one before."""
+"""Checkpoints come back bit for bit, a damaged one costs only the steps since the one before; the curve goes on."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors import SafetensorError
 
-import hsisr_core.training.checkpoint as checkpoint
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import SSRNet
-from hsisr_core.training.checkpoint import load_latest, save_checkpoint, save_weights
+from hsisr_core.training.checkpoint import History, load_latest, save_checkpoint, save_weights
 
 
 def training(seed: int) -> tuple[SSRNet, torch.optim.Adam]:
@@ -90,16 +88,28 @@ def test_two_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(tensors: Any, path: Path, metadata: Any) -> None:
-        Path(path).write_bytes(b"half")
-        raise SafetensorError("I/O error: No space left on device (os error 28)")
+    def write_half(path: Path, content: bytes) -> None:
+        path.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(Path, "write_bytes", write_half)
     with pytest.raises(HsisrError, match="No space left"):
         save_weights(tmp_path / "weights.safetensors", training(0)[0])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_os_error_number() -> None:
-    assert checkpoint.os_error(SafetensorError("x (os error 28)")).errno == errno.ENOSPC
-    assert checkpoint.os_error(SafetensorError("something else")).errno == errno.EIO
+def test_a_history_goes_on_after_the_checkpoint(tmp_path: Path) -> None:
+    """Rows after it, and a line that was cut while it was written, are dropped."""
+    path = tmp_path / "history.csv"
+    history = History(path, 0)
+    for number in (0, 10, 20):
+        history.add({"step": number, "loss": 0.5, "learning_rate": 1e-4, "seconds": 1.25})
+    with path.open("a") as file:
+        file.write("30,0.")
+    History(path, 10).add({"step": 20, "psnr": 40.123456789})
+    assert path.read_text().splitlines() == [
+        "step,loss,learning_rate,seconds,psnr,ssim,sam",
+        "0,0.5,0.0001,1.25,,,",
+        "10,0.5,0.0001,1.25,,,",
+        "20,,,,40.123457,,",
+    ]

@@ -1,21 +1,36 @@
-"""The test protocol: crop, reduce, restore, clip, score."""
+"""The test protocol: crop, reduce, super-resolve, clip, score; finished runs, scored again."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from small_plan import TINY, finish, small_plan
 
+from hsisr_core.cli.report import score_table
 from hsisr_core.data import Scene, load_dataset
+from hsisr_core.errors import HsisrError
 from hsisr_core.fast import bytes_needed, runner
 from hsisr_core.metrics import psnr
 from hsisr_core.models import SSRNet, build_model
 from hsisr_core.predict import super_resolve
-from hsisr_core.training.estimate import LiveBytes
-from hsisr_core.training.evaluate import evaluate, mean_scores, reduced_pairs, restore, tile_for
+from hsisr_core.runs import RunConfig, load_results, open_run
+from hsisr_core.training import (
+    LiveBytes,
+    evaluate,
+    finished_runs,
+    mean_scores,
+    reduced_pairs,
+    rescore,
+    score_frame,
+    super_resolve_clipped,
+    tile_for,
+    train,
+)
 
 
 def large_dataset() -> SimpleNamespace:
@@ -33,15 +48,15 @@ def test_the_top_left_512_then_a_multiple_of_the_scale(scale: int, side: int) ->
     np.testing.assert_array_equal(hr, dataset.scene("big").cube[:, :side, :side])
 
 
-def test_restored_cubes_are_clipped_and_scored_so() -> None:
+def test_cubes_are_clipped_and_scored_so() -> None:
     pairs = reduced_pairs(load_dataset("indian-pines"), 2)
     (lr, hr) = pairs["north-east"]
     model = build_model("bicubic", 2, len(lr))
     bright = {"a": (lr * 4, np.clip(hr * 4, 0, 1))}
     assert super_resolve(model, lr * 4).max() > 1
-    assert restore(model, lr * 4).max() == 1
+    assert super_resolve_clipped(model, lr * 4).max() == 1
     (row,) = evaluate(model, bright, "bicubic", bicubic=False)
-    assert row["psnr"] == pytest.approx(psnr(restore(model, lr * 4), bright["a"][1]))
+    assert row["psnr"] == pytest.approx(psnr(super_resolve_clipped(model, lr * 4), bright["a"][1]))
 
 
 def test_bicubic_stands_beside_the_method_and_means_are_over_images() -> None:
@@ -83,3 +98,45 @@ def test_inference_holds_what_it_says(options: dict[str, Any], shape: tuple[int,
     with LiveBytes() as live, torch.inference_mode():
         runner(model)(torch.zeros(1, *shape, device="meta"))
     assert live.peak == pytest.approx(bytes_needed(model, *shape), rel=0.15)
+
+
+def test_scores_are_those_of_the_training(tmp_path: Path) -> None:
+    (plan,) = small_plan(tmp_path, "[{seed: 1}]", steps=3)
+    train(plan.config, tmp_path / "runs", plan.dataset, progress=False)
+    (run,) = finished_runs(tmp_path / "runs")
+    again = score_frame([rescore(run)])
+    first = load_results(tmp_path / "runs")
+    for column in ("run", "image", "result", "seed", "trained_steps"):
+        assert again[column].tolist() == first[column].tolist()
+    assert again["psnr"].tolist() == pytest.approx(first["psnr"].tolist(), abs=1e-6)
+    assert set(again["split"]) == {"indian-pines"}
+
+
+def test_shards_are_dealt_before_anything_is_left_out(tmp_path: Path) -> None:
+    runs = small_plan(tmp_path, "[{product: {seed: [1, 2, 3, 4]}}]")
+    folders = sorted(run.folder for run in runs)
+    by_folder = {run.folder: run for run in runs}
+    for folder in folders[1:]:
+        finish(by_folder[folder])
+    open_run(by_folder[folders[0]].config, tmp_path / "runs")  # not finished
+    (tmp_path / "runs" / "foreign").mkdir()
+    with pytest.warns(UserWarning, match="it is not finished"):
+        first = finished_runs(tmp_path / "runs", "1/2")
+    second = finished_runs(tmp_path / "runs", "2/2")
+    assert [run.folder for run in first] == [folders[2]]
+    assert [run.folder for run in second] == [folders[1], folders[3]]
+
+
+def test_a_folder_without_runs(tmp_path: Path) -> None:
+    with pytest.raises(HsisrError, match="is not a run folder"):
+        finished_runs(tmp_path)
+    with pytest.raises(HsisrError, match="is not a run folder"):
+        finished_runs(tmp_path / "nowhere")
+
+
+def test_the_self_ensemble_is_scored_beside(tmp_path: Path) -> None:
+    config = RunConfig.from_preset(str(TINY), method="gdrrn", recursions=1, steps=2, evaluate_every=None)
+    scored = rescore(train(config, tmp_path, progress=False), self_ensemble=True)
+    assert [row["result"] for row in scored.rows] == ["bicubic", "gdrrn", "gdrrn+"]
+    table = score_table(scored.rows, config, scored.dataset)
+    assert sum(line.startswith("gdrrn+ ") for line in table.splitlines()) == 2  # the image and the mean

@@ -27,7 +27,7 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.predict import super_resolve
 from hsisr_core.runs.folder import Run, RunConfig
 from hsisr_core.scenes import open_scene
-from hsisr_core.training.loop import train
+from hsisr_core.training import train
 from hsisr_core.upscale import (
     FOLDER,
     adapt_network,

@@ -1,4 +1,4 @@
-"""Training: it learns, it resumes bit for bit after kill -9, and it says what is wrong."""
+"""Training: it learns, it resumes bit for bit after kill -9, with every method, and it says what is wrong."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,15 +16,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import hsisr_core.training.loop as training
+import hsisr_core.training.loop as loop
+from hsisr_core.cli.report import results_table
+from hsisr_core.data import load_dataset
 from hsisr_core.errors import HsisrError
-from hsisr_core.runs.folder import Run, RunConfig, open_run
-from hsisr_core.training.loop import learning_rate, train
+from hsisr_core.models import count_parameters
+from hsisr_core.runs import Run, RunConfig, load_results, open_run, short_results
+from hsisr_core.training import evaluate, learning_rate, reduced_pairs, train
 
 TINY = str(Path(__file__).parents[1] / "tiny.yaml")
 
 
-def tiny(**overrides) -> RunConfig:
+def tiny(**overrides: Any) -> RunConfig:
     return RunConfig.from_preset(TINY, **overrides)
 
 
@@ -33,6 +37,21 @@ def weights(run: Run) -> dict[str, torch.Tensor]:
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def train_until(last: int, config: RunConfig, runs: Path) -> None:
+    """Begin a training that is interrupted before step `last`."""
+    take_step = loop.Training.take_step
+
+    def stop(self: loop.Training, step: int) -> None:
+        if step == last:
+            raise KeyboardInterrupt
+        take_step(self, step)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.Training, "take_step", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, runs, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +73,11 @@ def test_a_run_folder_holds_everything(finished: Run) -> None:
 
 
 def test_the_stored_network_gives_the_stored_scores(finished: Run) -> None:
-    from hsisr_core.data import load_dataset
-    from hsisr_core.training.evaluate import evaluate, reduced_pairs
-
     rows = evaluate(finished.model(), reduced_pairs(load_dataset("indian-pines"), 2), "ssrnet")
     assert rows[1]["psnr"] == pytest.approx(finished.metrics["images"][1]["psnr"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss(tmp_path: Path) -> None:
     run = train(tiny(init="pytorch", steps=120, evaluate_every=None), tmp_path, progress=False)
     loss = run.history()["loss"].dropna()
@@ -74,24 +91,12 @@ def test_a_finished_run_is_returned_untouched(finished: Run) -> None:
     assert (finished.folder / "weights.safetensors").stat().st_mtime_ns == before
 
 
-def test_interrupted_and_resumed_equals_uninterrupted(
-    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_and_resumed_equals_uninterrupted(finished: Run, tmp_path: Path) -> None:
     """Stopped between two checkpoints: the steps since the last one are taken again."""
-    take_step = training.Training.take_step
-
-    def stop(self: training.Training, step: int) -> None:
-        if step == 13:
-            raise KeyboardInterrupt
-        take_step(self, step)
-
-    monkeypatch.setattr(training.Training, "take_step", stop)
-    with pytest.raises(KeyboardInterrupt):
-        train(tiny(), tmp_path, progress=False)
+    train_until(13, tiny(), tmp_path)
     run = open_run(tiny(), tmp_path)
     assert not run.finished
     assert list(run.history()["step"]) == [0, 10]
-    monkeypatch.setattr(training.Training, "take_step", take_step)
     resumed = train(tiny(), tmp_path, progress=False)
     assert same(weights(resumed), weights(finished))
     first, second = (run.history().drop(columns="seconds") for run in (resumed, finished))
@@ -103,7 +108,7 @@ def test_kill_9_in_the_middle_and_again(tmp_path: Path) -> None:
     """The final weights are bit-identical to those of a training that was never stopped."""
     code = (
         "import sys, torch; torch.set_num_threads(1)\n"
-        "from hsisr_core.runs.folder import RunConfig\nfrom hsisr_core.training.loop import train\n"
+        "from hsisr_core.runs import RunConfig\nfrom hsisr_core.train import train\n"
         f"config = RunConfig.from_preset({TINY!r}, steps=120, checkpoint_every=10, evaluate_every=None)\n"
         "train(config, sys.argv[1], progress=False)"
     )
@@ -127,20 +132,8 @@ def test_kill_9_in_the_middle_and_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["checkpoint", "all checkpoints"])
-def test_a_corrupt_checkpoint_falls_back_to_the_one_before(
-    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
-    take_step = training.Training.take_step
-
-    def stop(self: training.Training, step: int) -> None:
-        if step == 13:
-            raise KeyboardInterrupt
-        take_step(self, step)
-
-    monkeypatch.setattr(training.Training, "take_step", stop)
-    with pytest.raises(KeyboardInterrupt):
-        train(tiny(), tmp_path, progress=False)
-    monkeypatch.setattr(training.Training, "take_step", take_step)
+def test_a_corrupt_checkpoint_falls_back_to_the_one_before(finished: Run, tmp_path: Path, path: str) -> None:
+    train_until(13, tiny(), tmp_path)
     stored = sorted(tmp_path.glob("*/checkpoint/*.safetensors"))
     for file in stored[-1:] if path == "checkpoint" else stored:
         file.write_bytes(file.read_bytes()[:1000])
@@ -190,7 +183,7 @@ def test_errors_of_the_run(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(training.LOSSES, "l1", lambda sr, hr: (sr - hr).abs().mean() * np.nan)
+    monkeypatch.setitem(loop.LOSSES, "l1", lambda sr, hr: (sr - hr).abs().mean() * np.nan)
     with pytest.raises(HsisrError, match="loss is nan at step 1"):
         train(tiny(), tmp_path, progress=False)
     assert not open_run(tiny(), tmp_path).finished
@@ -203,3 +196,33 @@ def test_bf16_runs_and_differs(finished: Run, tmp_path: Path) -> None:
         finished.metrics["mean"]["ssrnet"]["psnr"], abs=1.0
     )
     assert not same(weights(run), weights(finished))
+
+
+METHODS: list[dict[str, Any]] = [
+    {"method": "gdrrn", "recursions": 2, "loss": "mse+0.1*sam"},
+    {"method": "edsr", "blocks": 1, "init": "pytorch"},
+    {"method": "3d-fcnn", "loss": "mse"},
+    {"method": "3d-fcnn", "loss": "0.5*mse+0.5*sam", "keep_size": True},
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", METHODS, ids=str)
+def test_every_method_is_trained_and_resumed(tmp_path: Path, settings: dict[str, Any]) -> None:
+    config = tiny(steps=8, evaluate_every=None, **settings)
+    run = train(config, tmp_path / "straight", progress=False)
+    bands, border = (23, 6) if config.method == "3d-fcnn" and not config.keep_size else (31, 0)
+    rows = run.metrics["images"]
+    assert [row["result"] for row in rows] == ["bicubic", config.method]
+    assert {(row["scored_bands"], row["scored_border"]) for row in rows} == {(bands, border)}
+    assert (f"on {bands} bands, without {border} pixels" in results_table(run)) == bool(border)
+    short = short_results(load_results(run.folder))
+    assert (list(short.get("scored_bands", [])) == [23, 23]) == bool(border)
+    assert run.metrics["parameters"] == count_parameters(run.model())
+    train_until(7, config, tmp_path / "resumed")
+    assert same(weights(train(config, tmp_path / "resumed", progress=False)), weights(run))
+
+
+def test_a_patch_smaller_than_what_is_lost(tmp_path: Path) -> None:
+    with pytest.raises(HsisrError, match="a larger patch"):
+        train(tiny(method="3d-fcnn", patch=6), tmp_path, progress=False)

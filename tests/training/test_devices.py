@@ -1,22 +1,28 @@
-"""One training on two processes (gloo, on the CPU): the curve of one process, one set of files, resume across."""
+"""The group of processes (gloo, on the CPU): shares, errors that reach everyone, and the same run as one process."""
 
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
+from torch.multiprocessing.spawn import start_processes
 
-import hsisr_core.training.loop as training
-from hsisr_core.runs.folder import Run, RunConfig, open_run
-from hsisr_core.training.devices import free_port
-from hsisr_core.training.loop import train
+import hsisr_core.training.loop as loop
+from hsisr_core.errors import HsisrError
+from hsisr_core.runs import Run, RunConfig, open_run
+from hsisr_core.training import leave_group, make_accelerator, train
+from hsisr_core.training.devices import check_same, is_main, to_device, together
 
-pytestmark = pytest.mark.slow
+ERRORS = {"bad": HsisrError("scene is missing"), "disk": OSError("disk is gone")}
+
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = str(ROOT / "tests" / "tiny.yaml")
@@ -24,6 +30,80 @@ LIMIT = 300  # seconds; a launch takes 10 to 30, and a group that hangs must not
 # Two processes add up gradients in another order. After the 20 steps of tests/tiny.yaml the losses differ by
 # less than 1e-6 relative (measured: 5e-7); a share that is seen twice or left out makes 1e-2 and more.
 LOSS_TOLERANCE = 1e-5
+
+
+def free_port() -> int:
+    """A TCP port that nobody uses at the moment."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def member(rank: int, port: int, folder: Path) -> None:
+    """One of two processes; writes down what it met."""
+    here = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
+    os.environ |= {name: str(value) for name, value in here.items()} | {"MASTER_ADDR": "127.0.0.1"}
+    torch.set_num_threads(1)
+    accelerator = make_accelerator(RunConfig(device="cpu"))
+    accelerator = make_accelerator(RunConfig(device="cpu", precision="bf16"))  # a second run, same group
+    seen = [str(accelerator.num_processes), accelerator.mixed_precision, str(is_main(accelerator))]
+    for failing, what in ((0, "bad"), (1, "bad"), (0, "disk"), (None, "")):
+        try:
+            with together(accelerator):
+                if rank == failing:
+                    raise ERRORS[what]
+            seen.append("fine")
+        except Exception as error:
+            seen.append(f"{type(error).__name__}: {error}")
+    seen += [str(check_same(accelerator, 10)), str(check_same(accelerator, 10 + rank))]
+    (folder / str(rank)).write_text("\n".join(seen))
+    leave_group()
+
+
+@pytest.mark.slow
+def test_an_error_of_one_process_is_everyones(tmp_path: Path) -> None:
+    group = start_processes(
+        member, (free_port(), tmp_path), nprocs=2, join=False, daemon=True, start_method="spawn"
+    )
+    deadline = time.monotonic() + 120
+    while not group.join(timeout=5):  # False until all have ended
+        assert time.monotonic() < deadline, "the processes wait for each other"
+    first, second = ((tmp_path / str(rank)).read_text().splitlines() for rank in (0, 1))
+    bad = "HsisrError: scene is missing"
+    assert first == ["2", "bf16", "True", bad, bad, "OSError: disk is gone", "fine", "True", "False"]
+    other = "HsisrError: Process 0 stopped: OSError: disk is gone"
+    assert second == ["2", "bf16", "False", bad, bad, other, "fine", "True", "False"]
+
+
+def test_one_process_needs_no_group() -> None:
+    assert is_main(None)
+    with pytest.raises(KeyError), together(None):
+        raise KeyError("as it is")
+    leave_group()
+
+
+def test_a_batch_is_shared_equally_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(HsisrError, match=r"batch=2 cannot be shared equally by 4 processes.*multiple of 4"):
+        make_accelerator(RunConfig(batch=2, device="cpu"))
+
+
+def test_nothing_of_a_gpu_is_on_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("pinned memory on a CPU")
+
+    before = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+    device = make_accelerator(RunConfig(device="cpu")).device
+    assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
+    monkeypatch.setattr(torch.Tensor, "pin_memory", refuse)
+    tensor = torch.zeros(3)
+    assert to_device(tensor, device) is tensor
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_copies_to_a_gpu_arrive() -> None:
+    tensor = torch.arange(6.0)
+    assert torch.equal(to_device(tensor, torch.device("cuda")).cpu(), tensor)
 
 
 def launch(
@@ -58,6 +138,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return train(RunConfig.from_preset(TINY), tmp_path_factory.mktemp("one"), progress=False)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_curve_of_one_and_write_once(one: Run, tmp_path: Path) -> None:
     result = launch(tmp_path, "train", "--preset", TINY)
     assert result.returncode == 0, result.stderr
@@ -74,20 +155,21 @@ def test_two_processes_give_the_curve_of_one_and_write_once(one: Run, tmp_path: 
     assert result.stdout.count("The run:") == 1
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_ends_all_and_one_process_resumes(one: Run, tmp_path: Path) -> None:
     """Process 1 is killed at step 13, process 0 waits for its gradients; then a single process goes on."""
     script = tmp_path / "dies.py"
     script.write_text(
         "import os, signal, sys\n"
-        "import hsisr_core.training.loop as training\n"
-        "from hsisr_core.runs.folder import RunConfig\n"
-        "take_step = training.Training.take_step\n"
+        "import hsisr_core.training.loop as loop\n"
+        "from hsisr_core.runs import RunConfig\n"
+        "take_step = loop.Training.take_step\n"
         "def dies(self, step):\n"
         "    if step == 13 and self.accelerator.process_index == 1:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    take_step(self, step)\n"
-        "training.Training.take_step = dies\n"
-        "training.train(RunConfig.from_preset(sys.argv[1]), sys.argv[2])\n"
+        "loop.Training.take_step = dies\n"
+        "loop.train(RunConfig.from_preset(sys.argv[1]), sys.argv[2])\n"
     )
     runs = tmp_path / "runs"
     environment = os.environ.get("PYTHONPATH", "")
@@ -104,17 +186,18 @@ def test_a_process_that_dies_ends_all_and_one_process_resumes(one: Run, tmp_path
     assert run.metrics["processes"] == 1
 
 
+@pytest.mark.slow
 def test_two_processes_resume_what_one_began(
     one: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take_step = training.Training.take_step
+    take_step = loop.Training.take_step
 
-    def stop(self: training.Training, step: int) -> None:
+    def stop(self: loop.Training, step: int) -> None:
         if step == 13:
             raise KeyboardInterrupt
         take_step(self, step)
 
-    monkeypatch.setattr(training.Training, "take_step", stop)
+    monkeypatch.setattr(loop.Training, "take_step", stop)
     with pytest.raises(KeyboardInterrupt):
         train(RunConfig.from_preset(TINY), tmp_path, progress=False)
     result = launch(tmp_path, "train", "--preset", TINY)
@@ -125,6 +208,7 @@ def test_two_processes_resume_what_one_began(
     assert_same_curve(one, run)
 
 
+@pytest.mark.slow
 def test_a_batch_that_cannot_be_shared_is_one_error(tmp_path: Path) -> None:
     result = launch(tmp_path, "train", "--preset", TINY, "-p", "batch=3")
     assert result.returncode != 0

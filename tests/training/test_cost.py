@@ -1,0 +1,272 @@
+"""The cost of a run, against counts by hand; the tables of chapter "What it costs"."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_plan import small_plan
+from torch import nn
+
+import hsisr_core.training.cost as cost
+from hsisr_core.errors import HsisrError
+from hsisr_core.models import SSRNet, count_parameters
+from hsisr_core.runs import RunConfig
+from hsisr_core.training import (
+    GPUS,
+    PEAK_SHARE,
+    LiveBytes,
+    about,
+    bars,
+    estimate_runs,
+    gpu_days,
+    gpu_rate,
+    load_benchmarks,
+    measure_costs,
+    needs,
+    run_flop,
+    scene_cost,
+    stage_table,
+    training_flop,
+)
+
+
+def test_live_bytes_are_the_most_at_once() -> None:
+    with LiveBytes() as live:
+        first = torch.zeros(100, device="meta")
+        second = first + 1  # 800 bytes
+        del first
+        third = second.view(10, 10) * 2  # a view needs nothing
+        del second
+        _ = third + third
+    assert live.peak == 800
+
+
+def test_live_bytes_hold_what_the_backward_pass_needs() -> None:
+    layer = nn.Linear(10, 10, bias=False, device="meta")
+    with LiveBytes() as live:
+        x = torch.zeros(1000, 10, device="meta", requires_grad=True)
+        layer(layer(layer(x)).tanh()).sum().backward()
+    activations = 1000 * 10 * 4
+    assert live.peak >= 5 * activations
+
+
+def test_operations_of_a_step_by_hand() -> None:
+    config = RunConfig(features=1, modules=1, units=1, patch=4, scale=2, batch=3, steps=7, epochs=None)
+    voxels = 5 * 4 * 4
+    separable = (9 + 3) * 3  # two blocks of the unit and the block after it
+    fusion = 1
+    by_hand = voxels * (27 + separable + fusion) + voxels * 3 * 4 * 4 + 4 * voxels * 27
+    assert training_flop(config, 5, images=1) == 2 * 3 * by_hand * 3 * 7
+
+
+def test_operations_of_the_paper_by_hand() -> None:
+    """25 scenes: 360 patches each, 562 steps an epoch, 200 epochs."""
+    voxels = 31 * 32 * 32
+    blocks = 3 * (2 * 3 + 1) * (9 + 3) * 64 * 64
+    fusion, head, transposed = 3 * 192 * 64, 27 * 64, 3 * 4 * 4 * 64 * 64
+    by_hand = voxels * (blocks + fusion + head + transposed) + 4 * voxels * 27 * 64
+    assert by_hand == 40_451_506_176
+    flop = 3 * 2 * by_hand * 16 * 112_400
+    assert training_flop(RunConfig(), 31, images=25) == flop
+    days = gpu_days(25, scales=(2,))["days at x2"]
+    assert days["A100"] == pytest.approx(flop / (PEAK_SHARE * GPUS["A100"][0] * 1e12) / 86400)
+
+
+def test_the_estimate_adds_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[int] = []
+
+    def measure_rate(config: RunConfig, *_: object) -> tuple[float, str]:
+        timed.append(config.scale)
+        return 1e9, "by hand"
+
+    monkeypatch.setattr(cost, "_measure_rate", measure_rate)
+    runs = small_plan(tmp_path, "[{product: {scale: [2, 3], seed: [1, 2], steps: [20, 40]}}]")
+    estimates = estimate_runs(runs, "a100")
+    assert timed == [2, 3], "seeds and steps do not change the time of a step"
+    first, config, dataset = estimates[0], runs[0].config, runs[0].dataset
+    scoring = run_flop(config, dataset) - training_flop(config, 31, 1)
+    alone = run_flop(config.changed(evaluate_every=None), dataset) - training_flop(config, 31, 1)
+    assert scoring == 3 * alone > 0, "scored at 10, at 20 and at the end"
+    assert first.flop == run_flop(config, dataset)
+    assert first.seconds == pytest.approx(first.flop / 1e9)
+    assert first.gpu_seconds == pytest.approx(first.flop / (PEAK_SHARE * 19.5e12))
+    assert first.parameters == 1650
+    assert 1e8 < first.bytes < 3e9, "the process itself counts"
+    assert estimate_runs(runs[:1])[0].gpu_seconds is None
+
+
+def test_a_batch_that_is_too_slow_is_scaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that knows nothing but train_step: so many seconds a patch."""
+    (run,) = small_plan(tmp_path, "[{seed: 1}]", batch=8)
+    now, per_patch = [0.0], [0.01]
+
+    def step(accelerator: Any, model: Any, optimizer: Any, loss: Any, lr: torch.Tensor, *_: Any) -> None:
+        now[0] += per_patch[0] * len(lr)
+
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    monkeypatch.setattr(cost, "train_step", step)
+    of_a_patch = training_flop(run.config.changed(batch=1, steps=1), 31, images=1)
+    for per_patch[0], words in (
+        (0.01, " steps"),
+        (0.5, "with batch 4 of 8, scaled"),
+        (1000.0, "1 step with batch 1 of 8, scaled"),
+    ):
+        rate, method = cost._measure_rate(run.config, run.dataset, 4.0)
+        assert rate == pytest.approx(of_a_patch / per_patch[0])
+        assert words in method
+        assert ("batch" in method) == (per_patch[0] > 0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"precision": "bf16"},
+        {"patches_per_image": 1, "augment": "none"},  # an epoch of one image holds fewer patches than a batch
+        {"method": "3d-fcnn"},
+        {"method": "edsr", "init": "he", "loss": "mse+0.1*sam"},
+    ],
+    ids=str,
+)
+def test_real_steps_are_timed(tmp_path: Path, settings: dict[str, Any]) -> None:
+    (estimate,) = estimate_runs(small_plan(tmp_path, "[{seed: 1}]", **settings), "a100", budget=0.1)
+    assert min(estimate.seconds, estimate.flop, estimate.bytes) > 0
+
+
+def test_a_patch_larger_than_the_image_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(HsisrError, match="smaller than an HR patch"):
+        estimate_runs(small_plan(tmp_path, "[{patch: 100}]"))
+
+
+def test_memory_grows_with_the_batch() -> None:
+    config = RunConfig(features=4, modules=1, units=1, patch=16)
+    one, two, four = (cost._training_bytes(config.changed(batch=batch), 31) for batch in (2, 4, 8))
+    assert four - two == pytest.approx(2 * (two - one), rel=0.01)
+
+
+def test_data_in_memory(tmp_path: Path) -> None:
+    (run,) = small_plan(tmp_path, "[{seed: 1}]", image_sizes=[1.0, 0.5], lr_side="patch")
+    shapes = {name: run.dataset.scene(name).cube.shape for name in (*run.dataset.train, *run.dataset.test)}
+    pixels = {name: height * width for name, (_, height, width) in shapes.items()}
+    train = sum(pixels[name] for name in run.dataset.train) * 1.25
+    test = sum((h // 2) * (w // 2) * 5 for _, h, w in (shapes[name] for name in run.dataset.test))
+    assert cost._data_bytes(run.config, run.dataset) == int(4 * 31 * (train + test))
+
+
+def test_a_job_asks_for_more_where_there_is_more_to_do(tmp_path: Path) -> None:
+    small, large = (
+        needs(run)
+        for run in small_plan(tmp_path, "[{product: {steps: [100000, 200000]}}]", evaluate_every=None)
+    )
+    assert small["gpu"] == 0
+    assert large["runtime"] - cost.START_MINUTES == pytest.approx(2 * (small["runtime"] - 10), abs=2)
+    (run,) = small_plan(tmp_path, "[{seed: 1}]")
+    assert needs(run, "a100")["gpu"] == 1
+    assert needs(run, "a100")["mem_mb"] < needs(run)["mem_mb"]
+
+
+def test_gpus_by_name() -> None:
+    assert gpu_rate("a100") == ("A100", 19.5)
+    assert gpu_rate("rtx4090")[0] == gpu_rate("4090")[0] == "RTX 4090"
+    assert gpu_rate("H100")[0] == "H100 SXM"
+    for wrong in ("", "rtx", "potato"):
+        with pytest.raises(HsisrError, match=r"choose one of GTX 1080, V100 SXM2"):
+            gpu_rate(wrong)
+    assert all(source and rate > 1 for rate, source in GPUS.values())
+
+
+def test_costs_of_both_blocks() -> None:
+    models = {block: SSRNet(2, features=4, modules=1, block=block) for block in ("separable", "standard")}
+    counts = {block: count_parameters(model) for block, model in models.items()}
+    costs = measure_costs(models, bands=31, side=8, repeats=1)
+    assert costs["parameters"].to_dict() == counts
+    assert (costs[["training step (ms)", "inference (ms)"]] > 0).all(axis=None)
+    # two layers with ReLU keep more for the backward pass than one layer without
+    memory = costs["training step (MB)"].to_dict()
+    assert memory["separable"] > memory["standard"]
+
+
+ROW = {"unit": "x", "low": None, "high": None, "at_least": None, "at_most": None, "met": None}
+
+
+@pytest.fixture
+def results() -> dict[str, Any]:
+    machine = {"cores": 2, "threads": 2, "isa": "x86_64 AVX2", "memory_bytes": 8e9, "system": "Linux"}
+    bar = {"group": "score", "name": "score", "value": 5.126, "at_least": 5.0, "met": True}
+    part = {"seconds": 1.0, "gflop": 3.0, "gflops": 3.0, "flop_per_byte": 2.0, "share": 0.1}
+    return {
+        "quick": False,
+        "machine": machine | {"versions": {"torch": "2.13.0"}, "date": "2026-01-02"},
+        "rows": [
+            ROW | bar | {"low": 4.9, "high": 6},
+            ROW | {"group": "quality", "name": "quality", "value": None},
+        ],
+        "stages": [part | {"scale": 4, "stage": "a"}, part | {"scale": 4, "stage": "b", "seconds": 3.0}],
+    }  # fmt: skip
+
+
+def test_bars_are_printed_with_spread_and_verdict(results: dict[str, Any]) -> None:
+    assert list(bars(results, ["score"]).loc["score"]) == ["5.13 x (4.9 to 6)", "at least 5, met"]
+    assert list(bars(results, ["quality"]).loc["quality"]) == ["not reached", ""]
+
+
+def test_the_machine_is_the_file_s(results: dict[str, Any]) -> None:
+    assert about(results)["instruction set"] == "x86_64 AVX2"
+    assert about(results)["sizes"] == "full"
+    assert "mean nothing" in about(results | {"quick": True})["sizes"]
+
+
+def test_stages_share_the_time(results: dict[str, Any]) -> None:
+    assert stage_table(results, 4)["share of time"].tolist() == [0.25, 0.75]
+    with pytest.raises(HsisrError, match="no stages at x2"):
+        stage_table(results, 2)
+
+
+def test_operations_that_take_no_time_share_one_row(results: dict[str, Any]) -> None:
+    small: dict[str, Any] = {"scale": 4, "gflop": 0.02, "gflops": 2.0, "flop_per_byte": 1.0, "share": 0.1}
+    results["best_gflops"] = 10.0
+    results["stages"] += [small | {"stage": name, "seconds": 0.01} for name in ("a", "b")]
+    table = stage_table(results, 4)
+    last = table.iloc[-1]
+    assert table.index[-1] == "others, each below 1% of the time"
+    assert len(table) == 3
+    assert (last["seconds"], last["GFLOP"], last["of the best rate"]) == pytest.approx((0.02, 0.04, 0.2))
+    assert table["share of time"].sum() == pytest.approx(1)
+
+
+def test_the_committed_file_can_be_read() -> None:
+    results = load_benchmarks()
+    assert {row["group"] for row in results["rows"]} >= {"inference", "training", "score", "sizes"}
+    assert about(results)["cores"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(None, "does not exist"), ("{", "not valid JSON"), (json.dumps({"quick": 1}), "no 'machine'")],
+)
+def test_a_file_that_is_not_one(tmp_path: Path, text: str | None, message: str) -> None:
+    path = tmp_path / "results.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(HsisrError, match=message):
+        load_benchmarks(path)
+
+
+@pytest.mark.parametrize(("side", "tile", "halo"), [(10, 4, 3), (7, 7, 2), (100, 30, 24), (5, 9, 1)])
+def test_covered_pixels_of_tiles(side: int, tile: int, halo: int) -> None:
+    spans = [range(max(0, start - halo), min(side, start + tile + halo)) for start in range(0, side, tile)]
+    assert cost._add_halos(side, tile, halo) == sum(map(len, spans))
+
+
+def test_cost_of_a_scene() -> None:
+    small, large = scene_cost(5, 80, 80, 2, features=8), scene_cost(5, 160, 80, 2, features=8)
+    assert small["SR pixels"] == "160 x 160, 5 bands"
+    assert large["multiply-adds (10^12)"] == pytest.approx(2 * small["multiply-adds (10^12)"])
+    assert small["memory (GB)"] < large["memory (GB)"] < 2.1 * small["memory (GB)"]
+    assert large["seconds"] > 0
+    with pytest.raises(HsisrError, match="at least 1 by 1"):
+        scene_cost(3, 0, 20, 2)

@@ -41,3 +41,18 @@ def served(folder: Path) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+# Luminance (WCAG 2) of an element's text and of what lies behind it, half-transparent colours laid over each other.
+LUMINANCE = """selector => [...document.querySelectorAll(selector)].map(element => {
+  const rgb = text => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  let mixed = [0, 0, 0], left = 1;
+  for (let at = element; at && left > 0; at = at.parentElement) {
+    const [r, g, b, alpha = 1] = rgb(getComputedStyle(at).backgroundColor);
+    mixed = mixed.map((v, i) => v + left * alpha * [r, g, b][i]);
+    left *= 1 - alpha;
+  }
+  return [light(rgb(getComputedStyle(element).color)), light(mixed.map(v => v + left * 255))]; })"""

@@ -20,7 +20,7 @@ from hsisr_core.explorer.state import MOST_PIXELS, MOST_ZOOM, STATE, check_state
 from hsisr_core.models import Bicubic
 from hsisr_core.paper import method_label
 from hsisr_core.plots import COLOURS
-from hsisr_core.runs.folder import Run
+from hsisr_core.runs import Run
 from hsisr_core.training import reduced_pairs, super_resolve_clipped
 
 __all__ = ["SpectralExplorer"]

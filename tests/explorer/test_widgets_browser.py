@@ -10,12 +10,11 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
-from chromium import served
+from chromium import LUMINANCE, served
 from explorer_page import Page
 from numpy.typing import NDArray
 from small_book import TEST_PATH, write_notebook, write_project
 from small_explorer import HEIGHT, NM, WIDTH, scene, small_explorer
-from test_pages_browser import LUMINANCE
 
 from hsisr_core.book import build_pages, execute_chapters
 from hsisr_core.explorer import SpectralExplorer

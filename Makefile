@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 BEGUN := $(VENV)/.installing
 STRIP_KEYS := metadata.papermill cell.metadata.papermill
 
-.PHONY: help venv snakemake book serve colab test test-all lint lab clean
+.PHONY: help venv snakemake book serve test test-all lint lab clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -33,9 +33,6 @@ serve:  ## open the built book on this machine only: prints its address; Ctrl-C 
 	@if [ ! -f _build/html/index.html ]; then echo "There is no built book in _build/html: make book first." >&2; exit 2; fi
 	@$(PYTHON) -u -m http.server "$(PORT)" --bind 127.0.0.1 --directory _build/html
 
-colab: venv  ## write the branch that Colab and Binder open (HSISR_REPOSITORY: its address)
-	@$(PY) -m hsisr_core.book.colab
-
 # A process a core, each with one thread: more threads than cores make PyTorch slower, not faster.
 TEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile
 
@@ -50,7 +47,7 @@ lint: venv  ## check style, types, the floors of the core, and that the notebook
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
 	@$(VENV)/bin/lint-imports
-	@$(PY) -m nbstripout --verify --extra-keys "$(STRIP_KEYS)" book/*.ipynb
+	@$(PY) -m nbstripout --verify --extra-keys "$(STRIP_KEYS)" colab.ipynb book/*.ipynb
 
 lab: venv  ## open the chapters in JupyterLab
 	@$(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/book $(ARGS)

@@ -157,7 +157,7 @@ def test_parts_stand_for_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     runs = finished(tmp_path, "[{loss: l1}, {loss: mse}]", {("l1",): 30, ("mse",): 29}, "loss")
     errors = {"l1": 0.1, "mse": 0.1 * 10**0.05}  # the second is 1 dB worse everywhere
     monkeypatch.setattr(Run, "model", lambda run: errors[run.config.loss])
-    monkeypatch.setattr("hsisr_core.study.significance.restore", lambda error, lr: error)
+    monkeypatch.setattr("hsisr_core.study.significance.super_resolve_clipped", lambda error, lr: error)
     monkeypatch.setattr(
         "hsisr_core.study.significance.reduced_pairs", lambda *_: {"a": (np.zeros(0), np.zeros((2, 9, 9)))}
     )

@@ -10,8 +10,6 @@ from collections.abc import Callable
 
 from hsisr_core.errors import HsisrError
 
-__all__ = ["first_process", "run_app", "run_command", "to_stderr"]
-
 _INTERRUPTED = 130  # typer's exit code for Ctrl-C
 
 

@@ -18,31 +18,13 @@ from filelock import lock_descriptor
 
 from hsisr_core.errors import HsisrError
 
-__all__ = [
-    "atomic_path",
-    "atomic_text",
-    "book_folder",
-    "cache_folder",
-    "datasets_folder",
-    "project_root",
-    "remove_leftovers",
-    "runs_folder",
-    "sha256_file",
-    "write_json",
-]
-
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it there when the block ends without an error.
 
-    A reader sees the old file or the new one, never a part. On any error the temporary file is
-    removed and `path` is untouched.
-
-    Raises
-    ------
-    HsisrError
-        The folder cannot be written, or the disk is full.
+    A reader sees the old file or the new one, never a part. HsisrError where the folder cannot be written, or the
+    disk is full.
     """
     path = Path(path)
     temporary: Path | None = None
@@ -58,7 +40,6 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp makes the file private
         temporary.replace(path)
-        temporary = None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise HsisrError(

@@ -13,8 +13,6 @@ from multiprocessing.connection import Connection
 
 from hsisr_core.base.threads import thread_share
 
-__all__ = ["worker_pool"]
-
 
 @contextmanager
 def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["cores", "thread_count", "thread_share"]
-
 
 def thread_share(processes: int) -> dict[str, str]:
     """The environment variable that gives one of `processes` at once an equal share of threads, at least one."""

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from hsisr_core.base.files import atomic_path
+from hsisr_core.base import atomic_path
 
 __all__ = ["History", "load_latest", "save_checkpoint", "save_weights", "write_tensors"]
 

@@ -28,7 +28,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from hsisr_core.base.files import write_json
+from hsisr_core.base import write_json
 from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.fast import Trainer, reuse_memory

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hsisr_core.base.paths import cache_folder
+from hsisr_core.base import cache_folder
 from hsisr_core.degrade import imresize, resize_matrix
 from hsisr_core.errors import HsisrError
 from hsisr_core.runs import AUGMENTATIONS

@@ -1,5 +1,5 @@
 """`python -m hsisr_core` is the `hsisr` command."""
 
-from hsisr_core.cli.commands import main
+from hsisr_core.cli import main
 
 main()

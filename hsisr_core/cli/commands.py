@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os.path
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 import yaml
+from typer import Argument, Option
 
 from hsisr_core import __version__
-from hsisr_core.base import first_process, run_app
+from hsisr_core.base import atomic_text, first_process, project_root, run_app
 from hsisr_core.errors import HsisrError
-
-if TYPE_CHECKING:
-    from hsisr_core.runs import PlannedRun
-
-__all__ = ["app", "main"]
 
 app = typer.Typer(
     help="SSRNet for hyperspectral super-resolution: train it, score it, build the book.",
@@ -26,29 +22,19 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Preset = Annotated[str, typer.Option(help="Name in book/presets, or a path to a .yaml file.")]
-Data = Annotated[
-    str | None,
-    typer.Option(help="'indian-pines', a folder of scenes or a scenes.h5; default: what the preset says."),
-]
+Preset = Annotated[str, Option(help="Name in book/presets, or a path to a .yaml file.")]
+Data = Annotated[str | None, Option(help="'indian-pines', a folder or a scenes.h5; default: the preset's.")]
 Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "-p", metavar="NAME=VALUE", help="Another value for a setting, for example -p scale=3. Repeatable."
-    ),
+    list[str] | None, Option("-p", metavar="NAME=VALUE", help="A setting, such as -p scale=3. Repeatable.")
 ]
-Key = Annotated[str | None, typer.Option(help="Name of the array in a .mat or HDF5 file.")]
-BandAxis = Annotated[
-    int | None, typer.Option(help="Which axis of a .npy or HDF5 array is the bands: 0, 1 or 2.")
+Jobs = Annotated[
+    int | None, Option(min=1, help="Runs, then chapters, at once; default: the cores, one run with a GPU.")
 ]
-Divisor = Annotated[float | None, typer.Option(help="The value that stands for 1.")]
-TableFile = Annotated[
-    Path | None,
-    typer.Option("-o", "--out", help="Also write a row per run and image: .csv, .parquet or .tex."),
-]
-Shard = Annotated[
-    str | None, typer.Option(metavar="i/n", help="Only part i of n, for several machines or a job array.")
-]
+Shard = Annotated[str | None, Option(metavar="i/n", help="Only part i of n, for several machines or jobs.")]
+Key = Annotated[str | None, Option(help="Name of the array in a .mat or HDF5 file.")]
+BandAxis = Annotated[int | None, Option(help="Which axis of a .npy or HDF5 array is the bands: 0, 1 or 2.")]
+Divisor = Annotated[float | None, Option(help="The value that stands for 1.")]
+TableFile = Annotated[Path | None, Option("-o", "--out", help="Write them to a .csv, .parquet or .tex, too.")]
 
 
 def parse_settings(settings: list[str] | None, data: str | None = None) -> dict[str, Any]:
@@ -70,18 +56,10 @@ def book(
     preset: Preset = "demo",
     data: Data = None,
     settings: Settings = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(min=1, help="Runs trained at once, then chapters executed at once; default: the cores."),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for the executed chapters and the pages; default: _build of the project."),
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Treat Sphinx warnings as errors.")] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Execute every chapter, also those that nothing has changed for.")
-    ] = False,
+    jobs: Jobs = None,
+    out: Annotated[Path | None, Option(help="Folder of the chapters and pages; default: _build.")] = None,
+    strict: Annotated[bool, Option("--strict", help="Treat Sphinx warnings as errors.")] = False,
+    force: Annotated[bool, Option("--force", help="Execute every chapter, changed or not.")] = False,
 ) -> None:
     """Train what the book shows, execute every chapter, build the pages."""
     from hsisr_core.book import build_book, train_shown
@@ -91,18 +69,13 @@ def book(
 
     values = parse_settings(settings, data)
     # A chapter may have parameters of its own, too.
-    settings_of_runs = {name: value for name, value in values.items() if name in RunConfig.model_fields}
-    plan = plan_for_chapters(preset, settings_of_runs)
-    index = build_book(
-        preset,
-        data,
-        values,
-        jobs=jobs,
-        strict=strict,
-        force=force,
-        before=lambda: train_shown(plan, train, jobs),
-        out=out,
+    plan = plan_for_chapters(
+        preset, {name: values[name] for name in values if name in RunConfig.model_fields}
     )
+    index = build_book(
+        preset, data, values, jobs=jobs, strict=strict, force=force, out=out,
+        before=lambda: train_shown(plan, train, jobs),
+    )  # fmt: skip
     typer.echo(f"\n{results_table(open_run(plan.defaults))}\n\nThe book: {index}")
 
 
@@ -114,8 +87,7 @@ def train(preset: Preset = "demo", data: Data = None, settings: Settings = None)
     from hsisr_core.training import leave_group
     from hsisr_core.training import train as train_run
 
-    values = parse_settings(settings, data)
-    run = train_run(RunConfig.from_preset(preset, **values))
+    run = train_run(RunConfig.from_preset(preset, **parse_settings(settings, data)))
     if first_process():
         typer.echo(f"{results_table(run)}\n\nThe run: {run.folder}")
     leave_group()
@@ -123,23 +95,14 @@ def train(preset: Preset = "demo", data: Data = None, settings: Settings = None)
 
 @app.command()
 def runs(
-    plan: Annotated[
-        str, typer.Argument(help="A preset with `runs`: a name in book/presets or a .yaml file.")
-    ],
+    plan: Annotated[str, Argument(help="A preset with `runs`: a name in book/presets or a .yaml file.")],
     shard: Shard = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(min=1, help="Runs at once on this machine; default: as many as cores, one with a GPU."),
-    ] = None,
-    status: Annotated[bool, typer.Option("--status", help="Only say how far the runs are.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only estimate what the runs cost.")] = False,
-    gpu: Annotated[
-        str | None, typer.Option(help="With --dry-run: also the time on this GPU, for example a100.")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="With --dry-run: what workflow/Snakefile needs to know, as JSON.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Allow a plan of more than 200 runs.")] = False,
+    jobs: Jobs = None,
+    status: Annotated[bool, Option("--status", help="Only say how far the runs are.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only estimate what the runs cost.")] = False,
+    gpu: Annotated[str | None, Option(help="With --dry-run: also on this GPU, for example a100.")] = None,
+    as_json: Annotated[bool, Option("--json", help="With --dry-run: for workflow/Snakefile.")] = False,
+    yes: Annotated[bool, Option("--yes", help="Allow a plan of more than 200 runs.")] = False,
     data: Data = None,
     settings: Settings = None,
 ) -> None:
@@ -148,60 +111,39 @@ def runs(
     from hsisr_core.runs import carry_out, planned_runs, read_plan, run_state
     from hsisr_core.runs import shard as part_of
     from hsisr_core.train import train
+    from hsisr_core.training import estimate_runs
 
-    if as_json and not dry_run:
-        raise HsisrError("--json: only --dry-run prints JSON; add it.")
-    if gpu and not dry_run:
-        raise HsisrError(f"--gpu {gpu}: only --dry-run estimates a time on another GPU; add it.")
-    overrides = parse_settings(settings, data)
-    planned = part_of(planned_runs(read_plan(plan, overrides, many=yes)), shard)
+    if (as_json or gpu) and not dry_run:
+        raise HsisrError("--json and --gpu say what only --dry-run estimates; add it.")
+    planned = part_of(planned_runs(read_plan(plan, parse_settings(settings, data), many=yes)), shard)
     if as_json:
-        typer.echo(json.dumps(cluster_jobs(planned, gpu), indent=2))
-        return
-    if dry_run:
-        from hsisr_core.training import estimate_runs, gpu_rate
-
-        name = gpu_rate(gpu)[0] if gpu else None
-        typer.echo(report.estimate_table(planned, estimate_runs(planned, gpu), name))
-        return
-    if not status:
-        carry_out(planned, train, jobs)
-    states = [run_state(run) for run in planned]
-    typer.echo(report.status_table(planned, states))
-    if not status and any(state.state not in ("done", "running") for state in states):
-        raise typer.Exit(1)
+        typer.echo(json.dumps([cluster_job(run, gpu) for run in planned], indent=2))
+    elif dry_run:
+        typer.echo(report.estimate_table(planned, estimate_runs(planned, gpu), gpu))
+    else:
+        if not status:
+            carry_out(planned, train, jobs)
+        states = [run_state(run) for run in planned]
+        typer.echo(report.status_table(planned, states))
+        if not status and any(state.state not in ("done", "running") for state in states):
+            raise typer.Exit(1)
 
 
-def cluster_jobs(planned: Sequence[PlannedRun], gpu: str | None) -> list[dict[str, Any]]:
-    """A job a run: name, label, steps, the paths of its settings and result, and what it needs.
-
-    Writes each run's settings to the file that is the input of its job, where that does not hold them already: a
-    newer file would plan the job again.
-    """
-    from hsisr_core.base import atomic_text, project_root
+def cluster_job(run: Any, gpu: str | None) -> dict[str, Any]:
+    """A planned run as a job: what it needs, and the paths of its result and of its settings (written here)."""
     from hsisr_core.training import needs
 
-    def short(path: Path) -> str:
-        return str(path.relative_to(root) if path.is_relative_to(root) else path)
-
-    root = project_root()
-    jobs = []
-    for run in planned:
-        name = run.folder.name
-        settings = root / "_build" / "workflow" / f"{name}.yaml"
-        text = run.config.to_yaml()
-        if not settings.is_file() or settings.read_text(encoding="utf-8") != text:
-            atomic_text(settings, text)
-        paths = {"config": short(settings), "metrics": short(run.folder / "metrics.json")}
-        jobs.append({"name": name, "label": run.label, **paths, "steps": run.steps, **needs(run, gpu)})
-    return jobs
+    settings, text = project_root() / "_build/workflow" / f"{run.folder.name}.yaml", run.config.to_yaml()
+    # A newer file would plan the job again.
+    if not settings.is_file() or settings.read_text(encoding="utf-8") != text:
+        atomic_text(settings, text)
+    paths = {"config": os.path.relpath(settings), "metrics": os.path.relpath(run.folder / "metrics.json")}
+    return {"name": run.folder.name, "label": run.label, **paths, "steps": run.steps, **needs(run, gpu)}
 
 
 @app.command()
 def results(
-    folder: Annotated[
-        Path | None, typer.Argument(help="A folder of run folders; default: runs/ of the project.")
-    ] = None,
+    folder: Annotated[Path | None, Argument(help="A folder of run folders; default: the project's.")] = None,
     out: TableFile = None,
 ) -> None:
     """Print the results of all finished runs, a row per run and image."""
@@ -216,14 +158,11 @@ def results(
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A finished run folder, or a folder of run folders.")],
+    run: Annotated[Path, Argument(help="A finished run folder, or a folder of run folders.")],
     data: Data = None,
-    split: Annotated[str | None, typer.Option(help="A split in book/splits, or a path.")] = None,
+    split: Annotated[str | None, Option(help="A split in book/splits, or a path.")] = None,
     self_ensemble: Annotated[
-        bool,
-        typer.Option(
-            "--self-ensemble", help="Also score the mean over eight turned and flipped inputs, as METHOD+."
-        ),
+        bool, Option("--self-ensemble", help="Also the mean over eight turned, flipped inputs, as METHOD+.")
     ] = False,
     shard: Shard = None,
     out: TableFile = None,
@@ -241,22 +180,20 @@ def evaluate(
             # One run was asked for: it is the user's mistake.
             if stored.folder == run:
                 raise
-            failed.append(f"{stored.folder}: {error}")
-            continue
-        typer.echo(f"{score_table(scored[-1].rows, stored.config, scored[-1].dataset)}\n\n{stored.folder}\n")
+            failed.append(f"error: {stored.folder}: {error}")
+        else:
+            table = score_table(scored[-1].rows, stored.config, scored[-1].dataset)
+            typer.echo(f"{table}\n\n{stored.folder}\n")
     if out is not None:
         write_table(score_frame(scored), out)
-    for line in failed:
-        typer.echo(f"error: {line}", err=True)
     if failed:
+        typer.echo("\n".join(failed), err=True)
         raise typer.Exit(1)
 
 
 @app.command()
 def info(
-    path: Annotated[
-        str, typer.Argument(help="A scene of any format, a folder of PNGs, a store, or 'indian-pines'.")
-    ],
+    path: Annotated[str, Argument(help="A scene of any format, a CAVE folder, a store, 'indian-pines'.")],
     key: Key = None,
     band_axis: BandAxis = None,
     divisor: Divisor = None,
@@ -274,37 +211,21 @@ def info(
 
 @app.command()
 def upscale(
-    cube: Annotated[str, typer.Argument(help="A scene of any format, a CAVE folder, or 'indian-pines'.")],
-    scale: Annotated[int, typer.Option(help="Factor: 2, 3 or 4.")],
+    cube: Annotated[str, Argument(help="A scene of any format, a CAVE folder, or 'indian-pines'.")],
+    scale: Annotated[int, Option(help="Factor: 2, 3 or 4.")],
     model: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of shipped weights, a packed file, a run folder or 'bicubic'; default: shipped."
-        ),
+        str | None, Option(help="Shipped weights, a packed file, a run folder, 'bicubic'; default: shipped.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Output: .h5, .mat, .npy, .tif or .hdr (ENVI).")
-    ] = None,
-    tile: Annotated[
-        int | None, typer.Option(help="LR pixels a side of a tile; less takes less memory.")
-    ] = None,
-    bands: Annotated[
-        str | None, typer.Option(help="'all', a number of bands, or 0-based indices such as 0,2,10:20.")
-    ] = None,
+    out: Annotated[Path | None, Option("-o", "--out", help="A .h5, .mat, .npy, .tif or .hdr (ENVI).")] = None,
+    tile: Annotated[int | None, Option(help="LR pixels a side of a tile; less takes less memory.")] = None,
+    bands: Annotated[str | None, Option(help="'all', a number, or indices from 0 such as 0,2,10:20.")] = None,
     key: Key = None,
     divisor: Divisor = None,
     band_axis: BandAxis = None,
-    nodata: Annotated[
-        float | None, typer.Option(help="The value of pixels without a measurement (nan is possible).")
-    ] = None,
-    keep_type: Annotated[
-        bool, typer.Option("--keep-type", help="Write the type of the input instead of float32.")
-    ] = False,
+    nodata: Annotated[float | None, Option(help="The value of unmeasured pixels (nan is possible).")] = None,
+    keep_type: Annotated[bool, Option("--keep-type", help="Write the input's type, not float32.")] = False,
     check: Annotated[
-        bool | None,
-        typer.Option(
-            "--check/--no-check", help="Self-test on the reduced cube; default: if it is unlike the training."
-        ),
+        bool | None, Option(help="Self-test on the reduced cube; default: if it is unlike the training.")
     ] = None,
 ) -> None:
     """Super-resolve a cube of your own, from disk to disk."""
@@ -328,7 +249,7 @@ def version(show: bool) -> None:
 @app.callback()
 def options(
     show: Annotated[
-        bool, typer.Option("--version", callback=version, is_eager=True, help="Show the version.")
+        bool, Option("--version", callback=version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     pass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,55 +10,35 @@ import pandas as pd
 
 from hsisr_core.data import Dataset, Scene, Store
 from hsisr_core.runs import STATES, PlannedRun, Run, RunConfig, RunState, time_left
-from hsisr_core.training import GPUS, PEAK_SHARE, Estimate, mean_scores
-
-__all__ = [
-    "duration",
-    "estimate_table",
-    "frame_table",
-    "results_table",
-    "scene_table",
-    "score_table",
-    "status_table",
-    "store_table",
-]
+from hsisr_core.training import GPUS, PEAK_SHARE, Estimate, gpu_rate
 
 
 def results_table(run: Run) -> str:
     """Bicubic against the run's network, mean over the test images."""
-    metrics = run.metrics
-    config, split = run.config, metrics["split"]
+    config, metrics = run.config, run.metrics
+    split = metrics["split"]
     title = (
         f"x{config.scale}, preset {config.preset}, {metrics['dataset']} (split {split['name']}, "
         f"test: {', '.join(split['test'])}), seed {config.seed}, {metrics['steps']} steps, {metrics['seconds']:.0f} s"
     )
-    return f"{title}\n{_scores(metrics['mean'])}{_region(metrics['images'])}"
+    return f"{title}\n{_scores(pd.DataFrame(metrics['mean']).T)}{_region(metrics['images'])}"
 
 
 def score_table(rows: list[dict[str, Any]], config: RunConfig, dataset: Dataset) -> str:
     """Scores of a network on a dataset, image by image and in the mean."""
     title = f"x{config.scale}, {config.method} of preset {config.preset}, {dataset.name} (split {dataset.split.name})"
-    tables = {
-        image: {row["result"]: row for row in rows if row["image"] == image}
-        for image in dict.fromkeys(row["image"] for row in rows)
-    }
-    methods = dict.fromkeys(row["result"] for row in rows)
-    tables["mean"] = {name: mean_scores(rows, name) for name in methods}
-    return "\n\n".join([title, *(f"{name}\n{_scores(means)}" for name, means in tables.items())]) + _region(
-        rows
-    )
+    table = pd.DataFrame(rows).set_index("result")
+    tables = {str(image): scores for image, scores in table.groupby("image", sort=False)}
+    tables["mean"] = table.groupby(level="result", sort=False).mean(numeric_only=True)
+    parts = [title, *(f"{name}\n{_scores(scores)}" for name, scores in tables.items())]
+    return "\n\n".join(parts) + _region(rows)
 
 
-def _scores(means: Mapping[str, Mapping[str, Any]]) -> str:
+def _scores(table: pd.DataFrame) -> str:
     """A line per method, of its PSNR, SSIM and SAM."""
-    table = pd.DataFrame(
-        {
-            "PSNR (dB)": {name: f"{mean['psnr']:.3f}" for name, mean in means.items()},
-            "SSIM": {name: f"{mean['ssim']:.4f}" for name, mean in means.items()},
-            "SAM (deg)": {name: f"{mean['sam']:.3f}" for name, mean in means.items()},
-        }
-    )
-    return str(table.to_string(col_space=10))
+    shown = table[["psnr", "ssim", "sam"]].set_axis(["PSNR (dB)", "SSIM", "SAM (deg)"], axis=1)
+    formats = ["{:.3f}".format, "{:.4f}".format, "{:.3f}".format]
+    return str(shown.rename_axis(None).to_string(formatters=formats, col_space=10))
 
 
 def _region(rows: list[dict[str, Any]]) -> str:
@@ -83,49 +63,38 @@ def status_table(runs: Sequence[PlannedRun], states: Sequence[RunState]) -> str:
     errors = [f"{run.label}: {state.error}" for run, state in zip(runs, states, strict=True) if state.error]
     counts = {name: sum(state.state == name for state in states) for name in STATES}
     summary = f"{len(runs)} runs: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    if counts["done"] < len(runs):
-        left = time_left(runs, states)
-        at_work = max(1, counts["running"])
-        summary += (
-            "; time left: unknown until a run has been timed"
-            if left is None
-            else f"; about {duration(left / at_work)} left with {at_work} at a time"
-        )
+    left, at_work = time_left(runs, states), max(1, counts["running"])
+    if left is None:
+        summary += "; time left: unknown until a run has been timed"
+    elif left:
+        summary += f"; about {duration(left / at_work)} left with {at_work} at a time"
     return "\n".join([table.to_string(), "", *errors, summary])
 
 
 def estimate_table(runs: Sequence[PlannedRun], estimates: Sequence[Estimate], gpu: str | None) -> str:
     """The expected cost of each run of a plan, and of all; says which numbers are estimates, and of what."""
+    name, rate = gpu_rate(gpu) if gpu else ("", 0.0)
+    flop, seconds = sum(item.flop for item in estimates), sum(item.seconds for item in estimates)
+    gpu_seconds = sum(item.gpu_seconds or 0 for item in estimates)
+    items = [*estimates, Estimate(0, flop, 0, seconds, "", gpu_seconds)]
     table = pd.DataFrame(
         {
-            "parameters": [f"{item.parameters:,}" for item in estimates],
-            "steps": [f"{run.steps:,}" for run in runs],
-            "TFLOP": [f"{item.flop / 1e12:,.3g}" for item in estimates],
-            "memory": [f"{item.bytes / 1e6:,.0f} MB" for item in estimates],
-            "time here": [duration(item.seconds) for item in estimates],
-            **({gpu: [duration(item.gpu_seconds or 0) for item in estimates]} if gpu else {}),
-            "timed with": [item.method for item in estimates],
+            "parameters": [f"{item.parameters:,}" for item in items],
+            "steps": [*(f"{run.steps:,}" for run in runs), ""],
+            "TFLOP": [f"{item.flop / 1e12:,.3g}" for item in items],
+            "memory": [f"{item.bytes / 1e6:,.0f} MB" for item in items],
+            "time here": [duration(item.seconds) for item in items],
+            **({name: [duration(item.gpu_seconds or 0) for item in items]} if gpu else {}),
+            "timed with": [item.method for item in items],
         },
-        index=[run.label for run in runs],
+        index=[*(run.label for run in runs), "total"],
     )
-    sums = {
-        "TFLOP": f"{sum(item.flop for item in estimates) / 1e12:,.3g}",
-        "time here": duration(sum(item.seconds for item in estimates)),
-    }
+    table.loc["total", ["parameters", "memory"]] = ""
+    note = "Estimates: time and memory here from the steps named, one run at a time; start-up is not counted."
     if gpu:
-        sums[gpu] = duration(sum(item.gpu_seconds or 0 for item in estimates))
-    total = pd.DataFrame(sums, index=["total"]).reindex(columns=table.columns, fill_value="")
-    lines = [
-        pd.concat([table, total]).to_string(),
-        "",
-        "Estimates: time and memory here from the steps named, one run at a time; start-up is not counted.",
-    ]
-    if gpu:
-        rate, source = GPUS[gpu]
-        lines.append(
-            f"{gpu}: not measured; {PEAK_SHARE:.0%} of {rate:g} TFLOP/s, the peak FP32 rate of one ({source})."
-        )
-    return "\n".join(lines)
+        peak = f"{rate:g} TFLOP/s, the peak FP32 rate of one ({GPUS[name][1]})"
+        note += f"\n{name}: not measured; {PEAK_SHARE:.0%} of {peak}."
+    return f"{table.to_string()}\n\n{note}"
 
 
 def frame_table(table: pd.DataFrame) -> str:

@@ -10,39 +10,25 @@ from torch import Tensor
 
 from hsisr_core.models import SSRNet, SuperResolver, count_parameters, multiply_adds_by_part
 
-__all__ = ["layer_table", "reach", "ssrnet_parameters"]
-
 
 def layer_table(model: SSRNet, bands: int, height: int, width: int) -> pd.DataFrame:
-    """The steps of SSRNet with the shape that leaves each, for one LR cube.
-
-    Columns: step, equation (of the paper), output (features, bands, height, width), parameters,
-    multiply_adds. One row per top-level step; the modules are one row each.
-    """
+    """The steps of SSRNet for one LR cube: equation of the paper, shape of the output, parameters, multiply-adds."""
     costs = multiply_adds_by_part(model, bands, height, width)
     features = model.head.out_channels
     low = f"{bands} x {height} x {width}"
     high = f"{bands} x {model.scale * height} x {model.scale * width}"
-    steps = [("initial features", "1", "head", f"{features} x {low}")]
-    steps += [
-        (f"module {index + 1}", "2, 4-7", f"body.{index}", f"{features} x {low}")
-        for index in range(len(model.body))
-    ]
-    steps += [
+    modules = range(len(model.body))
+    steps = [
+        ("initial features", "1", "head", f"{features} x {low}"),
+        *((f"module {i + 1}", "2, 4-7", f"body.{i}", f"{features} x {low}") for i in modules),
         ("transposed convolution", "3", "upsample", f"{features} x {high}"),
         ("last convolution", "3", "tail", f"1 x {high}"),
     ]
     rows = [
-        {
-            "step": step,
-            "equation": equation,
-            "output": output,
-            "parameters": count_parameters(model.get_submodule(name)),
-            "multiply_adds": costs[name],
-        }
+        (step, equation, output, count_parameters(model.get_submodule(name)), costs[name])
         for step, equation, name, output in steps
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["step", "equation", "output", "parameters", "multiply_adds"])
 
 
 def reach(model: SuperResolver, bands: int, side: int) -> Tensor:

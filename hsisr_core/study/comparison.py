@@ -21,20 +21,7 @@ from hsisr_core.runs import Run, RunConfig
 from hsisr_core.study.rows import COSTS, SHOWN, UNITS, origin, style_table
 from hsisr_core.training import evaluate, mean_scores, reduced_pairs, super_resolve_clipped
 
-__all__ = [
-    "at_largest_scale",
-    "by_row",
-    "compare_methods",
-    "data_needed",
-    "ensemble_scores",
-    "learning_curves",
-    "one_per_row",
-    "run_scores",
-    "show_comparison",
-    "super_resolve_each",
-]
-
-KEYS = ["data", "scale", "method"]
+_KEYS = ["data", "scale", "method"]
 
 
 def one_per_row(configs: Sequence[RunConfig]) -> list[RunConfig]:
@@ -45,17 +32,14 @@ def one_per_row(configs: Sequence[RunConfig]) -> list[RunConfig]:
     """
     rows: dict[Any, RunConfig] = {}
     for config in configs:
-        key = (config.data, config.split, config.scale, _label(config), config.seed)
-        rows.setdefault(key, config)
+        rows.setdefault((config.data, config.split, config.scale, _label(config), config.seed), config)
     return list(rows.values())
 
 
 def run_scores(run: Run, rows: Sequence[Mapping[str, Any]] | None = None) -> list[dict[str, Any]]:
     """Means over the images of a finished run: its method, and bicubic on the same bands and pixels.
 
-    One dict for each result: ``data``, ``scale``, ``method``; ``psnr`` (dB), ``ssim``, ``sam`` (degrees);
-    ``over_bicubic`` (dB); ``bands`` and ``border`` (pixels left out on each side), on which it is scored;
-    ``parameters`` and ``steps`` (NaN for bicubic). `rows` are from `evaluate`; None: those the run has stored.
+    ``border`` are the pixels left out on each side. `rows` are from `evaluate`; None: those the run has stored.
     """
     metrics = run.metrics
     found = [dict(row) for row in rows or metrics["images"]]
@@ -80,17 +64,14 @@ def run_scores(run: Run, rows: Sequence[Mapping[str, Any]] | None = None) -> lis
 
 
 def ensemble_scores(run: Run) -> list[dict[str, Any]]:
-    """As `run_scores`, of the mean over the eight symmetries (the field's "+") alone; eight times the work."""
+    """As `run_scores`, of the mean over the eight symmetries alone (the field's "+"); eight times the work."""
     pairs = reduced_pairs(load_dataset(run.config.data, run.config.split), run.config.scale)
     rows = evaluate(run.model(), pairs, run.config.method, self_ensemble=True)
     return [record for record in run_scores(run, rows) if record["method"].endswith("+")]
 
 
 def by_row(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """The runs of each row of the table, by method and scale, such as "EDSR x2", one for each seed.
-
-    The name of the data is added where there are several.
-    """
+    """The runs of each row of the table, one for each seed, by method and scale (and data), such as "EDSR x2"."""
     rows: dict[str, list[Run]] = {}
     for run, place in zip(runs, _places(runs), strict=True):
         rows.setdefault(f"{_label(run.config)} {place}", []).append(run)
@@ -98,10 +79,7 @@ def by_row(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def learning_curves(runs: Sequence[Run]) -> dict[str, dict[str, list[pd.DataFrame]]]:
-    """For `method_curves`: a panel per scale and data; the history of each run, with ``over_bicubic`` (dB).
-
-    Bicubic is scored on the same bands and pixels as the run.
-    """
+    """For `method_curves`: a panel per scale and data; the history of each run, with ``over_bicubic`` (dB)."""
     ordered = sorted(runs, key=_run_order)
     panels: dict[str, dict[str, list[pd.DataFrame]]] = {}
     for run, place in zip(ordered, _places(ordered), strict=True):
@@ -123,10 +101,7 @@ def at_largest_scale(runs: Sequence[Run]) -> list[Run]:
 
 
 def super_resolve_each(runs: Sequence[Run], lr: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
-    """SR of one LR cube by bicubic interpolation and by each run (all of one scale), by the method's label.
-
-    NaN where a method gives no value.
-    """
+    """SR of one LR cube by bicubic and by each run (all of one scale); NaN where a method gives no value."""
     models = {"bicubic": build_model("bicubic", runs[0].config.scale, len(lr))}
     models |= {_label(run.config): run.model() for run in runs}
     return {label: super_resolve_clipped(model, lr) for label, model in models.items()}
@@ -135,31 +110,23 @@ def super_resolve_each(runs: Sequence[Run], lr: NDArray[np.float64]) -> dict[str
 def compare_methods(runs: Sequence[Run], more: Sequence[Mapping[str, Any]] = ()) -> pd.DataFrame:
     """Every row of Table V, ours beside the paper's where the data is the same; other data stands first.
 
-    Indexed by ``data``, ``scale``, ``method``. The columns of `run_scores`, as means over the seeds, NaN where there
-    is no run, and ``paper_psnr`` (dB), ``paper_ssim``, ``paper_sam`` (degrees), ``paper_over_bicubic`` (dB). Bicubic
-    is scored on all bands and pixels, if one of the runs is. ``attrs["ours"]``: what our numbers belong to.
-    `more` are further rows, from `ensemble_scores`.
-
-    Raises
-    ------
-    HsisrError
-        There is no run, or one is not finished.
+    The columns of `run_scores`, as means over the seeds, NaN where there is no run; the paper's begin with
+    ``paper_``. Bicubic is scored on all bands and pixels, if one of the runs is. `more` are from `ensemble_scores`.
     """
     if not runs:
         raise HsisrError("There is no run to compare; give at least one.")
     ours = pd.DataFrame([*(record for run in runs for record in run_scores(run)), *more])
-    ours = ours[ours["border"] == ours.groupby(KEYS)["border"].transform("min")]
+    ours = ours[ours["border"] == ours.groupby(_KEYS)["border"].transform("min")]
     printed = paper_table("comparison").rename(columns={"dataset": "data"})
     printed["method"] = printed["method"].map(METHOD_NAMES)
-    printed = printed.set_index(KEYS)[list(SHOWN)]
+    printed = printed.set_index(_KEYS)[list(SHOWN)]
     bicubic = printed["psnr"].where(printed.index.get_level_values("method") == "bicubic")
-    printed["over_bicubic"] = printed["psnr"] - bicubic.groupby(level=KEYS[:2]).transform("max")
-    table = printed.add_prefix("paper_").join(ours.groupby(KEYS).mean(), how="outer")
+    printed["over_bicubic"] = printed["psnr"] - bicubic.groupby(level=_KEYS[:2]).transform("max")
+    table = printed.add_prefix("paper_").join(ours.groupby(_KEYS).mean(), how="outer")
     table = table.loc[sorted(table.index, key=_order)]
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(run.fingerprint, []).append(run)
-    table.attrs["ours"] = "; ".join(origin(group) for group in groups.values())
+    kinds = dict.fromkeys(run.fingerprint for run in runs)
+    groups = ([run for run in runs if run.fingerprint == kind] for kind in kinds)
+    table.attrs["ours"] = "; ".join(origin(group) for group in groups)
     return table
 
 
@@ -191,16 +158,14 @@ def show_comparison(table: pd.DataFrame, needed: Mapping[str, str]) -> Styler:
     places = zip(table.index.get_level_values("data"), table.to_dict("records"), strict=True)
     shown = table.assign(scored_on=[_scored_on(data, row, needed) for data, row in places])
     bold = _bold(table).reindex(columns=list(layout), fill_value="")
+    background = "background: var(--pst-color-background, white)"
     styles: list[CSSDict] = [
         {"selector": "th, td", "props": "padding: 0.25rem 0.4rem"},
         {"selector": "thead th", "props": "min-width: 0"},
         {"selector": "th.index_name, th.col_heading.level0", "props": "text-align: left"},
         {"selector": "th.row_heading", "props": "vertical-align: top; text-align: left"},
         # the method stays in sight when a narrow page scrolls the table
-        {
-            "selector": "th.row_heading.level2",
-            "props": "position: sticky; left: 0; background: var(--pst-color-background, white)",
-        },
+        {"selector": "th.row_heading.level2", "props": f"position: sticky; left: 0; {background}"},
         {"selector": f"td.col{len(layout) - 1}", "props": "text-align: left"},
     ]
     return (
@@ -230,7 +195,7 @@ def _scored_on(data: str, row: Mapping[Any, Any], needed: Mapping[str, str]) -> 
 
 def _bold(table: pd.DataFrame) -> pd.DataFrame:
     """CSS of each value: bold for the best of each dataset and scale (of SAM the least); ties are all bold."""
-    levels = ["data", "scale"]
+    levels = _KEYS[:2]
     whole = (table["border"] == 0) & (table["bands"] == table.groupby(levels)["bands"].transform("max"))
     values = table[[f"paper_{name}" for name in SHOWN]].join(table[list(SHOWN)].where(whole))
     values["over_bicubic"] = table["over_bicubic"]

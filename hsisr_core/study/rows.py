@@ -13,44 +13,27 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.paper import paper_table, table_settings
 from hsisr_core.runs import EXECUTION_FIELDS, Run, RunConfig
 
-__all__ = [
-    "SHOWN",
-    "UNITS",
-    "baseline",
-    "belongs_to",
-    "compare_rows",
-    "not_converged",
-    "origin",
-    "paired",
-    "row_label",
-    "rows_of",
-    "show_rows",
-    "style_table",
-]
-
-LOSS_LABELS = {"l1": "L1", "mse": "MSE", "0.5*mse+0.5*sam": "0.5 MSE + 0.5 SAM"}
+_LOSS_LABELS = {"l1": "L1", "mse": "MSE", "0.5*mse+0.5*sam": "0.5 MSE + 0.5 SAM"}
 SHOWN = ("psnr", "ssim", "sam")
 UNITS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "sam": "SAM (°)", "difference": "difference (dB)"}
 COSTS = ("parameters", "steps", "seconds")
-COUNT = "{:,.0f}"
-FORMATS = {
+_FORMATS = {
     "psnr": "{:.2f}", "ssim": "{:.4f}", "sam": "{:.2f}",
     "paper_psnr": "{:.2f}", "paper_ssim": "{:.3f}", "paper_sam": "{:.2f}",
     "spread": "{:.3f}", "difference": "{:+.2f}", "paper_difference": "{:+.2f}", "over_bicubic": "{:+.2f}",
     "seconds": "{:.1f}", "scored_on": None,
 }  # fmt: skip
-LATE = 0.05  # dB gained in the second half of a training: more is not converged
+_LATE = 0.05  # dB gained in the second half of a training: more is not converged
 
 
 def row_label(name: str, row: Mapping[str, Any]) -> str:
     """A row of a table in words, for example "LFF + GRL", "D = 3" or "separable"."""
     if name == "ablation":
-        on = [short for short, key in (("LFF", "local_fusion"), ("GRL", "global_residual")) if row[key]]
-        return " + ".join(on) or "neither"
+        return " + ".join(["LFF"] * row["local_fusion"] + ["GRL"] * row["global_residual"]) or "neither"
     if name == "modules":
         return f"D = {row['modules']}"
     value = str(row[name])
-    return LOSS_LABELS.get(value, value)
+    return _LOSS_LABELS.get(value, value)
 
 
 def baseline(name: str) -> str:
@@ -60,15 +43,10 @@ def baseline(name: str) -> str:
 
 
 def rows_of(name: str, runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """The runs of each row of a table, by its label, in the paper's order and by seed.
+    """The runs of each row of a table, by its label, in the paper's order and by seed; none for a row without a run.
 
-    A row without a run has an empty list.
-
-    Raises
-    ------
-    HsisrError
-        There is no run, or runs differ in more than the table's settings and the seed: then a
-        difference between rows has more than one cause.
+    HsisrError where runs differ in more than the table's settings and the seed: then a difference between rows has
+    more than one cause.
     """
     if not runs:
         raise HsisrError(f"There is no run of table {name}; give at least one.")
@@ -81,18 +59,14 @@ def rows_of(name: str, runs: Sequence[Run]) -> dict[str, list[Run]]:
             listed = ", ".join(sorted(map(str, values)))
             raise HsisrError(
                 f"The runs of table {name} differ in {setting} ({listed}), which is none of its rows. "
-                f"Choose one value in the plan, or as a parameter of the chapter."
+                "Choose one value in the plan, or as a parameter of the chapter."
             )
     ordered = sorted(runs, key=lambda run: run.config.seed)
     return {row_label(name, row): [run for run in ordered if _has(run.config, row)] for row in rows}
 
 
 def paired(name: str, runs: Sequence[Run], metric: str = "psnr") -> pd.DataFrame:
-    """Each run's score minus that of the baseline row with the same seed.
-
-    A row per seed, a column per row of the table, the baseline's zeros included; NaN where one of the two
-    runs is missing.
-    """
+    """Each run's score minus that of the baseline row with the same seed: a row per seed, a column per row."""
     scores = pd.DataFrame(
         {
             label: pd.Series({run.config.seed: _means(run)[metric] for run in group}, dtype=float)
@@ -105,16 +79,8 @@ def paired(name: str, runs: Sequence[Run], metric: str = "psnr") -> pd.DataFrame
 def compare_rows(name: str, runs: Sequence[Run]) -> pd.DataFrame:
     """The paper's row and ours, for every row of a table: "loss", "ablation", "block" or "modules".
 
-    Indexed by `row_label`. ``paper_psnr`` (dB), ``paper_ssim``, ``paper_sam`` (degrees), ``paper_difference``
-    (dB, to the baseline row); ours, as means over the seeds: ``psnr``, ``ssim``, ``sam``, ``difference`` (of runs
-    with the same seed); ``spread`` (dB, standard deviation of the PSNR over the seeds), ``seeds`` (how many),
-    ``over_bicubic`` (dB), ``parameters``, ``seconds`` and ``steps`` of one training. NaN where there is no run, and
-    a spread needs two. ``attrs``: ``table``, such as "Table II"; ``ours``, what our numbers belong to; ``baseline``.
-
-    Raises
-    ------
-    HsisrError
-        As `rows_of`, or a run is not finished.
+    ``paper_...`` are the paper's; ours are means over the seeds, the differences those of runs with the same seed to
+    the baseline row, ``spread`` the standard deviation of the PSNR over the seeds; NaN where there is no run.
     """
     rows = {}
     for label, group in rows_of(name, runs).items():
@@ -168,16 +134,14 @@ def show_rows(table: pd.DataFrame) -> Styler:
 def style_table(table: pd.DataFrame, layout: Mapping[str, tuple[str, str]]) -> Styler:
     """The columns of `layout` under its headings, (paper or ours, quantity), each in its format."""
     columns = pd.MultiIndex.from_tuples(list(layout.values()))
-    formats: dict[Any, Any] = {heading: FORMATS.get(name, COUNT) for name, heading in layout.items()}
+    formats: dict[Any, Any] = {heading: _FORMATS.get(name, "{:,.0f}") for name, heading in layout.items()}
     return table[list(layout)].set_axis(columns, axis=1).style.format(formats, na_rep="–")
 
 
 def not_converged(groups: Mapping[str, Sequence[Run]]) -> str:
-    """One sentence of Markdown: which groups of runs have not converged, by two plain signs.
+    """One sentence of Markdown: which groups of runs are below bicubic, or gained in the second half of the training.
 
-    A group has not when its mean PSNR is below bicubic interpolation on the same pixels, or when it gained more
-    than 0.05 dB in the second half of its training. The opposite is no proof: a learning rate that falls to
-    zero ends every curve flat.
+    The opposite is no proof: a learning rate that falls to zero ends every curve flat.
     """
     found = []
     for label, group in groups.items():
@@ -185,11 +149,11 @@ def not_converged(groups: Mapping[str, Sequence[Run]]) -> str:
         gain = np.mean([_late_gain(run) for run in group]) if group else np.nan
         if over < 0:
             found.append(f"{label} ({-over:.2f} dB below bicubic)")
-        elif gain > LATE:
+        elif gain > _LATE:
             found.append(f"{label} ({gain:+.2f} dB in the second half)")
     if not found:
         return (
-            f"**No row is below bicubic or gained more than {LATE} dB in the second half of its training.**"
+            f"**No row is below bicubic or gained more than {_LATE} dB in the second half of its training.**"
         )
     return f"**Not converged:** {'; '.join(found)}. The differences of such rows say how fast they learn, not how far."
 

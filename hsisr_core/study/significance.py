@@ -17,11 +17,8 @@ from hsisr_core.runs import Run
 from hsisr_core.study.rows import baseline, compare_rows, paired, rows_of
 from hsisr_core.training import reduced_pairs, super_resolve_clipped
 
-__all__ = ["difference_table", "image_spread", "repeats_needed", "smallest_difference"]
-
-LEVEL = 0.95  # of the intervals; a test at the 5 % level
-QUANTILES = (0.5 + LEVEL / 2, 0.8)  # of a test that finds a difference four times in five
-LEAST = 3  # repeats: a spread from fewer says nothing
+_QUANTILES = (0.975, 0.8)  # of a test at the 5 % level that finds a difference four times in five
+_LEAST = 3  # repeats: a spread from fewer says nothing
 
 
 def smallest_difference(spread: float, repeats: int) -> float:
@@ -30,30 +27,26 @@ def smallest_difference(spread: float, repeats: int) -> float:
     Of n paired differences with the standard deviation s it is (t_0.975 + t_0.8) s / sqrt(n), with the quantiles
     of Student's t of n - 1 degrees of freedom.
     """
-    return float(student.ppf(QUANTILES, repeats - 1).sum() * spread / math.sqrt(repeats))
+    return float(student.ppf(_QUANTILES, repeats - 1).sum() * spread / math.sqrt(repeats))
 
 
 def repeats_needed(spread: float, difference: float) -> float:
-    """The least number of repeats, at least 3, for which `smallest_difference` is at most `difference`.
-
-    Both are in the same unit; inf for a difference of 0, NaN where the spread is unknown.
-    """
+    """The least repeats, 3 or more, that find `difference`; inf for one of 0, NaN where the spread is unknown."""
     if not (math.isfinite(spread) and math.isfinite(difference)):
         return math.nan
     if difference == 0:
         return math.inf
     # normal quantiles are slightly smaller than Student's: the count starts a few repeats below its end
-    first = max(LEAST, math.floor((norm.ppf(QUANTILES).sum() * spread / difference) ** 2))
+    first = max(_LEAST, math.floor((norm.ppf(_QUANTILES).sum() * spread / difference) ** 2))
     return float(next(n for n in count(first) if smallest_difference(spread, n) <= abs(difference)))
 
 
 def difference_table(name: str, runs: Sequence[Run]) -> pd.DataFrame:
-    """Our differences to the baseline row, over pairs of the same seed, beside the paper's.
+    """Our differences to the baseline row (dB), over pairs of the same seed, beside the paper's.
 
-    A row for every row of the table but the baseline: ``paper`` (dB), ``mean`` (dB), ``spread`` (dB, standard
-    deviation of the paired differences), ``low`` and ``high`` (dB, 95 % interval of the mean, Student's t),
-    ``seeds`` (pairs), ``needed`` (seeds that would find a difference as large as the paper's, see
-    `repeats_needed`). NaN for what one seed cannot tell. HsisrError as `rows_of`.
+    ``spread`` is their standard deviation, ``low`` to ``high`` the 95 % interval of the mean (Student's t), ``seeds``
+    the pairs, ``needed`` the seeds that would find a difference as large as the paper's. NaN for what one seed
+    cannot tell.
     """
     differences = paired(name, runs).drop(columns=baseline(name))
     seeds = differences.count()
@@ -64,21 +57,16 @@ def difference_table(name: str, runs: Sequence[Run]) -> pd.DataFrame:
             "spread": differences.std(),
         }
     )
-    half = student.ppf(QUANTILES[0], seeds - 1) * table["spread"] / np.sqrt(seeds)
+    half = student.ppf(_QUANTILES[0], seeds - 1) * table["spread"] / np.sqrt(seeds)
     needed = [repeats_needed(row["spread"], row["paper"]) for _, row in table.iterrows()]
     return table.assign(low=table["mean"] - half, high=table["mean"] + half, seeds=seeds, needed=needed)
 
 
 def image_spread(name: str, label: str, runs: Sequence[Run], dataset: Dataset, parts: int = 3) -> pd.Series:
-    """How a row's gain over the baseline row differs from image to image, with the lowest seed that both have.
+    """How a row's gain over the baseline row (dB) differs from image to image, with the lowest seed that both have.
 
-    Differences of PSNR (dB), indexed by image. With one test image its `parts` x `parts` equal parts stand for
-    images. They are more alike than images of different scenes are, so their spread is likely too small.
-
-    Raises
-    ------
-    HsisrError
-        The row and the baseline row have no seed in common, or as `rows_of`.
+    With one test image its `parts` x `parts` equal parts stand for images. They are more alike than images of
+    different scenes are, so their spread is likely too small.
     """
     groups = rows_of(name, runs)
     own, reference = ({run.config.seed: run for run in groups[key]} for key in (label, baseline(name)))

@@ -14,8 +14,6 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.metrics import psnr
 from hsisr_core.plots import FALSE_COLOUR_NM
 
-__all__ = ["DATA_BUDGET", "PAGE_BUDGET", "UNIT", "CubeSet", "PackedCube", "pack_cubes"]
-
 PAGE_BUDGET = 5_000_000  # bytes of a page: more is slow to open on a phone
 # Of these for the data as base64; the rest for script, styles, picture and the page's text.
 DATA_BUDGET = 4_000_000

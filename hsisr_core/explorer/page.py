@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SCRIPT", "STYLES", "static_page"]
-
 SCRIPT = Path(__file__).with_name("explorer.js").read_text(encoding="utf-8")
 STYLES = Path(__file__).with_name("explorer.css").read_text(encoding="utf-8")
 

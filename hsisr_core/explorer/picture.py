@@ -13,8 +13,6 @@ from matplotlib.figure import Figure
 from hsisr_core.explorer.pack import CubeSet
 from hsisr_core.plots import COLOURS, DASHES, WIDTH, show_image, spectral_axis, styled_figure
 
-__all__ = ["still_picture"]
-
 
 def still_picture(cubes: CubeSet, band: int, pixels: list[list[int]]) -> bytes:
     """PNG of one band of each cube (at most four), and below the spectra of the first place in `pixels`."""

@@ -9,8 +9,6 @@ from typing import Any
 from hsisr_core.errors import HsisrError
 from hsisr_core.explorer.pack import CubeSet
 
-__all__ = ["MOST_PIXELS", "MOST_ZOOM", "STATE", "check_state", "first_state"]
-
 MODES = ("band", "colour", "error")
 STRETCHES = ("linear", "percentile")
 MOST_PIXELS = 6

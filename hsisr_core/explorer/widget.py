@@ -23,8 +23,6 @@ from hsisr_core.plots import COLOURS
 from hsisr_core.runs import Run
 from hsisr_core.training import reduced_pairs, super_resolve_clipped
 
-__all__ = ["SpectralExplorer"]
-
 
 class _Checked(traitlets.TraitType[Any, Any]):
     """A trait whose every value, None too, goes through `check_state`."""

@@ -52,11 +52,10 @@ def covers_visible(wavelengths: ArrayLike) -> bool:
 def true_colour(
     scene_or_cube: Scene | ArrayLike, wavelengths: ArrayLike | None = None
 ) -> tuple[NDArray[np.float64], str]:
-    """A picture of a cube as an eye would see it (sRGB); returned as by `false_colour`, with the caption "CIE 1931".
+    """A picture of a cube as an eye would see it (sRGB), and "CIE 1931", or `false_colour` where the sensor sees less.
 
     A flat spectrum is shown without colour, which is right for reflectances; radiances keep the tint of their
-    light. The 99th percentile of luminance is white. Colours that a screen cannot show are clipped channel by
-    channel. NaN stays NaN. A sensor that does not see what an eye sees gets `false_colour`, and the caption says so.
+    light. The 99th percentile of luminance is white; colours that a screen cannot show are clipped; NaN stays NaN.
     """
     cube, nm = _cube_and_wavelengths(scene_or_cube, wavelengths)
     if not covers_visible(nm):
@@ -75,16 +74,12 @@ def true_colour(
 def false_colour(
     scene_or_cube: Scene | ArrayLike, wavelengths: ArrayLike | None = None
 ) -> tuple[NDArray[np.float64], str]:
-    """A picture of a cube for people: three bands as red, green and blue.
+    """Three bands as RGB in [0, 1], (height, width, 3), and a caption, such as "R 640, G 550, B 460 nm".
 
-    Bands near 640, 550 and 460 nm where the sensor ends in the visible range. A sensor that reaches
-    beyond 750 nm gives colour infrared, in which vegetation is red: bands near 860, 650 and 550 nm.
-    If the sensor does not tell these bands apart, or its wavelengths are unknown, bands at 3/4, 1/2
-    and 1/4 of the spectrum. Each band is stretched from its 1st to its 99th percentile; pictures
-    within the visible range are also brightened by a power of 1/1.8, as screens expect of light.
-
-    A Scene brings its own `wavelengths` (nm). Returned is RGB in [0, 1] of shape (height, width, 3), and the bands
-    used as a caption, such as "R 640, G 550, B 460 nm".
+    A sensor that reaches beyond 750 nm gives colour infrared, in which vegetation is red. If the sensor does not tell
+    the bands of `FALSE_COLOUR_NM` apart, or its wavelengths are unknown, bands at 3/4, 1/2 and 1/4 of the spectrum.
+    Each band is stretched from its 1st to its 99th percentile; pictures within the visible range are also brightened
+    by a power of 1/1.8, as screens expect of light.
     """
     cube, centres = _cube_and_wavelengths(scene_or_cube, wavelengths)
     infrared = bool(centres.max() > 750)

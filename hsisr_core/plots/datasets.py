@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,8 +31,6 @@ def split_map(dataset: Dataset, limit: int = 8) -> Figure:
 
     Pixels that no region uses are paled. Training regions have a solid frame, test regions a dashed one.
     """
-    if limit < 1:
-        raise HsisrError(f"limit is {limit}; expected at least 1 scene to show.")
     split = dataset.split
     names = list(dict.fromkeys(region.scene for region in (*split.test, *split.train)))
     shown = names[:limit]
@@ -76,20 +75,14 @@ def _frame(
 def wavelength_steps_back(
     wavelengths: ArrayLike, spectrum: ArrayLike, reach: int = 5, label: str = "value"
 ) -> Figure:
-    """Where a list of band centres decreases: a spectrum drawn in the order of the list.
+    """Where a list of band centres decreases: a spectrum in the order of the list, `reach` bands on each side.
 
     Where two detectors overlap, the line goes back along itself, for both measure the same light. Where
-    the list is wrong, it does not. `wavelengths` (nm) and `spectrum` have a value per band, in the order of the
-    file; `reach` bands are drawn on each side; `label` says what the values are.
+    the list is wrong, it does not.
     """
     centres, values = np.asarray(wavelengths, np.float64), np.asarray(spectrum, np.float64)
-    if centres.ndim != 1 or centres.shape != values.shape:
-        raise HsisrError(
-            f"{centres.shape} wavelengths and {values.shape} values; expected one of each per band."
-        )
     places = np.flatnonzero(np.diff(centres) <= 0)
-    if not places.size:
-        raise HsisrError("The wavelengths increase from band to band; there is no step back to draw.")
+    style.check_some(places, "steps back in the wavelengths")
     figure, axes = style.panel_grid(len(places), 3, 2.3)
     for panel, last in zip(axes, places, strict=True):
         part = slice(max(0, last - reach), last + reach + 2)
@@ -141,11 +134,9 @@ def _gallery(thumbnails: Mapping[Scene, tuple[int, int, int]]) -> Figure:
 
 @styled_figure
 def dataset_spectra(stores: Mapping[str, Store], most: int = 8) -> Figure:
-    """Mean spectrum of each dataset, the range of its scenes, and each scene's mean value and spread.
+    """Mean spectrum of each dataset and the range of its scenes; right, each scene's mean value and contrast.
 
-    Left: mean over at most `most` scenes of each; shaded, from the lowest to the highest scene. A dataset
-    without known wavelengths is left out there. Right: a mark per scene, mean value against the standard
-    deviation of the image averaged over the bands.
+    Of at most `most` scenes of each. A dataset without known wavelengths is left out on the left.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.2), width_ratios=(3, 2))
     styles = style.line_styles(stores)
@@ -170,10 +161,9 @@ def dataset_spectra(stores: Mapping[str, Store], most: int = 8) -> Figure:
 def dataset_table(stores: Mapping[str, Store], most: int = 8) -> pd.DataFrame:
     """How datasets differ, a row each, from at most `most` scenes spread over the list.
 
-    Columns: scenes, bands, nm, pixels (of the first scene), mean value, contrast (standard deviation of a
-    band's pixels over their mean), detail (root mean square of the difference of neighbouring pixels over
-    that standard deviation), link (correlation of neighbouring bands), zero (share of pixels that are zero in all
-    bands). The last five are medians over scenes and bands, but for zero, which is a mean.
+    ``contrast``: standard deviation of a band's pixels over their mean; ``detail``: root mean square of the difference
+    of neighbouring pixels over that standard deviation; ``link``: correlation of neighbouring bands; ``zero``: share
+    of pixels that are zero in all bands. Medians over scenes and bands, but for the last, a mean.
     """
     rows = []
     for name, store in stores.items():
@@ -199,12 +189,13 @@ def _moments(scene: Scene) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return pixels.mean(axis=1, dtype=np.float64), pixels.std(axis=1, dtype=np.float64)
 
 
-def _differences(scene: Scene) -> tuple[float, float, float, float, float]:
+def _differences(scene: Scene) -> tuple[Any, ...]:
+    """Mean, contrast, detail, link and zero, as in `dataset_table`."""
     mean, deviation = _moments(scene)
     # A dead band has no contrast and no correlation.
     lit = deviation > 0
     if not lit.any():
-        return float(mean.mean()), 0.0, 0.0, np.nan, float(not mean.any())
+        return mean.mean(), 0.0, 0.0, np.nan, not mean.any()
     steps = [
         np.sqrt((np.square(np.diff(image, axis=0)).mean() + np.square(np.diff(image, axis=1)).mean()) / 2)
         for image in scene.cube
@@ -214,10 +205,5 @@ def _differences(scene: Scene) -> tuple[float, float, float, float, float]:
         for band in range(scene.bands - 1)
         if lit[band] and lit[band + 1]
     ]
-    return (
-        float(mean.mean()),
-        float(np.median(deviation[lit] / mean[lit])),
-        float(np.median(np.array(steps)[lit] / deviation[lit])),
-        float(np.median(links)) if links else np.nan,
-        float((~scene.cube.any(axis=0)).mean()),
-    )
+    contrast, detail = np.median([deviation[lit] / mean[lit], np.array(steps)[lit] / deviation[lit]], axis=1)
+    return mean.mean(), contrast, detail, np.median(links or np.nan), (~scene.cube.any(axis=0)).mean()

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from hsisr_core.degrade import check_scale, make_pair, resize_matrix
 from hsisr_core.plots import style
@@ -19,8 +19,7 @@ _CORNER = 10  # LR pixels shown by `border_rule`
 def filter_taps(scale: int) -> Figure:
     """What one LR pixel takes from a line of HR pixels, under three rules that are all called bicubic.
 
-    MATLAB's weights are those of `degrade.resize_matrix`. PyTorch's are measured: every HR pixel in turn
-    is set to 1 and the line is reduced with `torch.nn.functional.interpolate`. `scale` is 2, 3 or 4.
+    PyTorch's weights are measured: every HR pixel in turn is set to 1 and the line is reduced.
     """
     import torch  # only here: the other figures need not wait for it
 
@@ -29,17 +28,12 @@ def filter_taps(scale: int) -> Figure:
     length = out * scale
     impulses = torch.eye(length, dtype=torch.float64)[None, :, None, :]
 
-    def measured(antialias: bool) -> NDArray[np.float64]:
+    rules = {"MATLAB": resize_matrix(length, out, 1 / scale)}
+    for label, antialias in (("PyTorch, antialias", True), ("PyTorch, default", False)):
         reduced = torch.nn.functional.interpolate(
             impulses, size=(1, out), mode="bicubic", antialias=antialias
         )
-        return np.asarray(reduced[0, :, 0].numpy())
-
-    rules = {
-        "MATLAB": resize_matrix(length, out, 1 / scale),
-        "PyTorch, antialias": measured(antialias=True),
-        "PyTorch, default": measured(antialias=False),
-    }
+        rules[label] = reduced[0, :, 0].numpy()
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.7), sharey=True)
     places = {"an LR pixel inside": out // 2, "the LR pixel at the border": 0}
     # The larger marks are hollow: seen below the others.
@@ -64,10 +58,7 @@ def filter_taps(scale: int) -> Figure:
 def border_rule(hr: ArrayLike, scale: int) -> Figure:
     """How far MATLAB's LR is from PyTorch's: both bicubic and antialiased, with different borders.
 
-    MATLAB mirrors the image at its border; `torch.nn.functional.interpolate` cuts the filter off
-    there. Left: the top left corner of LR, largest absolute difference over the bands. Right: the
-    same for all pixels against their distance to the border. Inside only rounding is left. `hr` and `scale`
-    are as in `make_pair`.
+    MATLAB mirrors the image at its border; `torch.nn.functional.interpolate` cuts the filter off there.
     """
     import torch  # as above
 
@@ -95,13 +86,7 @@ def border_rule(hr: ArrayLike, scale: int) -> Figure:
 
 @styled_figure
 def metric_maps(sr: ArrayLike, hr: ArrayLike) -> Figure:
-    """Three metrics as maps: each is computed from the mean of its map, which the title gives.
-
-    Left: root of the squared error's mean over the bands (PSNR comes from the mean of its square).
-    Middle: SSIM of the window around each pixel, mean over the bands; no window fits in the outer 5
-    pixels. Right: angle between the two spectra of each pixel; a pixel that is zero in HR has none. `sr` is clipped
-    to [0, 1], as for scoring.
-    """
+    """Three metrics as maps (see `score_maps`): each is computed from the mean of its map, which the title gives."""
     from hsisr_core.metrics import score_maps  # it waits for PyTorch
 
     error, similarity, angle = score_maps(sr, hr).values()

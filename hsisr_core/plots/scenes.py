@@ -22,10 +22,7 @@ _VALUE = "value (full scale = 1)"
 def scene_gallery(
     scenes: Sequence[Scene], picture: Callable[[Scene], tuple[NDArray[Any], str]] = false_colour
 ) -> Figure:
-    """Pictures of scenes, each with its name, size and how it was coloured (the paper's Fig. 6).
-
-    `picture` is `false_colour` or `true_colour`: of a scene it makes an RGB image and a caption.
-    """
+    """Pictures of scenes by `false_colour` or `true_colour`, each with its name and size (the paper's Fig. 6)."""
     style.check_some(scenes, "scenes")
     columns = {1: 2, 2: 2, 3: 3, 5: 3, 6: 3}.get(len(scenes), 4)
     figure, axes = style.picture_grid([(scene.height, scene.width) for scene in scenes], columns)
@@ -40,9 +37,8 @@ def scene_gallery(
 def cube_views(scene: Scene) -> Figure:
     """A cube seen both ways: four of its bands as images, three of its pixels as spectra.
 
-    The bands lie at 1/8, 3/8, 5/8 and 7/8 of the spectrum and are stretched from their 1st to their
-    99th percentile. The pixels are a dark, a middling and a bright one: those whose mean over the bands
-    is nearest to 10, 50 and 90 % of the way from the 1st to the 99th percentile of these means.
+    The pixels are a dark, a middling and a bright one: those whose mean over the bands is nearest to 10, 50 and 90 %
+    of the way from the 1st to the 99th percentile of these means.
     """
     image_height = WIDTH / 4 * scene.height / scene.width
     figure = plt.figure(figsize=(WIDTH, image_height + 2.5))

@@ -21,11 +21,7 @@ _NOT_MEASURED = "No run has a PSNR measured while it trained: set evaluate_every
 
 @styled_figure
 def convergence(histories: Mapping[str, Sequence[pd.DataFrame]], bicubic_psnr: float) -> Figure:
-    """Test PSNR against the step, a line per setting: the mean over its runs, and their range (the paper's Fig. 7).
-
-    Left all steps, right the second half, enlarged. `histories` has ``step`` and ``psnr`` (dB) of each run of a
-    setting, measured at the same steps; `bicubic_psnr` is of the same test data, a line to beat.
-    """
+    """Test PSNR against the step, a line per setting: the mean over its runs, and their range (the paper's Fig. 7)."""
     curves = {}
     for label, runs in histories.items():
         measured = [run.dropna(subset="psnr").set_index("step")["psnr"] for run in runs]
@@ -52,10 +48,7 @@ def convergence(histories: Mapping[str, Sequence[pd.DataFrame]], bicubic_psnr: f
 
 @styled_figure
 def rows_beside(table: pd.DataFrame, seeds: pd.DataFrame) -> Figure:
-    """Difference of each row's PSNR to the baseline row: the paper's, and ours with every seed as a dot.
-
-    `table` is from `study.compare_rows`, `seeds` from `study.paired`.
-    """
+    """Differences of PSNR to the baseline row, from `study.compare_rows`, and each seed's, from `study.paired`."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 0.4 * len(table) + 1.0), sharey=True)
     places = np.arange(len(table))
     left.plot(table["paper_difference"], places, "D", color=_PAPER, markersize=5)
@@ -75,10 +68,7 @@ def rows_beside(table: pd.DataFrame, seeds: pd.DataFrame) -> Figure:
 
 @styled_figure
 def size_and_quality(paper: Mapping[str, tuple[float, float]], table: pd.DataFrame) -> Figure:
-    """PSNR against the number of parameters: the paper's rows at its width, and ours (from `study.compare_rows`).
-
-    `paper` maps the label of a row to (parameters, PSNR in dB).
-    """
+    """PSNR (dB) against parameters: the paper's rows, (parameters, PSNR) each, and ours (from `study.compare_rows`)."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.7))
     left.plot(*zip(*paper.values(), strict=True), "D--", color=_PAPER, markersize=5)
     left.set(title="paper, CAVE x2", ylabel="PSNR (dB)")
@@ -126,10 +116,7 @@ def gain_panels(table: pd.DataFrame) -> Figure:
 
 @styled_figure
 def method_curves(histories: Mapping[str, Mapping[str, Sequence[pd.DataFrame]]]) -> Figure:
-    """PSNR over bicubic against the step, a panel per scale and a line per method: the mean over its runs.
-
-    `histories` has ``step`` and ``over_bicubic`` (dB, NaN where it was not measured) of each run.
-    """
+    """PSNR over bicubic against the step, a panel per scale and a line per method: the mean over its runs."""
     methods = list(dict.fromkeys(method for panel in histories.values() for method in panel))
     styles = _method_styles(methods)
     figure, axes = style.panel_grid(max(1, len(histories)), 3, 2.6)
@@ -181,10 +168,7 @@ def cost_panels(costs: pd.DataFrame) -> Figure:
 
 @styled_figure
 def forest(differences: Mapping[str, pd.DataFrame], groups: Mapping[str, pd.DataFrame]) -> Figure:
-    """Differences to each table's baseline row: ours with 95 % intervals and single seeds, and the paper's.
-
-    For the heading of each table, `differences` has what `study.difference_table` gives, `groups` what `study.paired`.
-    """
+    """Differences to each table's baseline row, by `study.difference_table`, and single seeds, by `study.paired`."""
     style.check_some(differences, "tables")
     counts = [len(table) for table in differences.values()]
     size = (WIDTH, 0.28 * sum(counts) + 0.6 * len(counts) + 0.5)
@@ -210,11 +194,7 @@ def forest(differences: Mapping[str, pd.DataFrame], groups: Mapping[str, pd.Data
 
 @styled_figure
 def margin_panels(margins: pd.DataFrame, rivals: pd.DataFrame) -> Figure:
-    """How far one method is ahead of the best other one: a panel per metric, a line per dataset and scale.
-
-    `margins` has a row per (dataset, scale) and a column per metric, named with its unit; positive is ahead. `rivals`
-    has the name of the best other method in each place.
-    """
+    """How far one method is ahead of its best rival: a panel per metric, a line per dataset and scale."""
     style.check_some(margins, "margins")
     figure, axes = style.panel_grid(
         margins.shape[1], margins.shape[1], 0.26 * len(margins) + 0.7, sharey=True
@@ -242,10 +222,7 @@ def margin_panels(margins: pd.DataFrame, rivals: pd.DataFrame) -> Figure:
 
 @styled_figure
 def rank_maps(ranks: Mapping[str, pd.DataFrame]) -> Figure:
-    """Ranks of methods, 1 the best: a map per metric, a line per dataset and scale, a column per method.
-
-    `ranks` has, for the title of each map, a row per (dataset, scale) and a column per method.
-    """
+    """Ranks of methods, 1 the best: a map per metric, a line per dataset and scale, a column per method."""
     style.check_some(ranks, "ranks")
     first = next(iter(ranks.values()))
     figure, axes = style.panel_grid(len(ranks), len(ranks), 0.27 * len(first) + 0.6, sharey=True)

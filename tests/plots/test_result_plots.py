@@ -154,9 +154,7 @@ CUBE = np.zeros((4, 12, 12))
         (lambda: result_plots.error_maps({"a": CUBE}, CUBE, -1), "bands 0 to 3"),
         (lambda: result_plots.spectral_curves({"a": CUBE}, CUBE, np.arange(4.0), []), "no pixels"),
         (lambda: result_plots.spectral_curves({"a": CUBE}, CUBE, np.arange(4.0), [(12, 0)]), "outside"),
-        (lambda: result_plots.spectral_curves({"a": CUBE}, CUBE, np.arange(3.0), [(0, 0)]), "one per band"),
         (lambda: result_plots.curves({}), "no runs"),
-        (lambda: result_plots.curves({"a": pd.DataFrame({"step": [1]})}), "history of a"),
     ],
 )
 def test_mistakes_are_named_and_leave_no_figure(draw: Callable[[], Any], message: str) -> None:

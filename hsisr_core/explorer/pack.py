@@ -17,8 +17,9 @@ from hsisr_core.plots import FALSE_COLOUR_NM
 PAGE_BUDGET = 5_000_000  # bytes of a page: more is slow to open on a phone
 # Of these for the data as base64; the rest for script, styles, picture and the page's text.
 DATA_BUDGET = 4_000_000
-LEVELS = 65535  # steps of a 16-bit integer
+_LEVELS = 65535  # steps of a 16-bit integer
 UNIT = "value (full scale = 1)"
+Pair = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +52,11 @@ class CubeSet:
     offset: float
     step: float
     # row and column of the image at which the part that is shown begins
-    origin: tuple[int, int]
+    origin: Pair
     # height and width of the whole image in pixels
-    full: tuple[int, int]
+    full: Pair
     # bands left out at either end, and pixels on each side, because a cube has no value there
-    margin: tuple[int, int] = (0, 0)
+    margin: Pair
 
     @property
     def bands(self) -> int:
@@ -141,9 +142,9 @@ def pack_cubes(
     *,
     reference: str | None = None,
     unit: str = UNIT,
-    corner: tuple[int, int] | None = None,
+    corner: Pair | None = None,
     budget: int = DATA_BUDGET,
-    margin: tuple[int, int] = (0, 0),
+    margin: Pair = (0, 0),
 ) -> CubeSet:
     """Check cubes, cut the same part out of each, turn it into 16-bit integers; see `SpectralExplorer.from_cubes`."""
     arrays = {str(name): np.asarray(cube) for name, cube in cubes.items()}
@@ -192,29 +193,18 @@ def pack_cubes(
     parts = {name: array.astype(np.float64) for name, array in cut(*place).items()}
     low = min(float(part.min()) for part in parts.values())
     high = max(float(part.max()) for part in parts.values())
-    step = (high - low) / LEVELS or 1.0
+    step = (high - low) / _LEVELS or 1.0
     packed = {
         name: PackedCube(name, ratios[name], np.rint((part - low) / step).astype(np.uint16), scored.get(name))
         for name, part in parts.items()
     }
-    return CubeSet(
-        packed,
-        wavelengths=centres[edge : bands - edge],
-        reference=reference or "",
-        unit=unit,
-        offset=low,
-        step=step,
-        origin=place[:2],
-        full=(height, width),
-        margin=(edge, border),
-    )
+    centres, full = centres[edge : bands - edge], (height, width)
+    return CubeSet(packed, centres, reference or "", unit, low, step, place[:2], full, (edge, border))
 
 
 def _ratio(name: str, shape: tuple[int, ...], finest: tuple[int, ...]) -> int:
     ratio = finest[1] // shape[1]
-    if shape != (finest[0], finest[1] // ratio, finest[2] // ratio) or any(
-        side % ratio for side in finest[1:]
-    ):
+    if (shape[0], ratio * shape[1], ratio * shape[2]) != finest:
         raise HsisrError(
             f"Cube {name!r} has shape {shape} and the finest {finest}; expected the same bands, and a height and "
             "width smaller by one whole factor."
@@ -229,12 +219,7 @@ def _band_psnr(cube: NDArray[Any], hr: NDArray[Any]) -> list[float | None]:
 
 
 def _part(
-    full: tuple[int, int],
-    border: int,
-    ratios: list[int],
-    bands: int,
-    corner: tuple[int, int] | None,
-    budget: int,
+    full: Pair, border: int, ratios: list[int], bands: int, corner: Pair | None, budget: int
 ) -> tuple[int, int, int, int]:
     """Top, left, height and width of the largest part inside `border`, nearly square, whose data fit in `budget`."""
     grid = math.lcm(*ratios)

@@ -15,11 +15,7 @@ STYLES = Path(__file__).with_name("explorer.css").read_text(encoding="utf-8")
 
 
 def static_page(state: Mapping[str, Any], buffers: list[bytes], picture: bytes, caption: str) -> str:
-    """A ``div`` that asks nobody for anything, with its own styles, and a module that draws into it.
-
-    `state` are the values of the synced traits, `buffers` the counts of each cube; `picture`, a PNG, and `caption`
-    are for a reader whose browser runs no scripts.
-    """
+    """A ``div`` that asks nobody for anything, a module that draws into it, and a PNG where no scripts run."""
     place = f"hsisr-explorer-{uuid.uuid4().hex[:12]}"
     content = {"state": dict(state), "data": [base64.b64encode(buffer).decode() for buffer in buffers]}
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")

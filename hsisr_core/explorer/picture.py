@@ -42,19 +42,18 @@ def _draw(cubes: CubeSet, band: int, pixels: list[list[int]]) -> Figure:
     panel.set(xlabel=label, ylabel=cubes.unit)
     colours, dashes = cycle(COLOURS), cycle(DASHES)
     for name in names if pixels else ():
-        style: tuple[str, Any]
         if name == cubes.reference:
-            style = ("black", "-")
+            look: dict[str, Any] = {"color": "black", "linestyle": "-"}
         elif cubes.cubes[name].ratio > 1:
-            style = ("0.5", ":")
+            look = {"color": "0.5", "linestyle": ":"}
         else:
-            style = (next(colours), next(dashes))
+            look = {"color": next(colours), "linestyle": next(dashes)}
         # a pixel or a box, in the cube's own pixels
         counted = zip(pixels[0], cubes.origin * 2, strict=False)
         top, left, *ends = ((at - start) // cubes.cubes[name].ratio for at, start in counted)
         bottom, right = ends or (top + 1, left + 1)
         region = values[name][:, top : max(bottom, top + 1), left : max(right, left + 1)]
-        panel.plot(x, region.mean(axis=(1, 2)), color=style[0], linestyle=style[1], label=name)
+        panel.plot(x, region.mean(axis=(1, 2)), label=name, **look)
     if pixels:
         panel.set_title(f"row {pixels[0][0]}, column {pixels[0][1]}")
         panel.legend(ncols=2)

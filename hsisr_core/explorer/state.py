@@ -37,13 +37,7 @@ def first_state(cubes: CubeSet) -> dict[str, Any]:
 
 
 def check_state(name: str, value: Any, cubes: CubeSet) -> Any:
-    """`value` of the trait `name` as plain numbers, texts and lists.
-
-    Raises
-    ------
-    HsisrError
-        The value has another type or leaves its limits; the message says what is expected.
-    """
+    """`value` of the trait `name` as plain numbers, texts and lists; HsisrError says what is expected."""
     check, expected = _RULES[name]
     try:
         return check(value, cubes)
@@ -122,9 +116,9 @@ def _views(value: Any, cubes: CubeSet) -> list[str]:
     return [str(view) for view in value]
 
 
-def _region(cubes: CubeSet) -> str:
+def _inside(cubes: CubeSet) -> str:
     (top, left), (height, width) = cubes.origin, cubes.size
-    return f"rows {top} to {top + height - 1} and columns {left} to {left + width - 1}"
+    return f"inside rows {top} to {top + height - 1} and columns {left} to {left + width - 1}"
 
 
 # The check of each trait, and what it expects in words.
@@ -133,10 +127,7 @@ _RULES: dict[str, tuple[Callable[[Any, CubeSet], Any], Callable[[CubeSet], str]]
         lambda value, cubes: _whole(value, cubes.bands),
         lambda cubes: f"a whole number from 0 to {cubes.bands - 1}",
     ),
-    "channels": (
-        _channels,
-        lambda cubes: f"three bands (red, green, blue) from 0 to {cubes.bands - 1}",
-    ),
+    "channels": (_channels, lambda cubes: f"three bands (red, green, blue) from 0 to {cubes.bands - 1}"),
     "curtain": (_flag, lambda _: "True or False"),
     "gamma": (lambda value, _: _number(value, 0.2, 4), lambda _: "a number from 0.2 to 4"),
     "hidden": (_hidden, lambda cubes: f"a list of cubes among {', '.join(cubes.cubes)}"),
@@ -148,16 +139,14 @@ _RULES: dict[str, tuple[Callable[[Any, CubeSet], Any], Callable[[CubeSet], str]]
     "pixels": (
         _pixels,
         lambda cubes: (
-            f"at most {MOST_PIXELS} of [row, column] and [top, left, bottom, right] inside {_region(cubes)}"
+            f"at most {MOST_PIXELS} of [row, column] and [top, left, bottom, right] {_inside(cubes)}"
         ),
     ),
     "split": (lambda value, _: _number(value, 0, 1), lambda _: "a number from 0 to 1"),
     "stretch": (lambda value, _: _one_of(value, STRETCHES), lambda _: " or ".join(STRETCHES)),
     "view": (
         _view,
-        lambda cubes: (
-            f"[row, column, zoom]: a centre inside {_region(cubes)} and a zoom from 1 to {MOST_ZOOM}"
-        ),
+        lambda cubes: f"[row, column, zoom]: a centre {_inside(cubes)} and a zoom from 1 to {MOST_ZOOM}",
     ),
     "views": (
         _views,

@@ -38,7 +38,7 @@ class SpectralExplorer(anywidget.AnyWidget):
 
     Make one with `from_run` or `from_cubes`. The traits below follow the reader, can be set and observed in
     Python, and can be linked to other widgets with ``ipywidgets.jslink``. Bands, rows and columns are counted
-    from 0, in the whole image even if only a part of it is shown.
+    from 0, in the whole image even if only a part of it is shown. A value that is not as below raises HsisrError.
 
     Attributes
     ----------
@@ -66,11 +66,6 @@ class SpectralExplorer(anywidget.AnyWidget):
         The first two views on one another, the left one up to this share of the width.
     magnifier : bool
         Whether the surroundings of the pointer are enlarged in a corner of each view.
-
-    Raises
-    ------
-    HsisrError
-        A value that is set is not as above.
     """
 
     _esm = SCRIPT
@@ -127,21 +122,14 @@ class SpectralExplorer(anywidget.AnyWidget):
         unit : str
             What a value is.
         corner : (row, column), optional
-            Where the part that is shown begins, if not all fits in `budget` (default: the part in the middle).
-            It is moved to the grid of the coarsest cube.
+            Where the part that is shown begins, if not all fits in `budget` (default: the part in the middle),
+            on the grid of the coarsest cube.
         budget : int
             Bytes of all data as base64.
         margin : (int, int)
-            Bands to leave out at either end, and pixels on each side, rounded up to the grid of the coarsest
-            cube: what a cube has no value for may be NaN.
+            Bands to leave out at either end, and pixels on each side: what a cube has no value for may be NaN.
         **state
             Traits to set.
-
-        Raises
-        ------
-        HsisrError
-            No cube; a cube that is not 3-D, not finite, or does not fit the others; not one wavelength per
-            band; an unknown reference; a budget in which no pixel fits.
 
         Examples
         --------
@@ -157,14 +145,7 @@ class SpectralExplorer(anywidget.AnyWidget):
         return cls(packed, **state)
 
     @classmethod
-    def from_run(
-        cls,
-        *runs: Run,
-        image: str | None = None,
-        corner: tuple[int, int] | None = None,
-        budget: int = DATA_BUDGET,
-        **state: Any,
-    ) -> SpectralExplorer:
+    def from_run(cls, *runs: Run, image: str | None = None, **options: Any) -> SpectralExplorer:
         """An explorer of a test image: LR, bicubic, what each run makes of LR, and HR as the reference.
 
         Bands and borders for which a network gives no value (`SuperResolver.margin`) are left out of all cubes;
@@ -176,15 +157,8 @@ class SpectralExplorer(anywidget.AnyWidget):
             Trained, all on the same data and with the same scale.
         image : str, optional
             A test image of the data (default: the first).
-        corner, budget
-            See `from_cubes`.
-        **state
-            Traits to set.
-
-        Raises
-        ------
-        HsisrError
-            No run, or runs that do not belong together; no such image; a run without weights.
+        **options
+            `corner` and `budget` as in `from_cubes`, and traits to set.
         """
         if not runs or len({(run.fingerprint, run.config.scale) for run in runs}) > 1:
             raise HsisrError("from_run takes one or more runs with the same data, split and scale.")
@@ -201,8 +175,7 @@ class SpectralExplorer(anywidget.AnyWidget):
             cubes[name] = super_resolve_clipped(model, lr)
         cubes["HR"] = hr
         bands, pixels = (max(sizes) for sizes in zip(*(model.margin for model in models), strict=True))
-        options: dict[str, Any] = {"corner": corner, "budget": budget, "margin": (bands, pixels)}
-        return cls.from_cubes(cubes, dataset.wavelengths, reference="HR", **options, **state)
+        return cls.from_cubes(cubes, dataset.wavelengths, reference="HR", margin=(bands, pixels), **options)
 
     def _answer(self, widget: Any, content: Any, buffers: Any) -> None:
         """Send the counts to a view that asks: as traits they would stand in a saved notebook a second time."""
@@ -213,19 +186,16 @@ class SpectralExplorer(anywidget.AnyWidget):
         """PNG of the band and the first pixel, for viewers that run no scripts."""
         return still_picture(self.cubes, self.band, self.pixels)
 
-    def html(self) -> str:
-        """The explorer as it is now, for a page without a kernel."""
-        return self._page(self.picture())
-
-    def _page(self, picture: bytes) -> str:
+    def html(self, picture: bytes | None = None) -> str:
+        """The explorer as it is now, for a page without a kernel; `picture` as from `picture`, if it is there."""
         state = {name: getattr(self, name) for name in ("_meta", *STATE)}
         caption = f"{', '.join(self.cubes.cubes)}: band {self.band + 1} of {self.cubes.bands} and spectra"
-        return static_page(state, self.cubes.buffers(), picture, caption)
+        return static_page(state, self.cubes.buffers(), picture or self.picture(), caption)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         data, metadata = super()._repr_mimebundle_(**kwargs)
         picture = self.picture()
         data["text/plain"] = f"SpectralExplorer of {', '.join(self.cubes.cubes)}"
-        data["text/html"] = self._page(picture)
+        data["text/html"] = self.html(picture)
         data["image/png"] = base64.b64encode(picture).decode()
         return data, metadata

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.errors import HsisrError
@@ -14,7 +19,7 @@ from hsisr_core.models import MODELS
 from hsisr_core.paper import TABLES, table_settings
 from hsisr_core.runs.config import EXECUTION_FIELDS, RunConfig
 from hsisr_core.runs.folder import run_folder
-from hsisr_core.runs.presets import count_runs, preset_path, preset_values
+from hsisr_core.runs.presets import preset_path, preset_values
 
 __all__ = ["LIMIT", "Plan", "PlannedRun", "plan_for_chapters", "planned_runs", "read_plan", "shard"]
 
@@ -22,7 +27,7 @@ __all__ = ["LIMIT", "Plan", "PlannedRun", "plan_for_chapters", "planned_runs", "
 LIMIT = 200
 # Settings that a label names whenever they vary.
 ALWAYS = ("method", "scale", "seed")
-UNTRAINED = ("bicubic",)
+EXAMPLE = "`- {seed: 2}` or `- {table: loss, product: {scale: [2, 3], seed: [1, 2]}}`"
 Item = TypeVar("Item")
 
 
@@ -72,14 +77,12 @@ class Plan:
 
         Defaults are left out, but for the settings that a reader expects (`ALWAYS`).
         """
-        shown = [
-            name
-            for name in self.varied
-            if name in ALWAYS or getattr(config, name) != getattr(self.defaults, name)
-        ]
-        return " ".join(f"{name}={_text(getattr(config, name))}" for name in shown) or (
-            f"{config.method} x{config.scale}"
-        )
+        parts = []
+        for name in self.varied:
+            value = getattr(config, name)
+            if name in ALWAYS or value != getattr(self.defaults, name):
+                parts.append(f"{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
+        return " ".join(parts) or f"{config.method} x{config.scale}"
 
     def distinct(self) -> Plan:
         """This plan with equal runs joined, as happens when an override fixes what the plan varies."""
@@ -101,48 +104,93 @@ class PlannedRun:
         return self.config.total_steps(len(self.dataset.train))
 
 
+class _Entry(BaseModel, extra="allow"):
+    """An entry of `runs`: settings of one run, or of one for each row of a table and combination of a product."""
+
+    table: str | None = None
+    product: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+
+    @model_validator(mode="after")
+    def _set_names_once(self) -> Self:
+        for name, count in Counter([*self._beside, *self.product, *self._rows[0]]).items():
+            if count > 1:
+                raise ValueError(
+                    f"{name} is set twice, beside `product`, inside it or by the rows of the table"
+                )
+        return self
+
+    @property
+    def _beside(self) -> dict[str, Any]:
+        return self.model_extra or {}
+
+    @property
+    def _rows(self) -> list[dict[str, Any]]:
+        return table_settings(self.table) if self.table else [{}]
+
+    def count(self) -> int:
+        """Number of runs, without expanding them: a product grows quickly."""
+        return len(self._rows) * math.prod(map(len, self.product.values()))
+
+    def expand(self) -> Iterator[dict[str, Any]]:
+        """Yield the settings of each run; the last name of `product` varies fastest, the table slowest."""
+        for row in self._rows:
+            for values in itertools.product(*self.product.values()):
+                yield {**self._beside, **row, **dict(zip(self.product, values, strict=True))}
+
+
 def read_plan(preset: str, overrides: Mapping[str, Any] | None = None, *, many: bool = False) -> Plan:
     """Read the plan in a preset file; a preset without ``runs`` is a plan of one run.
 
     A plan is a preset (the defaults) with a key ``runs``, a list of settings for one run each, or for
     several: ``- {features: 8, product: {scale: [2, 3], seed: [1, 2]}}`` is four runs. An entry may name a
     table of the paper: ``- {table: block, product: {seed: [1, 2]}}`` is two runs for each of its rows.
-
-    Parameters
-    ----------
-    preset : str
-        Name in ``book/presets``, or path of a ``.yaml`` file.
-    overrides : mapping, optional
-        Settings that replace those of every run.
-    many : bool
-        Allow more than `LIMIT` runs.
-
-    Raises
-    ------
-    HsisrError
-        An unknown setting, a value out of range, an unknown method, a wrong form, or too many runs.
+    `overrides` replace settings of every run; `many` allows more than `LIMIT` runs.
     """
-    values = preset_values(preset)
     where = f"plan {preset}"
-    defaults = RunConfig.from_mapping({name: values[name] for name in values if name != "runs"}, where)
-    entries: list[tuple[str | None, RunConfig]] = [(None, defaults)]
+    values = preset_values(preset)
+    defaults = RunConfig.from_preset(preset)
+    runs = [(None, defaults)]
     if "runs" in values:
-        count = count_runs(values["runs"], where)
-        if count > LIMIT and not many:
-            raise HsisrError(
-                f"{where} has {count:,} runs, more than {LIMIT}: add --yes if all of them are meant."
-            )
-        entries = list(defaults.variants(values["runs"], where))
+        runs = _expand(values["runs"], defaults, where, math.inf if many else LIMIT)
     changes = dict(overrides or {})
-    entries = [(table, config.changed(**changes)) for table, config in entries]
-    plan = Plan(preset_path(preset).stem, defaults.changed(**changes), tuple(entries))
-    trainable = sorted(set(MODELS) - set(UNTRAINED))
+    entries = tuple((table, config.changed(**changes)) for table, config in runs)
+    plan = Plan(preset_path(preset).stem, defaults.changed(**changes), entries)
+    trainable = sorted(set(MODELS) - {"bicubic"})
     for config in plan.configs:
         if config.method not in trainable:
             raise HsisrError(
                 f"{where}: method {config.method!r} cannot be trained; choose one of {', '.join(trainable)}."
             )
     return plan
+
+
+def _expand(runs: Any, defaults: RunConfig, where: str, most: float) -> list[tuple[str | None, RunConfig]]:
+    """Table and settings of each run in the `runs` of a plan, which `where` names."""
+    if not isinstance(runs, list) or not runs:
+        raise HsisrError(f"{where}: `runs` must be a list with at least one entry, such as {EXAMPLE}.")
+    entries = {}
+    for number, values in enumerate(runs, start=1):
+        place = f"{where}, entry {number} of runs"
+        try:
+            entries[place] = _Entry.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = "".join(f"{part}: " for part in first["loc"])
+            reason = first["msg"].removeprefix("Value error, ")
+            raise HsisrError(f"{place}: {name}{reason}. Expected an entry such as {EXAMPLE}.") from error
+    count = sum(entry.count() for entry in entries.values())
+    if count > most:
+        raise HsisrError(f"{where} has {count:,} runs, more than {most}: add --yes if all of them are meant.")
+    expanded = []
+    for place, entry in entries.items():
+        for settings in entry.expand():
+            try:
+                expanded.append((entry.table, defaults.changed(**settings)))
+            except HsisrError as error:
+                listed = any(isinstance(value, list) for value in settings.values())
+                hint = " A list of values expands only inside `product`." if listed else ""
+                raise HsisrError(f"{place}: {error}{hint}") from error
+    return expanded
 
 
 def plan_for_chapters(preset: str, overrides: Mapping[str, Any]) -> Plan:
@@ -162,12 +210,8 @@ def plan_for_chapters(preset: str, overrides: Mapping[str, Any]) -> Plan:
 def planned_runs(plan: Plan, runs: str | os.PathLike[str] | None = None) -> list[PlannedRun]:
     """Load the datasets of `plan` (preparing what is not prepared) and find the folder of each run.
 
-    A run that several tables share, or a table and an entry without one, is one run.
-
-    Raises
-    ------
-    HsisrError
-        A dataset is not there, or two runs are the same and of the same table, or of none.
+    A run that several tables share, or a table and an entry without one, is one run; HsisrError when two runs are
+    the same and of the same table, or of none.
     """
     datasets: dict[tuple[str, str | None], Dataset] = {}
     planned: dict[Path, PlannedRun] = {}
@@ -199,7 +243,3 @@ def shard(items: Sequence[Item], part: str | None) -> list[Item]:
     if not (sign and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
         raise HsisrError(f"--shard {part}: expected i/n with i from 1 to n, for example 1/4.")
     return list(items[int(index) - 1 :: int(count)])
-
-
-def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -69,11 +69,24 @@ def test_steps_are_those_of_the_training(tmp_path: Path, settings: dict[str, obj
             "entry 1 of runs: 'colour' is not a setting of a run. Valid settings: preset, method",
         ),
         ("[{seed: 1}, {scale: 7}]", "entry 2 of runs: scale=7: expected 2, 3 or 4"),
-        ("[{seed: [1, 2]}]", "expected a whole number. A list of values expands only inside `product`"),
+        ("[{seed: [1, 2]}]", "expected a valid integer. A list of values expands only inside `product`"),
         ("[{product: {seed: [1, x]}}]", "entry 1 of runs: seed='x'"),
         ("[{method: bicubic}]", "method 'bicubic' cannot be trained"),
         ("[{method: magic}]", "method 'magic' cannot be trained; choose one of"),
         ("[{steps: null}]", "give exactly one"),
+        ("null", "`runs` must be a list"),
+        ("[]", "at least one entry"),
+        ("{seed: 1}", "must be a list"),
+        ("[{seed: 1}, seed]", "entry 2 of runs: Input should be a valid dictionary"),
+        ("[{1: 2}]", "entry 1 of runs: 1: Keys should be strings"),
+        ("[{product: [1, 2]}]", "product: Input should be a valid dictionary"),
+        ("[{product: {seed: 3}}]", "product: seed: Input should be a valid list"),
+        ("[{product: {seed: []}}]", "product: seed: List should have at least 1 item"),
+        ("[{seed: 1, product: {seed: [1, 2]}}]", "seed is set twice"),
+        ("[{table: I}]", "entry 1 of runs: The paper has no table 'I'; choose one of loss, ablation"),
+        ("[{table: [loss]}]", "table: Input should be a valid string"),
+        ("[{table: loss, loss: l1}]", "loss is set twice"),
+        ("[{table: modules, product: {modules: [1]}}]", "modules is set twice"),
     ],
 )
 def test_a_mistake_in_a_plan_is_named(tmp_path: Path, runs: str, words: str) -> None:
@@ -83,17 +96,33 @@ def test_a_mistake_in_a_plan_is_named(tmp_path: Path, runs: str, words: str) -> 
     assert words in str(raised.value)
 
 
-def test_from_preset_gives_the_defaults_and_checks_the_runs(tmp_path: Path) -> None:
-    good = write_plan(tmp_path, "[{seed: 9}]")
-    assert RunConfig.from_preset(good, scale=3) == RunConfig.from_preset(str(TINY), scale=3)
-    with pytest.raises(HsisrError, match="'colour' is not a setting"):
-        RunConfig.from_preset(write_plan(tmp_path, "[{seed: 1}, {colour: 1}]", "bad.yaml"))
-    endless = ", ".join(
-        f"{name}: [{', '.join(map(str, range(1, 2000)))}]" for name in ("seed", "features", "units")
-    )
-    assert (
-        RunConfig.from_preset(write_plan(tmp_path, f"[{{product: {{{endless}}}}}]", "endless.yaml")).seed == 1
-    )
+def test_from_preset_gives_the_defaults(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path, "[{seed: 9}]")
+    assert RunConfig.from_preset(plan, scale=3) == RunConfig.from_preset(str(TINY), scale=3)
+
+
+def test_entries_products_and_tables_in_their_order(tmp_path: Path) -> None:
+    runs = """[
+        {seed: 5}, {features: 8, product: {scale: [2, 3], seed: [1, 2]}}, {},
+        {product: {image_sizes: [[1.0], [1.0, 0.5]]}},
+        {table: ablation, product: {seed: [1, 2]}}, {table: comparison, method: edsr}]"""
+    plan = read_plan(write_plan(tmp_path, " ".join(runs.split()), init="he"))
+    given = [
+        {"seed": 5},
+        *({"features": 8, "scale": scale, "seed": seed} for scale in (2, 3) for seed in (1, 2)),
+        {},
+        {"image_sizes": (1.0,)},
+        {"image_sizes": (1.0, 0.5)},
+    ]
+    assert plan.entries[:8] == tuple((None, plan.defaults.changed(**settings)) for settings in given)
+    rows = [config for table, config in plan.entries[8:-1] if table == "ablation"]
+    assert [(config.local_fusion, config.global_residual, config.seed) for config in rows[:3]] == [
+        (False, False, 1),
+        (False, False, 2),
+        (True, False, 1),
+    ]
+    assert len(rows) == 4 * 2
+    assert plan.entries[-1] == ("comparison", plan.defaults.changed(method="edsr"))
 
 
 def test_a_large_plan_must_be_meant(tmp_path: Path) -> None:
@@ -101,6 +130,10 @@ def test_a_large_plan_must_be_meant(tmp_path: Path) -> None:
     with pytest.raises(HsisrError, match=f"has {LIMIT + 1} runs, more than {LIMIT}: add --yes"):
         read_plan(path)
     assert len(read_plan(path, many=True).configs) == LIMIT + 1
+    # counted without expanding it
+    huge = ", ".join(f"{name}: {list(range(1000))}" for name in ("seed", "features", "units", "modules"))
+    with pytest.raises(HsisrError, match="has 1,000,000,000,000 runs"):
+        read_plan(write_plan(tmp_path, f"[{{product: {{{huge}}}}}]", "huge.yaml"))
 
 
 @pytest.mark.parametrize(

@@ -57,16 +57,15 @@ class Run:
         """`metrics.json`: per image and mean, and everything the numbers belong to."""
         path = self.folder / "metrics.json"
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            return dict(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError as error:
             raise HsisrError(
                 f"{self.folder} is not finished: train it with the same settings to resume."
             ) from error
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise HsisrError(
                 f"{path} is not valid JSON: delete that file and train again to rewrite it."
             ) from error
-        return dict(values)
 
     def history(self) -> pd.DataFrame:
         """The training curve so far.
@@ -108,20 +107,9 @@ def run_folder(config: RunConfig, dataset: Dataset, runs: str | os.PathLike[str]
 def open_run(
     config: RunConfig, runs: str | os.PathLike[str] | None = None, dataset: Dataset | None = None
 ) -> Run:
-    """The run of `config`, new or not. Its folder gets a config.yaml; nothing is trained.
+    """The run of `config` in the folder `runs`, new or not. Its folder gets a config.yaml; nothing is trained.
 
-    Parameters
-    ----------
-    config : RunConfig
-    runs : path, optional
-        The folder that holds run folders (default: ``runs/`` of the project, or ``HSISR_RUNS``).
-    dataset : Dataset, optional
-        The data of `config`, when the caller has it open already.
-
-    Raises
-    ------
-    HsisrError
-        The data is missing, or the folder holds a run with other settings.
+    `dataset` is the data of `config`, when the caller has it open already.
     """
     dataset = dataset or load_dataset(config.data, config.split)
     folder = run_folder(config, dataset, runs)
@@ -156,31 +144,26 @@ def run_lock(folder: Path, wait: bool = True) -> Iterator[None]:
 
     Without `wait`, RunLockedError when another process holds it.
     """
-    # not zero: `is_locked` of another process holds the lock for a moment
-    lock = FileLock(folder / ".lock", timeout=-1 if wait else 0.3)
     try:
-        lock.acquire()
+        # not zero: `is_locked` of another process holds the lock for a moment
+        held = FileLock(folder / ".lock", timeout=-1 if wait else 0.3).acquire()
     except Timeout as error:
         raise RunLockedError(f"{folder} is being trained by another process: wait until it ends.") from error
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 def is_locked(folder: Path) -> bool:
     """Whether a process is training in `folder` now."""
     if not (folder / ".lock").is_file():
         return False
-    lock = FileLock(folder / ".lock", timeout=0)
     try:
-        lock.acquire()
+        with FileLock(folder / ".lock", timeout=0):
+            return False
     except Timeout:
         return True
     except OSError:  # someone else's folder, which we may not open for writing
         return False
-    lock.release()
-    return False
 
 
 def reset_peak() -> None:

@@ -56,8 +56,9 @@ def load_results(folder: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     for path in [place] if (place / "metrics.json").is_file() else run_folders(place):
         try:
             rows += _run_rows(path)
-        except (HsisrError, ValueError, OSError) as error:
-            warnings.warn(f"{path} is left out of the results: {error}", stacklevel=2)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = error if isinstance(error, HsisrError) else f"its metrics.json is damaged ({error!r})"
+            warnings.warn(f"{path} is left out of the results: {reason}", stacklevel=2)
     table = pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
     known = [name for name in COLUMNS if name in table]
     return table[known + sorted(set(table.columns) - set(known))]
@@ -65,40 +66,26 @@ def load_results(folder: str | os.PathLike[str] | None = None) -> pd.DataFrame:
 
 def run_folders(folder: Path) -> list[Path]:
     """The folders in `folder`, by name, without hidden ones."""
-    if not folder.is_dir():
-        return []
-    with os.scandir(folder) as found:
-        names = sorted(item.name for item in found if not item.name.startswith(".") and item.is_dir())
-    return [folder / name for name in names]
+    return sorted(path for path in folder.glob("*/") if not path.name.startswith("."))
 
 
 def _run_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of one run folder; none for a run that is not finished. HsisrError says what is wrong with it."""
-    try:
-        metrics = json.loads((path / "metrics.json").read_bytes())
-    except FileNotFoundError:
+    """The rows of one run folder; none for a run that is not finished."""
+    file = path / "metrics.json"
+    if not file.is_file():
         if (path / "config.yaml").is_file():
             return []
-        raise HsisrError("it is not a run folder, it has no config.yaml.") from None
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are both
-        raise HsisrError(f"metrics.json is not valid JSON ({error}).") from error
-    try:
-        shared = {
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in metrics["config"].items()},
-            "run": path.name,
-            "dataset": metrics["dataset"],
-            "fingerprint": metrics["fingerprint"],
-            "trained_steps": metrics["steps"],
-            "seconds": metrics["seconds"],
-            "parameters": metrics["parameters"],
-        }  # fmt: skip
-        rows = [shared | image for image in metrics["images"]]
-        if not rows or not all({"image", "result", "psnr"} <= row.keys() for row in rows):
-            raise HsisrError("metrics.json has no scored images.")
-    except (KeyError, TypeError, AttributeError) as error:
-        what = f"has no {error}" if isinstance(error, KeyError) else f"has another form ({error})"
-        raise HsisrError(f"metrics.json {what}: it was not written by hsisr.") from error
-    return rows
+        raise HsisrError("it is not a run folder, it has no config.yaml.")
+    metrics = json.loads(file.read_bytes())
+    settings = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in metrics["config"].items()
+    }
+    shared = settings | {
+        "run": path.name,
+        "trained_steps": metrics["steps"],
+        **{name: metrics[name] for name in ("dataset", "fingerprint", "seconds", "parameters")},
+    }
+    return [shared | image for image in metrics["images"]]
 
 
 def short_results(table: pd.DataFrame) -> pd.DataFrame:
@@ -115,13 +102,7 @@ def short_results(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Write `table` as CSV or Parquet (every column), or as LaTeX (`short_results`), by the suffix of `path`.
-
-    Raises
-    ------
-    HsisrError
-        Another suffix, a package that Parquet needs is missing, or the folder cannot be written.
-    """
+    """Write `table` as CSV or Parquet (every column), or as LaTeX (`short_results`), by the suffix of `path`."""
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise HsisrError(f"{path}: expected a name that ends in one of {', '.join(SUFFIXES)}.")

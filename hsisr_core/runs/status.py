@@ -50,10 +50,11 @@ def run_state(run: PlannedRun) -> RunState:
     step, seconds = last_row(run.folder / "history.csv")
     if is_locked(run.folder):
         return RunState("running", step, run.steps, seconds, step)
-    saved = _last_checkpoint(run.folder / "checkpoint")
+    checkpoints = (run.folder / "checkpoint").glob("step-*.safetensors")
+    saved = max((int(file.stem.removeprefix("step-")) for file in checkpoints), default=0)
     failure = read_failure(run.folder)
     if failure is not None:
-        return RunState("failed", saved, run.steps, seconds, step, error=failure["error"])
+        return RunState("failed", saved, run.steps, seconds, step, error=failure[0])
     return RunState("unfinished" if saved else "missing", saved, run.steps, seconds, step)
 
 
@@ -87,12 +88,10 @@ def time_left(runs: Sequence[PlannedRun], states: Sequence[RunState]) -> float |
 
 def record_failure(folder: Path, error: str, lines: Sequence[str] = ()) -> str:
     """Write ``failed.json`` to a run folder, and return `error`, longer when that was not possible."""
-    now = datetime.now(UTC)
     record = {
         "error": error,
         "traceback": list(lines[-TRACEBACK_LINES:]),
-        "time": now.isoformat(timespec="seconds"),
-        "seconds_since_1970": now.timestamp(),
+        "time": datetime.now(UTC).isoformat(),
         "host": socket.gethostname(),
     }
     try:
@@ -102,13 +101,10 @@ def record_failure(folder: Path, error: str, lines: Sequence[str] = ()) -> str:
     return error
 
 
-def read_failure(folder: Path) -> dict[str, Any] | None:
-    """What `record_failure` wrote; None when there is nothing, or it cannot be read."""
+def read_failure(folder: Path) -> tuple[str, datetime] | None:
+    """The error that `record_failure` wrote, and when; None where there is none."""
     record = _read_json(folder / "failed.json")
-    try:
-        return {"error": str(record["error"]), "seconds_since_1970": float(record["seconds_since_1970"])}
-    except (KeyError, TypeError, ValueError):
-        return None
+    return (record["error"], datetime.fromisoformat(record["time"])) if record else None
 
 
 def last_row(history: Path) -> tuple[int, float | None]:
@@ -122,16 +118,9 @@ def last_row(history: Path) -> tuple[int, float | None]:
         return 0, None
 
 
-def _last_checkpoint(folder: Path) -> int:
-    """Step of the newest checkpoint in `folder`; 0 when there is none."""
-    steps = [path.stem.removeprefix("step-") for path in folder.glob("step-*.safetensors")]
-    return max((int(step) for step in steps if step.isdecimal()), default=0)
-
-
 def _read_json(path: Path) -> dict[str, Any]:
     """The mapping in a file; empty when there is none, or it cannot be read."""
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError):
         return {}
-    return value if isinstance(value, dict) else {}

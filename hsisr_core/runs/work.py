@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import threading
-import time
 import traceback
 import warnings
 from collections import Counter, deque
@@ -19,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
 from functools import lru_cache
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -55,16 +55,10 @@ def carry_out(runs: Sequence[PlannedRun], train: Train, jobs: int | None = None)
     run whose worker was killed is resumed by a new one; when that one dies too, the run is recorded as failed. On
     the way out, whatever the reason, the workers are stopped.
 
-    Parameters
-    ----------
-    runs : sequence of PlannedRun
-    train : callable
-        What carries out one run: `hsisr_core.train.train`.
-    jobs : int, optional
-        Runs at once on this machine; they share the cores, unless OMP_NUM_THREADS is set. Default: as many as
-        cores, and one where there is a GPU.
+    `train` carries out one run: `hsisr_core.train.train`. `jobs` are the runs at once on this machine, which share
+    the cores, unless OMP_NUM_THREADS is set; None: as many as cores, and one where there is a GPU.
     """
-    started = time.time()
+    started = datetime.now(UTC)
     left = [run for run in runs if run_state(run).state != "done"]
     if jobs is None:
         jobs = 1 if torch.cuda.is_available() else cores()
@@ -77,7 +71,7 @@ def carry_out(runs: Sequence[PlannedRun], train: Train, jobs: int | None = None)
 
 
 def _work_through(
-    runs: Sequence[PlannedRun], train: Train, jobs: int, started: float, report: _Report
+    runs: Sequence[PlannedRun], train: Train, jobs: int, started: datetime, report: _Report
 ) -> list[PlannedRun]:
     """Try each of `runs` with `jobs` workers; returns those that another process has."""
     queue = deque(runs)
@@ -92,9 +86,9 @@ def _work_through(
             if is_locked(run.folder):
                 report.end(run, LOCKED)
                 locked.append(run)
-            elif failure and failure["seconds_since_1970"] >= started:
+            elif failure and failure[1] >= started:
                 # by another command on the same plan
-                report.end(run, f"failed: {failure['error']}")
+                report.end(run, f"failed: {failure[0]}")
             else:
                 report.start(run)
                 with _environment(jobs):

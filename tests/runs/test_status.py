@@ -63,9 +63,7 @@ def test_time_left_follows_the_speed_of_the_run_then_of_runs_like_it(tmp_path: P
     assert time_left(runs, states) == pytest.approx(4.0), "runs of its own scale first"
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"error": "x"}', '{"error": "x", "seconds_since_1970": "now"}']
-)
+@pytest.mark.parametrize("text", ["", "{", "[1]"])
 def test_a_damaged_record_counts_as_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "failed.json").write_text(text)
     assert read_failure(tmp_path) is None

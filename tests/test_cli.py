@@ -114,7 +114,7 @@ def test_a_wrong_plan_starts_nothing(hsisr: Hsisr, tmp_path: Path) -> None:
     for text, words in (
         ("[{seed: 2}, {colour: red}]", "entry 2 of runs: 'colour' is not a setting"),
         ("[{seed: 1}, {seed: 2}, {seed: 1}]", "runs 1 and 3 are the same"),
-        (f"[{{product: {{{endless}}}}}]", "has 216 runs, more than 200: add --yes"),
+        (f"[{{product: {{{endless}}}}}]", "has more than 200 runs: add --yes"),
     ):
         result = hsisr("runs", write_plan(tmp_path, text), "--jobs", "2", runs=runs)
         assert result.returncode == 2

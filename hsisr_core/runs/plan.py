@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError
 
 from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.errors import HsisrError
@@ -110,32 +109,17 @@ class _Entry(BaseModel, extra="allow"):
     table: str | None = None
     product: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
 
-    @model_validator(mode="after")
-    def _set_names_once(self) -> Self:
-        for name, count in Counter([*self._beside, *self.product, *self._rows[0]]).items():
-            if count > 1:
-                raise ValueError(
-                    f"{name} is set twice, beside `product`, inside it or by the rows of the table"
-                )
-        return self
-
-    @property
-    def _beside(self) -> dict[str, Any]:
-        return self.model_extra or {}
-
-    @property
-    def _rows(self) -> list[dict[str, Any]]:
-        return table_settings(self.table) if self.table else [{}]
-
-    def count(self) -> int:
-        """Number of runs, without expanding them: a product grows quickly."""
-        return len(self._rows) * math.prod(map(len, self.product.values()))
-
     def expand(self) -> Iterator[dict[str, Any]]:
         """Yield the settings of each run; the last name of `product` varies fastest, the table slowest."""
-        for row in self._rows:
+        beside = self.model_extra or {}
+        for row in table_settings(self.table) if self.table else [{}]:
+            for name, count in Counter([*beside, *self.product, *row]).items():
+                if count > 1:
+                    raise HsisrError(
+                        f"{name} is set twice, beside `product`, inside it or by the rows of the table."
+                    )
             for values in itertools.product(*self.product.values()):
-                yield {**self._beside, **row, **dict(zip(self.product, values, strict=True))}
+                yield {**beside, **row, **dict(zip(self.product, values, strict=True))}
 
 
 def read_plan(preset: str, overrides: Mapping[str, Any] | None = None, *, many: bool = False) -> Plan:
@@ -151,7 +135,9 @@ def read_plan(preset: str, overrides: Mapping[str, Any] | None = None, *, many: 
     defaults = RunConfig.from_preset(preset)
     runs = [(None, defaults)]
     if "runs" in values:
-        runs = _expand(values["runs"], defaults, where, math.inf if many else LIMIT)
+        runs = list(itertools.islice(_expand(values["runs"], defaults, where), None if many else LIMIT + 1))
+    if len(runs) > LIMIT and not many:
+        raise HsisrError(f"{where} has more than {LIMIT} runs: add --yes if all of them are meant.")
     changes = dict(overrides or {})
     entries = tuple((table, config.changed(**changes)) for table, config in runs)
     plan = Plan(preset_path(preset).stem, defaults.changed(**changes), entries)
@@ -164,33 +150,26 @@ def read_plan(preset: str, overrides: Mapping[str, Any] | None = None, *, many: 
     return plan
 
 
-def _expand(runs: Any, defaults: RunConfig, where: str, most: float) -> list[tuple[str | None, RunConfig]]:
-    """Table and settings of each run in the `runs` of a plan, which `where` names."""
+def _expand(runs: Any, defaults: RunConfig, where: str) -> Iterator[tuple[str | None, RunConfig]]:
+    """Yield table and settings of each run in the `runs` of a plan, which `where` names."""
     if not isinstance(runs, list) or not runs:
         raise HsisrError(f"{where}: `runs` must be a list with at least one entry, such as {EXAMPLE}.")
-    entries = {}
     for number, values in enumerate(runs, start=1):
         place = f"{where}, entry {number} of runs"
         try:
-            entries[place] = _Entry.model_validate(values)
+            entry = _Entry.model_validate(values)
+            for settings in entry.expand():
+                yield entry.table, defaults.changed(**settings)
         except ValidationError as error:
             first = error.errors()[0]
             name = "".join(f"{part}: " for part in first["loc"])
-            reason = first["msg"].removeprefix("Value error, ")
-            raise HsisrError(f"{place}: {name}{reason}. Expected an entry such as {EXAMPLE}.") from error
-    count = sum(entry.count() for entry in entries.values())
-    if count > most:
-        raise HsisrError(f"{where} has {count:,} runs, more than {most}: add --yes if all of them are meant.")
-    expanded = []
-    for place, entry in entries.items():
-        for settings in entry.expand():
-            try:
-                expanded.append((entry.table, defaults.changed(**settings)))
-            except HsisrError as error:
-                listed = any(isinstance(value, list) for value in settings.values())
-                hint = " A list of values expands only inside `product`." if listed else ""
-                raise HsisrError(f"{place}: {error}{hint}") from error
-    return expanded
+            raise HsisrError(
+                f"{place}: {name}{first['msg']}. Expected an entry such as {EXAMPLE}."
+            ) from error
+        except HsisrError as error:
+            listed = any(isinstance(value, list) for value in values.values())
+            hint = " A list of values expands only inside `product`." if listed else ""
+            raise HsisrError(f"{place}: {error}{hint}") from error
 
 
 def plan_for_chapters(preset: str, overrides: Mapping[str, Any]) -> Plan:

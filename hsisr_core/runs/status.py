@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import socket
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from hsisr_core.base import write_json
 from hsisr_core.errors import HsisrError
@@ -39,6 +41,11 @@ class RunState:
     # of a run that failed
     error: str = ""
 
+    @property
+    def seconds_per_step(self) -> float:
+        """NaN of a run that is not timed."""
+        return self.seconds / self.timed_steps if self.seconds and self.timed_steps else math.nan
+
 
 def run_state(run: PlannedRun) -> RunState:
     """Read the state of one run from its folder."""
@@ -64,26 +71,17 @@ def time_left(runs: Sequence[PlannedRun], states: Sequence[RunState]) -> float |
     A step takes what the run's own steps took so far, else the median of the timed runs of the same method and
     scale, else of all timed runs.
     """
-    speeds = {
-        run.folder: state.seconds / state.timed_steps
-        for run, state in zip(runs, states, strict=True)
-        if state.seconds and state.timed_steps
-    }
-    total = 0.0
-    for run, state in zip(runs, states, strict=True):
-        if state.state == "done":
-            continue
-        if not speeds:
-            return None
-        kind = (run.config.method, run.config.scale)
-        alike = [
-            speeds[other.folder]
-            for other in runs
-            if other.folder in speeds and (other.config.method, other.config.scale) == kind
-        ]
-        speed = speeds.get(run.folder) or statistics.median(alike or speeds.values())
-        total += speed * (state.steps - state.step)
-    return total
+    table = pd.DataFrame(
+        {
+            "kind": [f"{run.config.method} x{run.config.scale}" for run in runs],
+            "left": [state.steps - state.step for state in states],
+            "speed": [state.seconds_per_step for state in states],
+        }
+    )
+    alike = table.groupby("kind")["speed"].transform("median")
+    speed = table["speed"].fillna(alike).fillna(table["speed"].median())
+    seconds = (speed * table["left"])[table["left"] > 0].sum(skipna=False)
+    return None if math.isnan(seconds) else float(seconds)
 
 
 def record_failure(folder: Path, error: str, lines: Sequence[str] = ()) -> str:

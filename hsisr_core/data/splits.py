@@ -57,20 +57,11 @@ _Part = Annotated[tuple[StrictInt, StrictInt], AfterValidator(_check_bounds)]
 
 @dataclass(frozen=True)
 class Region:
-    """A part of a scene that trains or tests.
+    """A part of a scene that trains or tests; its name is unique in its split.
 
-    Attributes
-    ----------
-    name
-        Name of the region, unique in its split.
-    scene
-        Name of the scene it is cut from.
-    rows, cols
-        (start, stop) in HR pixels of the scene, stop excluded; None: all of them.
-    reduce_to
-        Pixels of the longer side that the whole scene is reduced to when it is prepared, by a whole factor,
-        with `imresize`; a scene that is not larger stays as it is. None: never. `rows` and `cols` count
-        pixels after it.
+    `rows` and `cols` are (start, stop) in HR pixels of the scene, stop excluded; None: all of them. `reduce_to` are
+    the pixels of the longer side that the whole scene is reduced to when it is prepared, by a whole factor, with
+    `imresize`; a scene that is not larger stays as it is. None: never. `rows` and `cols` count pixels after it.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -96,16 +87,9 @@ class Region:
 
 @dataclass(frozen=True)
 class Split:
-    """Training and test regions of a dataset.
+    """Training and test regions of a dataset; `note` says how they were chosen.
 
-    Attributes
-    ----------
-    name, dataset
-        Name of the split, and the one that results are reported under.
-    train, test
-        The regions: at least one each, of different names. None of `train` shares a pixel with one of `test`.
-    note
-        How the split was made, for the reader.
+    None of `train` shares a pixel with one of `test`. Results are reported under the name `dataset`.
     """
 
     name: str
@@ -149,21 +133,11 @@ class Split:
 
 
 def load_split(name_or_path: str | os.PathLike[str], scenes: Iterable[str] | None = None) -> Split:
-    """Load a split by its name in `book/splits`, or from a YAML file.
+    """Load a split by its name in `book/splits`, or from a YAML file; `scenes` are the names that a rule divides.
 
-    Parameters
-    ----------
-    name_or_path
-        "indian-pines", or the path of a .yaml file with the keys name, dataset, note, and either train and
-        test, two lists of regions: a scene's name, or a mapping with the keys scene, name, rows, cols and
-        reduce_to; or rule, a mapping with the keys seed, train_fraction and test_side, see `divide_by_rule`.
-    scenes
-        Names of the scenes at hand, which a rule divides.
-
-    Raises
-    ------
-    HsisrError
-        There is no such split, the file does not hold a valid one, or it is a rule and has too few scenes.
+    The file has the keys name, dataset, note, and either train and test, two lists of regions: a scene's name, or a
+    mapping with the keys scene, name, rows, cols and reduce_to; or rule, a mapping with the keys seed,
+    train_fraction and test_side, see `divide_by_rule`.
     """
     return _read(_split_file(name_or_path)).split(scenes)
 
@@ -189,10 +163,8 @@ def find_split(scenes: list[str], where: str, dataset: str | None = None) -> Spl
 
     A split fits whose scenes are all there. Those for `dataset` go first, then that of a whole dataset of the
     paper, then the one that needs most scenes; a warning names the choice. A rule fits only its dataset, and
-    a split that chooses settings (its name ends in -tune) never.
-
-    `scenes` are the names at hand, `where` says what holds them, `dataset` is its name, where a store gives it.
-    HsisrError is raised if none fits, or two fit equally well.
+    a split that chooses settings (its name ends in -tune) never. `where` says what holds the scenes, and `dataset`
+    is its name, where a store gives it.
     """
     splits = [_read(file) for file in sorted((book_folder() / "splits").glob("*.yaml"))]
     searched = [split for split in splits if not split.name.endswith(_TUNE)]
@@ -223,7 +195,7 @@ def divide_by_rule(
     The names are put in the order of the SHA-256 of "seed:name"; the first `train_fraction` of them train,
     rounded to a whole number. So it depends on the seed and the names alone, and on no library.
     Test regions are the top left `test_side` x `test_side` pixels of their scene (paper, Section IV-B: 512), or
-    all of it. `where` names the split in the error that is raised where one side would be empty.
+    all of it.
     """
     names = sorted(set(scenes), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
     count = round(train_fraction * len(names))
@@ -313,12 +285,12 @@ def _explain(error: ValidationError) -> str:
 
 
 def _none_fits(splits: list[_SplitFile], scenes: list[str], where: str) -> HsisrError:
-    needs, asked = [], []
-    for split in splits:
-        if split.rule is not None or split.name.endswith(_TUNE):
-            asked.append(split.name)
-        else:
-            needs.append(f"{split.name} needs {_some(sorted(split.scenes), most=8)}")
+    asked = [split.name for split in splits if split.rule is not None or split.name.endswith(_TUNE)]
+    needs = [
+        f"{split.name} needs {_some(sorted(split.scenes), most=8)}"
+        for split in splits
+        if split.name not in asked
+    ]
     if asked:
         needs.append(f"{', '.join(asked)} only if asked for with split=")
     return HsisrError(
@@ -332,13 +304,14 @@ def _some(names: list[str], most: int) -> str:
 
 
 def _split_file(name_or_path: str | os.PathLike[str]) -> Path:
-    text = os.fspath(name_or_path)
-    path = Path(text).expanduser()
-    if path.name == text and path.suffix not in (".yaml", ".yml"):
-        path = book_folder() / "splits" / f"{text}.yaml"
+    path = Path(name_or_path).expanduser()
+    if path.parent == Path() and path.suffix not in (".yaml", ".yml"):
+        path = book_folder() / "splits" / f"{path}.yaml"
         if not path.is_file():
             known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml"))) or "none"
-            raise HsisrError(f"Unknown split {text!r}. Known: {known}; or give the path of a .yaml file.")
+            raise HsisrError(
+                f"Unknown split {path.stem!r}. Known: {known}; or give the path of a .yaml file."
+            )
     if not path.is_file():
         raise HsisrError(f"Split file {path} does not exist. Check the path.")
     return path

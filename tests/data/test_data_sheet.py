@@ -42,34 +42,6 @@ def test_nothing_is_off_with_two_good_scenes(tmp_path: Path) -> None:
     assert "40x50" in text
 
 
-def test_dead_and_saturated_bands_are_named(tmp_path: Path) -> None:
-    bad = scene("a", 1)
-    bad.cube[[0, 1, 2, 9]] = 0.25
-    bad.cube[20, :, :3] = 0.95  # 6 % of 50 columns
-    bad.cube[21, :, :2] = 0.95  # 4 %
-    (facts,) = sheet_of(tmp_path, bad).scenes
-    assert facts.dead == [1, 2, 3, 10]
-    assert facts.saturated == [21]
-    problems = sheet_of(tmp_path, bad).problems
-    assert problems[0] == "a has dead bands: 1-3, 10."
-    assert problems[1].startswith("a is saturated in bands 21: 5%")
-
-
-def test_zero_and_masked_pixels_are_counted(tmp_path: Path) -> None:
-    good, bad = scene("good", 1), scene("bad", 2)
-    good.cube[:, :9, :11] = 0  # 99 of 2000
-    bad.cube[:, :10, :10] = 0  # 100
-    bad.cube[5, 20:, 20:] = 0  # in one band only: no zero pixel
-    mask = np.ones((40, 50), np.bool_)
-    mask[3, 4:6] = False
-    sheet = sheet_of(tmp_path, replace(good, mask=mask), bad)
-    assert [(facts.name, facts.zero, facts.masked) for facts in sheet.scenes] == [
-        ("bad", 100, None),
-        ("good", 99, 2),
-    ]
-    assert sheet.problems == ("bad has 100 zero pixels of 2000 (5%).",)
-
-
 def test_values_outside_the_range(tmp_path: Path) -> None:
     low, high = scene("low", 1), scene("high", 2)
     low.cube[0, 0, 0] = -0.01

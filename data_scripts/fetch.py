@@ -22,7 +22,7 @@ def command(
     ] = None,
     scenes: Annotated[
         list[str] | None,
-        typer.Option(help="Only these scenes, with commas between; of Foster, their archives."),
+        typer.Option(help="Of Foster: only these scenes, with commas between."),
     ] = None,
 ) -> None:
     """Download a dataset, or continue, compare it with its known or first hash, and unpack it."""

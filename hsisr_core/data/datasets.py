@@ -7,6 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -52,18 +53,15 @@ class Dataset:
                 f"Scenes of split {self.split.name} differ in bands: {', '.join(odd)}, but others {usual}. "
                 "Leave out the odd ones."
             )
-        known: NDArray[np.float64] | None = None
-        for scene in self.split.scenes:
-            centres = self.store.wavelengths(scene)
-            if not np.isfinite(centres).all():
-                continue
-            if known is not None and not np.array_equal(known, centres):
+        centres = {scene: self.store.wavelengths(scene) for scene in self.split.scenes}
+        known = {scene: nm for scene, nm in centres.items() if np.isfinite(nm).all()}
+        for scene, nm in known.items():
+            first = next(iter(known.values()))
+            if not np.array_equal(nm, first):
                 raise HsisrError(
-                    f"Scene {scene} has bands from {centres[0]:g} to {centres[-1]:g} nm, others from "
-                    f"{known[0]:g} to {known[-1]:g} nm; expected the same in all scenes of split "
-                    f"{self.split.name}. Leave out the odd one."
+                    f"Scene {scene} has bands from {nm[0]:g} to {nm[-1]:g} nm, others of split {self.split.name} from "
+                    f"{first[0]:g} to {first[-1]:g} nm. Leave out the odd one."
                 )
-            known = centres
         for region in self.split.regions:
             side = max(self.store.shape(region.scene)[1:])
             if region.reduce_to is not None and side > region.reduce_to:
@@ -180,30 +178,23 @@ def load_dataset(
 def _prepare(split: Split, scenes: Mapping[str, str | Path]) -> Store:
     """Return the store of `scenes` (name: place) in the cache folder; write it if it is not there."""
     # the source files by path, size and time of change
-    files = [(name, file.absolute(), file.stat()) for name in scenes for file in scene_files(scenes[name])]
-    stamps = [(name, str(file), status.st_size, status.st_mtime_ns) for name, file, status in files]
+    files = [(name, file.absolute()) for name in scenes for file in scene_files(scenes[name])]
+    stamps = [(name, str(file), file.stat().st_size, file.stat().st_mtime_ns) for name, file in files]
     made_of = [STORE_FORMAT, stamps, {name: split.reduce_to(name) for name in scenes}]
     key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:12]
     target = cache_folder() / f"{split.dataset}-{key}" / "scenes.h5"
-    # without the lock, so that a cache on a read-only disk can be used
-    store = _whole(target)
-    if store is not None:
-        return store
+    # a damaged one is written again; without the lock, so that a cache on a read-only disk can be used
+    with suppress(HsisrError):
+        return Store(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.parent / ".lock"):
             # another process may have written it while this one waited
-            return _whole(target) or prepare_scenes(target, scenes, split)
+            with suppress(HsisrError):
+                return Store(target)
+            return prepare_scenes(target, scenes, split)
     except OSError as error:
         raise HsisrError(
             f"Cannot write to the cache folder {target.parent}: {error.strerror or error}. "
             "Set the environment variable HSISR_CACHE to another folder."
         ) from error
-
-
-def _whole(target: Path) -> Store | None:
-    """Return the store at `target`; None: it is missing or damaged, and is to be written from its scenes."""
-    try:
-        return Store(target)
-    except HsisrError:
-        return None

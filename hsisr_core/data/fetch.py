@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
 from urllib.parse import urlsplit
 
 from filelock import FileLock
@@ -26,7 +25,6 @@ from hsisr_core import __version__
 from hsisr_core.base import datasets_folder, sha256_file, write_json
 from hsisr_core.data.sources import Archive, DatasetSource, dataset_source
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes import scene_name
 
 __all__ = ["LOCK", "Fetched", "download", "fetch", "unpack"]
 
@@ -36,8 +34,6 @@ LOCK = "downloads.lock.json"
 # Attempts in a row that bring nothing new, the pause before the second in seconds, seconds without a byte.
 _TRIES, _PAUSE, _SILENCE = 4, 1.0, 30.0
 _TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
-_SUFFIXES = (".zip", ".tgz")
-_MARKER = ".unpacked.json"
 # Bytes that are written at once, and at most lost when a transfer breaks off.
 _PIECE = 1 << 14
 
@@ -56,45 +52,29 @@ def fetch(
     given: Sequence[str] = (),
     scenes: Sequence[str] = (),
 ) -> Fetched:
-    """Fetch the archives of a dataset and unpack them; what is there already is not fetched again.
+    """Fetch the archives of a dataset and unpack them to `to`; what is there already is not fetched again.
 
-    Parameters
-    ----------
-    dataset
-        "cave", "harvard" or "foster".
-    to
-        Folder for the archives, and below it one folder per archive. None: the project's data folder.
-    given
-        Where to take archives from instead of the known addresses: files, folders that hold them, addresses
-        of files, or addresses that end in "/" and are followed by the name of the archive.
-    scenes
-        Only these scenes are unpacked; of Foster, whose scenes have an archive each, only these are fetched,
-        also ones that are not in the list of known names.
+    `to` is the folder for the archives, and below it one folder per archive; None: the project's data folder. `given`
+    says where to take archives from instead of the known addresses: files, folders that hold them, addresses of
+    files, or addresses that end in "/" and are followed by the name of the archive. `scenes` are those of Foster,
+    whose scenes have an archive each, also ones that are not in the list of known names.
 
-    Raises
-    ------
-    HsisrError
-        An archive cannot be had: the message names every address that was tried and how to place the file by
-        hand. It has another size or SHA-256 than it should, is damaged or not safe to unpack; a scene is in no
-        archive; the folder cannot be written.
+    HsisrError is raised if an archive cannot be had: the message names every address that was tried and how to place
+    the file by hand. Also if it has another size or SHA-256 than it should, is damaged or not safe to unpack, or the
+    folder cannot be written.
     """
     source = dataset_source(dataset)
     folder = datasets_folder() / dataset if to is None else Path(to).expanduser().absolute()
     archives = _choose(source, given, scenes)
-    choice = sorted(set(scenes)) if scenes and not source.base_urls else None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
-            done = tuple(_fetch_one(source, archive, folder, choice) for archive in archives)
+            done = tuple(_fetch_one(source, archive, folder) for archive in archives)
     except OSError as error:
         raise HsisrError(
             f"Cannot write to {folder}: {error.strerror or error}. Free some space, or choose another folder with "
             "--to; what has arrived is kept."
         ) from error
-    held = {scene_name(place) for archive in archives for place in (folder / archive.stem).rglob("*")}
-    missing = [name for name in choice or () if name not in held]
-    if missing:
-        raise HsisrError(f"No archive of {dataset} holds the scenes {', '.join(missing)}. Check the names.")
     return Fetched(folder, done)
 
 
@@ -111,7 +91,6 @@ def download(
     # a quarter of a second to import, and only a download needs them
     import pooch
     import requests
-    import urllib3
 
     pooch.get_logger().setLevel(logging.WARNING)
     part = target.with_name(f".{target.name}.part")
@@ -126,7 +105,7 @@ def download(
                 path=target.parent,
                 downloader=lambda url, output, _: _transfer(url, output, part),
             )
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        except requests.RequestException as error:
             reason = _reason(error)
         except ValueError:
             reason = f"it gave a file of another SHA-256 than {sha256}"
@@ -140,18 +119,16 @@ def download(
     raise HsisrError(f"{target.name} could not be downloaded: {tried}. {advice}".rstrip())
 
 
-def unpack(archive: Path, folder: Path, sha256: str, choice: Sequence[str] | None = None) -> int:
+def unpack(archive: Path, folder: Path) -> int:
     """Unpack `archive` to `folder`, which is replaced when all went well; return the number of files.
 
-    `sha256`, that of the archive, is noted in the folder. `choice`: only the files of these scenes. HsisrError
-    is raised if the archive is damaged, or a member is a link or a device, or would leave the folder.
+    HsisrError is raised if the archive is damaged, or a member is a link or a device, or would leave the folder.
     """
     temporary = folder.with_name(f".{folder.name}.unpacking")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        count = _extract(archive, temporary, choice)
-        write_json(temporary / _MARKER, {"archive": archive.name, "sha256": sha256, "choice": choice})
+        count = _extract(archive, temporary)
         if folder.exists():
             shutil.rmtree(folder)
         temporary.replace(folder)
@@ -162,7 +139,6 @@ def unpack(archive: Path, folder: Path, sha256: str, choice: Sequence[str] | Non
         gzip.BadGzipFile,
         EOFError,
         # zipfile: a compression or encryption that it does not know
-        NotImplementedError,
         RuntimeError,
     ) as error:
         raise HsisrError(
@@ -176,58 +152,59 @@ def unpack(archive: Path, folder: Path, sha256: str, choice: Sequence[str] | Non
 
 def _choose(source: DatasetSource, given: Sequence[str], scenes: Sequence[str]) -> list[Archive]:
     """Which archives to fetch; given addresses and files stand in place of the known addresses."""
+    if scenes and not source.base_urls:
+        raise HsisrError(f"{source.name} does not come by scenes. Leave out --scenes.")
+    bases = [text for text in given if _is_url(text) and text.endswith("/")]
     named: dict[str, str] = {}
-    bases: list[str] = []
     for text in given:
         path = Path(text).expanduser()
-        if _is_url(text) and text.endswith("/"):
-            bases.append(text)
-        elif _is_url(text):
+        if text in bases:
+            continue
+        if _is_url(text):
             named[PurePosixPath(urlsplit(text).path).name] = text
         elif path.is_dir():
-            named |= {file.name: str(file) for file in sorted(path.iterdir()) if file.suffix in _SUFFIXES}
+            files = sorted(file for file in path.iterdir() if file.suffix in (".zip", ".tgz"))
+            named |= {file.name: str(file) for file in files}
         elif path.is_file():
             named[path.name] = str(path)
         else:
             raise HsisrError(f"--from {text}: there is no such file or folder. Check the path.")
-    archives = list(source.archives)
+    archives = source.archives
     if source.base_urls and (scenes or named):
-        archives = [source.archive(name) for name in scenes or named]
-    elif len(archives) == 1 and len(named) == 1:
+        archives = tuple(source.archive(name) for name in scenes or named)
+    elif len(archives) == len(named) == 1:
         # the only archive may have any name
-        named = dict(zip([archives[0].name], named.values(), strict=True))
+        named = {archives[0].name: named.popitem()[1]}
     elif named:
         # only what is at hand
-        archives = [archive for archive in archives if archive.name in named]
+        archives = tuple(archive for archive in archives if archive.name in named)
         if not archives:
             known = " or ".join(archive.name for archive in source.archives)
             raise HsisrError(
                 f"{next(iter(named))} is not an archive of {source.name}; expected {known}. Rename it."
             )
-    for index, archive in enumerate(archives):
-        places = [base + archive.name for base in bases]
-        if archive.name in named:
-            places = [named[archive.name]]
-        if places:
-            archives[index] = archive.model_copy(update={"urls": tuple(places)})
-    return archives
+    chosen = []
+    for archive in archives:
+        places = [named[archive.name]] if archive.name in named else [base + archive.name for base in bases]
+        chosen.append(archive.model_copy(update={"urls": tuple(places) or archive.urls}))
+    return chosen
 
 
 def _is_url(text: str) -> bool:
     return text.lower().startswith(("http://", "https://"))
 
 
-def _fetch_one(source: DatasetSource, archive: Archive, folder: Path, choice: list[str] | None) -> str:
+def _fetch_one(source: DatasetSource, archive: Archive, folder: Path) -> str:
     target = folder / archive.stem
     local = None if _is_url(archive.urls[0]) else Path(archive.urls[0])
-    note = _read_json(target / _MARKER)
-    before = note.get("choice")
-    if note and local is None and (before is None or (choice and set(choice) <= set(before))):
+    if target.is_dir() and local is None:
         return f"{archive.name}: already unpacked in {target}"
-    if choice is not None and before is not None:
-        choice = sorted({*choice, *before})
     lock = folder / LOCK
-    known = {"sha256": archive.sha256} if archive.sha256 else _read_json(lock).get(archive.name, {})
+    try:
+        firsts = dict(json.loads(lock.read_text(encoding="utf-8"))) if lock.exists() else {}
+    except ValueError as error:
+        raise HsisrError(f"{lock} is damaged. Restore it, or delete it to start anew.") from error
+    first = firsts.get(archive.name)
     place = local or folder / archive.name
     origin = str(place)
     if not place.is_file():
@@ -236,25 +213,7 @@ def _fetch_one(source: DatasetSource, archive: Archive, folder: Path, choice: li
             f"Start again to continue where it stopped. Or by hand: download it with a browser from {source.page}"
             f"{copies}, put it at {place}, and start the same command again; or give its place with --from FILE."
         )
-        origin = download(archive.urls, place, archive.size, known.get("sha256"), advice)
-    digest = _check(archive, place, known, lock)
-    count = unpack(place, target, digest, choice)
-    if not known:
-        # only now: what cannot be unpacked is no file to compare others with
-        entry = {"bytes": place.stat().st_size, "from": origin, "date": f"{datetime.now(UTC):%Y-%m-%d}"}
-        write_json(lock, _read_json(lock) | {archive.name: {"sha256": digest, **entry}})
-    return f"{archive.name}: {count} files in {target}"
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
-    except (ValueError, TypeError) as error:
-        raise HsisrError(f"{file} is damaged. Restore it, or delete it to start anew.") from error
-
-
-def _check(archive: Archive, place: Path, known: dict[str, Any], lock: Path) -> str:
-    """Return the SHA-256 of the archive at `place`, if size and hash are what they should be."""
+        origin = download(archive.urls, place, archive.size, first and first["sha256"], advice)
     size = place.stat().st_size
     if archive.size not in (None, size):
         raise HsisrError(
@@ -262,19 +221,23 @@ def _check(archive: Archive, place: Path, known: dict[str, Any], lock: Path) -> 
             "fetch it again."
         )
     digest = sha256_file(place)
-    if known and known["sha256"] != digest:
-        first = f"its first download, of {known['date']} from {known['from']}," if "date" in known else "it"
+    if first and first["sha256"] != digest:
         raise HsisrError(
-            f"{place} has the SHA-256 {digest}, but {first} had {known['sha256']}: it changed or is damaged. "
-            f"Delete it to fetch it again; if you trust it, remove {archive.name} from {lock}."
+            f"{place} has the SHA-256 {digest}, but its first download, of {first['date']} from {first['from']}, had "
+            f"{first['sha256']}: it changed or is damaged. Delete it to fetch it again; if you trust it, remove "
+            f"{archive.name} from {lock}."
         )
-    return digest
+    count = unpack(place, target)
+    if not first:
+        # only now: what cannot be unpacked is no file to compare others with
+        entry = {"sha256": digest, "bytes": size, "from": origin, "date": f"{datetime.now(UTC):%Y-%m-%d}"}
+        write_json(lock, firsts | {archive.name: entry})
+    return f"{archive.name}: {count} files in {target}"
 
 
 def _transfer(url: str, output: str, part: Path) -> None:
     """Download `url` to `output` through `part`, which stays when the transfer breaks off."""
     import requests
-    import urllib3
 
     most, failures = _size(part), 0
     with tqdm(desc=part.name[1:-5], unit="B", unit_scale=True, unit_divisor=1024, disable=None) as bar:
@@ -282,8 +245,8 @@ def _transfer(url: str, output: str, part: Path) -> None:
             try:
                 _receive(url, part, bar)
                 break
-            except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-                answer = getattr(error, "response", None)
+            except requests.RequestException as error:
+                answer = error.response
                 failures = 0 if _size(part) > most else failures + 1
                 most = max(most, _size(part))
                 if failures == _TRIES or (answer is not None and answer.status_code not in _TRY_AGAIN):
@@ -293,11 +256,12 @@ def _transfer(url: str, output: str, part: Path) -> None:
     _note(part).unlink()
 
 
-def _receive(url: str, part: Path, bar: Any) -> None:
+def _receive(url: str, part: Path, bar: tqdm) -> None:
     """One attempt: ask for what is missing of the file that the note beside `part` names, or for all of it."""
     import requests
 
-    have, (noted_url, noted_tag, *_) = _size(part), _read_note(part)
+    have, note = _size(part), _note(part)
+    noted_url, _, noted_tag = (note.read_text(encoding="utf-8") if note.exists() else "").partition("\n")
     headers = {"Accept-Encoding": "identity", "User-Agent": f"hsisr/{__version__}"}
     if have and noted_url == url and noted_tag:
         headers |= {"Range": f"bytes={have}-", "If-Range": noted_tag}
@@ -313,12 +277,13 @@ def _receive(url: str, part: Path, bar: Any) -> None:
         response.raise_for_status()
         if not more:
             part.unlink(missing_ok=True)
-            _note(part).write_text(json.dumps([url, tag]), encoding="utf-8")
+            note.write_text(f"{url}\n{tag}", encoding="utf-8")
         bar.n = _size(part)
         bar.total = bar.n + int(response.headers.get("Content-Length") or 0) or None
+        # as it is sent: some servers call a .tgz a compressed .tar, which requests would decompress
+        response.raw.headers.pop("Content-Encoding", None)
         with part.open("ab") as file:
-            # as it is sent: some servers call a .tgz a compressed .tar, which requests would decompress
-            for data in response.raw.stream(_PIECE, decode_content=False):
+            for data in response.iter_content(_PIECE):
                 file.write(data)
                 bar.update(len(data))
 
@@ -329,14 +294,7 @@ def _size(part: Path) -> int:
 
 def _note(part: Path) -> Path:
     """Where the address that `part` came from is kept, and the tag that the server gave it."""
-    return part.with_name(f"{part.name}.json")
-
-
-def _read_note(part: Path) -> list[str]:
-    try:
-        return list(json.loads(_note(part).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return ["", ""]
+    return part.with_name(f"{part.name}.from")
 
 
 def _reason(error: BaseException) -> str:
@@ -356,41 +314,34 @@ def _is_archive(path: Path) -> bool:
         return file.read(2) == b"\x1f\x8b"
 
 
-def _extract(archive: Path, folder: Path, choice: Sequence[str] | None) -> int:
-    """Extract the wanted files, and return how many there are."""
+def _extract(archive: Path, folder: Path) -> int:
+    """Extract all files, and return how many there are."""
     count = 0
     if archive.suffix.lower() == ".zip":
         with zipfile.ZipFile(archive) as zipped:
             for info in tqdm(zipped.infolist(), f"Unpacking {archive.name}", unit="file", disable=None):
                 # the mode of Unix; zero if it was packed elsewhere
                 kind = stat.S_IFMT(info.external_attr >> 16)
-                place = _safe(archive, info.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR))
-                if not info.is_dir() and _wanted(place, choice):
-                    zipped.extract(info, folder)
-                    count += 1
+                _check_member(archive, info.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR))
+                zipped.extract(info, folder)
+                count += not info.is_dir()
         return count
     # through gzip and to its end, where the checksum is: tarfile alone stops before it
     with gzip.open(archive) as plain, tarfile.open(fileobj=plain) as tarred:
         for item in tqdm(tarred, f"Unpacking {archive.name}", unit="file", disable=None):
-            place = _safe(archive, item.name, item.isreg() or item.isdir())
-            if item.isreg() and _wanted(place, choice):
-                tarred.extract(item, folder, filter="data")
-                count += 1
+            _check_member(archive, item.name, item.isreg() or item.isdir())
+            tarred.extract(item, folder, filter="data")
+            count += item.isreg()
         while plain.read(1 << 20):
             pass
     return count
 
 
-def _safe(archive: Path, name: str, plain: bool) -> PurePosixPath:
-    """Return the place of a member in its folder; refuse links, devices and what would leave the folder."""
+def _check_member(archive: Path, name: str, plain: bool) -> None:
+    """Refuse links, devices and what would leave the folder."""
     place = PurePosixPath(name.replace("\\", "/"))
-    if not plain or place.is_absolute() or ".." in place.parts or name[1:2] == ":" or place.name == _MARKER:
+    if not plain or place.is_absolute() or ".." in place.parts or name[1:2] == ":":
         raise HsisrError(
             f"{archive} holds {name!r}, which is a link or device or would leave its folder. It was not unpacked; "
             "it is forged or damaged."
         )
-    return place
-
-
-def _wanted(place: PurePosixPath, choice: Sequence[str] | None) -> bool:
-    return choice is None or any(scene_name(part) in choice for part in place.parts)

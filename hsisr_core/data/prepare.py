@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from hsisr_core.base import sha256_file
-from hsisr_core.data.sources import DATASETS, DatasetSource, dataset_source
+from hsisr_core.data.sources import DatasetSource, dataset_source
 from hsisr_core.data.splits import Split, choose_split
 from hsisr_core.data.store import Source, Store, write_store
 from hsisr_core.degrade import imresize
@@ -29,8 +29,8 @@ from hsisr_core.scenes import (
 
 __all__ = ["OTHER", "Prepared", "find_scenes", "pick_places", "prepare", "prepare_scenes", "reduce_scene"]
 
+# Stands for scenes of none of the datasets: every one that can be read is taken.
 OTHER = "other"
-"""Stands for scenes of none of the datasets: every one that can be read is taken."""
 
 
 @dataclass(frozen=True)
@@ -58,36 +58,16 @@ def prepare(
     store keeps names, wavelengths, divisors, Harvard's masks, and size and SHA-256 of the source files. One
     scene is in memory at a time.
 
-    Parameters
-    ----------
-    dataset
-        "cave", "harvard", "foster", or "other".
-    folder
-        Scenes anywhere in it: CAVE folders, or files that `read_scene` reads.
-    out
-        The store to write, `scenes.h5`.
-    split
-        Take only the scenes of this split, reduced where it says so; the store gets the split's dataset.
-
-    Raises
-    ------
-    HsisrError
-        `dataset` is unknown, there is no scene, one is there twice or cannot be read, a scene of the split is
-        missing, or the store cannot be written.
+    `dataset` is "cave", "harvard", "foster", or "other"; the scenes are anywhere in `folder`. With a `split`, only
+    its scenes are taken, reduced where it says so, and the store gets the split's dataset.
     """
-    if dataset not in (*DATASETS, OTHER):
-        raise HsisrError(
-            f"Unknown dataset {dataset!r}. Known: {', '.join(DATASETS)}; or {OTHER} for any scenes."
-        )
     top = Path(folder).expanduser()
     if not top.is_dir():
         raise HsisrError(f"{top} is not a folder. Give the one that holds the scenes, or fetch them first.")
     found, left_out = find_scenes(top, dataset)
     if not found:
         raise HsisrError(
-            f"{top} holds no scene of {dataset}"
-            + (f" ({len(left_out)} left out)" if left_out else "")
-            + ". Check the folder, or fetch the dataset first."
+            f"{top} holds no scene of {dataset} ({len(left_out)} left out). Check the folder, or fetch it first."
         )
     chosen = None if split is None else choose_split(split, list(found), str(top))
     scenes = pick_places(found, found if chosen is None else chosen.scenes)
@@ -134,7 +114,11 @@ def prepare_scenes(
 
     def read() -> Iterator[Scene]:
         for name, place in tqdm(scenes.items(), f"Preparing {dataset}", unit="scene", disable=None):
-            sources.extend(_read_sources(name, place))
+            for file in scene_files(place):
+                try:
+                    sources.append((f"{name}/{file.name}", file.stat().st_size, sha256_file(file)))
+                except OSError as error:
+                    raise HsisrError(f"{file} cannot be read: {error.strerror or error}.") from error
             side = None if split is None else split.reduce_to(name)
             yield reduce_scene(read_scene(place, name=name), side)
 
@@ -157,36 +141,23 @@ def reduce_scene(scene: Scene, side: int | None) -> Scene:
             "factor. Change reduce_to in the split."
         )
     factor = longer // side
+    # the whole numbers that it was, a half rounded up as MATLAB does
     whole = scene.divisor > 1 and scene.divisor.is_integer()
-    cube = np.stack([_reduce_band(band, factor, scene.divisor if whole else None) for band in scene.cube])
-    mask = None if scene.mask is None else _reduce_mask(scene.mask, factor, cube.shape[1:])
+    cube = np.empty((scene.bands, -(-scene.height // factor), -(-scene.width // factor)), np.float32)
+    for band, small in zip(scene.cube, cube, strict=True):
+        if whole:
+            counts = imresize(np.rint(np.multiply(band, scene.divisor, dtype=np.float64)), scale=1 / factor)
+            small[...] = np.floor(counts + 0.5).clip(0, scene.divisor) / scene.divisor
+        else:
+            small[...] = imresize(band, scale=1 / factor)
+    mask = None
+    if scene.mask is not None:
+        # a pixel is a measurement if all that it was made of are
+        rows, cols = range(0, scene.height, factor), range(0, scene.width, factor)
+        mask = np.logical_and.reduceat(np.logical_and.reduceat(scene.mask, rows, 0), cols, 1)
     return replace(
         scene, cube=cube, mask=mask, georeference=None, source=f"{scene.source} Reduced by {factor}."
     )
-
-
-def _reduce_band(band: np.ndarray, factor: int, divisor: float | None) -> np.ndarray:
-    """Reduce a band; with a divisor, as the whole numbers that it was, a half rounded up as MATLAB does."""
-    if divisor is None:
-        return imresize(band, scale=1 / factor)
-    counts = imresize(np.rint(np.multiply(band, divisor, dtype=np.float64)), scale=1 / factor)
-    return (np.floor(counts + 0.5).clip(0, divisor) / divisor).astype(np.float32)
-
-
-def _reduce_mask(mask: np.ndarray, factor: int, shape: tuple[int, ...]) -> np.ndarray:
-    """A pixel is a measurement if all that it was made of are."""
-    whole = np.ones((shape[0] * factor, shape[1] * factor), np.bool_)
-    whole[: mask.shape[0], : mask.shape[1]] = mask[: whole.shape[0], : whole.shape[1]]
-    return np.asarray(whole.reshape(shape[0], factor, shape[1], factor).all(axis=(1, 3)))
-
-
-def _read_sources(name: str, place: str | Path) -> Iterator[Source]:
-    """Yield (scene/file, bytes, sha256) of each source file of a scene."""
-    for file in scene_files(place):
-        try:
-            yield f"{name}/{file.name}", file.stat().st_size, sha256_file(file)
-        except OSError as error:
-            raise HsisrError(f"{file} cannot be read: {error.strerror or error}.") from error
 
 
 def _places(place: Path) -> Iterator[Path]:

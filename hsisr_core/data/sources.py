@@ -1,7 +1,7 @@
 """The three datasets of the paper: where they come from, on which terms, and what they must hold.
 
-The facts are in `sources.json`. Its addresses were collected from public pages; an archive of which no SHA-256
-is written there is trusted at its first download, and compared with that ever after (see `fetch`).
+The facts are in `sources.json`. Its addresses were collected from public pages; an archive is trusted at its first
+download, and compared with that ever after (see `fetch`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from hsisr_core.base import datasets_folder, project_root
 from hsisr_core.errors import HsisrError
@@ -19,18 +19,13 @@ __all__ = ["DATASETS", "Archive", "DatasetSource", "commands", "dataset_source",
 DATASETS = ("cave", "harvard", "foster")
 
 
-class _Facts(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Archive(_Facts):
-    """One file to download: addresses, the best first; bytes, exactly or roughly, and SHA-256, if known."""
+class Archive(BaseModel, frozen=True, extra="forbid"):
+    """One file to download: addresses, the best first; bytes, exactly or roughly, if known."""
 
     name: str
     urls: tuple[str, ...]
     size: int | None = None
     about: int | None = None
-    sha256: str | None = None
 
     @property
     def stem(self) -> str:
@@ -38,7 +33,7 @@ class Archive(_Facts):
         return self.name.split(".", 1)[0]
 
 
-class DatasetSource(_Facts):
+class DatasetSource(BaseModel, frozen=True, extra="forbid"):
     """A published dataset.
 
     It is `files`, or where each scene has its own archive, one of `base_urls` followed by the scene's name and

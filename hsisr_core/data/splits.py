@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated, Any, ClassVar
 
 import yaml
@@ -38,19 +39,14 @@ _TUNE = "-tune"
 """End of the names of splits that choose settings on the training scenes of another split."""
 
 
-def _check_name(name: str) -> str:
-    if not name or "/" in name or name.startswith("."):
-        raise ValueError("expected a name without '/' or a leading dot")
-    return name
-
-
 def _check_bounds(bounds: tuple[int, int]) -> tuple[int, int]:
     if not 0 <= bounds[0] < bounds[1]:
         raise ValueError("expected [start, stop] with 0 <= start < stop")
     return bounds
 
 
-_Name = Annotated[str, AfterValidator(_check_name)]
+# a part of a path: without "/" or a leading dot
+_Name = Annotated[str, Field(pattern=r"^[^/.][^/]*$")]
 _Side = Annotated[StrictInt, Field(ge=MINIMUM_SIDE)]
 _Part = Annotated[tuple[StrictInt, StrictInt], AfterValidator(_check_bounds)]
 
@@ -153,7 +149,7 @@ def choose_split(
     if missing:
         raise HsisrError(
             f"Split {chosen.name} needs the scenes {', '.join(missing)}, which are not in {where}; it has "
-            f"{_some(scenes, most=40) or 'none'}. Add them or choose another split."
+            f"{_some(scenes) or 'none'}. Add them or choose another split."
         )
     return chosen
 
@@ -260,47 +256,29 @@ def _read(path: Path) -> _SplitFile:
     try:
         split = _SplitFile.model_validate(content)
     except ValidationError as error:
-        raise HsisrError(f"{path}: {_explain(error)}. Fix the file.") from error
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "the content"
+        raise HsisrError(f"{path}: {key}: {first['msg']}. Fix the file.") from error
     if split.rule and (split.train or split.test):
         raise HsisrError(f"{path} has a rule and lists of scenes; expected one of the two. Remove the other.")
     return split
 
 
-def _explain(error: ValidationError) -> str:
-    """The first thing that is wrong: its key, its value, and what was expected."""
-    first = error.errors()[0]
-    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]]
-    key = "".join(parts).lstrip(".") or "the content"
-    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    match first["type"]:
-        case "missing":
-            return f"the key {key} is missing"
-        case "extra_forbidden" | "unexpected_keyword_argument":
-            return f"{key} is not a known key"
-        case "model_type" | "dataclass_type":
-            message = "expected a mapping of keys"
-        case "tuple_type":
-            message = "expected a list"
-    return f"{key} is {first['input']!r}; {message}"
-
-
 def _none_fits(splits: list[_SplitFile], scenes: list[str], where: str) -> HsisrError:
     asked = [split.name for split in splits if split.rule is not None or split.name.endswith(_TUNE)]
     needs = [
-        f"{split.name} needs {_some(sorted(split.scenes), most=8)}"
-        for split in splits
-        if split.name not in asked
+        f"{split.name} needs {_some(sorted(split.scenes))}" for split in splits if split.name not in asked
     ]
     if asked:
         needs.append(f"{', '.join(asked)} only if asked for with split=")
     return HsisrError(
-        f"No split in book/splits fits the scenes in {where} ({_some(scenes, most=40) or 'none'}): "
+        f"No split in book/splits fits the scenes in {where} ({_some(scenes) or 'none'}): "
         f"{'; '.join(needs) or 'there is none'}. Write a split for these scenes and give its path as split=."
     )
 
 
-def _some(names: list[str], most: int) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def _some(names: Iterable[str]) -> str:
+    return shorten(", ".join(names), width=250, placeholder=" ...")
 
 
 def _split_file(name_or_path: str | os.PathLike[str]) -> Path:

@@ -41,42 +41,26 @@ _SPARE = 1 << 20
 def write_store(
     path: str | os.PathLike[str], scenes: Iterable[Scene], *, sources: Sequence[Source], dataset: str
 ) -> None:
-    """Write `scenes` to the store `path`, whole or not at all, with one scene in memory at a time.
+    """Write `scenes` of different names to the store `path`, whole or not at all, with one in memory at a time.
 
-    Parameters
-    ----------
-    path
-        File to write. An older one is replaced.
-    scenes
-        Scenes of different names; may be a generator that reads them.
-    sources
-        (name, bytes, sha256) of each file that the scenes were read from; looked at after the last scene.
-    dataset
-        Name of the dataset.
-
-    Raises
-    ------
-    HsisrError
-        There is no scene, or two have one name; the disk is full or cannot be written.
+    `sources` are looked at after the last scene, so a generator that reads the scenes may fill it.
     """
     digests: dict[str, str] = {}
     with atomic_path(path) as temporary:
-        _check_space(temporary.parent)
+        _check_space(temporary.parent, 0)
         with h5py.File(temporary, "w") as file:
             file.create_group("scenes")
             file.create_group("masks")
             for scene in scenes:
-                if scene.name in digests:
-                    raise HsisrError(f"Two scenes of {dataset} are named {scene.name}. Rename one.")
-                _check_space(temporary.parent, scene)
+                _check_space(
+                    temporary.parent, scene.cube.nbytes + (0 if scene.mask is None else scene.mask.nbytes)
+                )
                 _write_scene(file, scene)
                 # so that the disk tells what is left for the next scene
                 file.flush()
                 digests[scene.name] = _digest(scene)
                 # before the next one is read: one scene in memory at a time
                 del scene
-            if not digests:
-                raise HsisrError(f"Dataset {dataset} has no scene to write to {path}. Give at least one.")
             joined = "\n".join(digests[name] for name in sorted(digests))
             file.attrs["hsisr_format"] = STORE_FORMAT
             file.attrs["dataset"] = dataset
@@ -86,27 +70,11 @@ def write_store(
 
 
 class Store:
-    """A store of prepared scenes, open for reading.
+    """A file that `write_store` made: its `dataset`, the `names` of its scenes, sorted, and their `sources`.
 
     The file is opened for each read and closed again, so a Store can be handed to other processes. HsisrError is
-    raised if it is missing, damaged, or not a store of this version.
-
-    Parameters
-    ----------
-    path
-        A file that `write_store` made.
-
-    Attributes
-    ----------
-    path : Path
-    dataset : str
-        Name of the dataset.
-    names : list of str
-        Names of the scenes, sorted.
-    fingerprint : str
-        SHA-256 over the sorted (name, shape, values, wavelengths, mask): what the scenes hold, however stored.
-    sources : list of (name, bytes, sha256)
-        Files that the scenes were read from.
+    raised if it is missing, damaged, or not a store of this version. `fingerprint` is a SHA-256 over the sorted
+    (name, shape, values, wavelengths, mask): what the scenes hold, however stored.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -120,15 +88,11 @@ class Store:
                 )
             self.dataset = str(file.attrs["dataset"])
             self.fingerprint = str(file.attrs["fingerprint"])
-            self.sources: list[Source] = [
-                (str(name), int(size), str(digest)) for name, size, digest in json.loads(file["sources"][()])
-            ]
-            self._shapes: dict[str, tuple[int, int, int]] = {}
-            self._wavelengths: dict[str, NDArray[np.float64]] = {}
-            for name, item in sorted(file["scenes"].items()):
-                self._shapes[name] = tuple(item.shape)
-                self._wavelengths[name] = np.asarray(item.attrs["wavelengths"], np.float64)
-        self.names = list(self._shapes)
+            self.sources: list[Source] = [tuple(source) for source in json.loads(file["sources"][()])]
+            scenes = file["scenes"]
+            self.names = sorted(scenes)
+            self._shapes: dict[str, tuple[int, int, int]] = {name: scenes[name].shape for name in self.names}
+            self._wavelengths = {name: np.asarray(scenes[name].attrs["wavelengths"]) for name in self.names}
 
     def shape(self, name: str) -> tuple[int, int, int]:
         """Return (bands, height, width) of scene `name`."""
@@ -168,8 +132,8 @@ class Store:
                 yield file
         except HsisrError:
             raise
+        # h5py raises OSError, KeyError, RuntimeError and others
         except Exception as error:
-            # h5py raises OSError, KeyError, RuntimeError and others
             reason = " ".join(str(error).split())
             raise HsisrError(
                 f"{self.path} is damaged or not a store of prepared scenes ({reason}). "
@@ -195,12 +159,9 @@ def _write_scene(file: h5py.File, scene: Scene) -> None:
         file["masks"].create_dataset(scene.name, data=scene.mask, compression="gzip", compression_opts=1)
 
 
-def _check_space(folder: Path, scene: Scene | None = None) -> None:
-    """Raise if the disk may not hold `scene`: where a write fails, the HDF5 library ends the whole process."""
-    needed = _SPARE
-    if scene is not None:
-        needed += scene.cube.nbytes + (0 if scene.mask is None else scene.mask.nbytes)
-    if shutil.disk_usage(folder).free < needed:
+def _check_space(folder: Path, needed: int) -> None:
+    """Raise if the disk may not hold `needed` bytes: where a write fails, the HDF5 library ends the whole process."""
+    if shutil.disk_usage(folder).free < needed + _SPARE:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 

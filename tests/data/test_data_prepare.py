@@ -171,7 +171,7 @@ def test_an_unreadable_scene_leaves_the_old_store(cave: Path, tmp_path: Path) ->
 
 
 def test_mistakes_are_refused(cave: Path, tmp_path: Path) -> None:
-    with pytest.raises(HsisrError, match=r"Unknown dataset 'icvl'\. Known: cave, harvard, foster; or other"):
+    with pytest.raises(HsisrError, match=r"Unknown dataset 'icvl'\. Known: cave, harvard, foster\."):
         prepare("icvl", cave, tmp_path / "s.h5")
     with pytest.raises(HsisrError, match=r"nowhere is not a folder"):
         prepare("cave", tmp_path / "nowhere", tmp_path / "s.h5")

@@ -1,18 +1,8 @@
 """Runs: their settings, their folders, plans of many of them, the workers that carry a plan out, and the results."""
 
-from hsisr_core.runs.config import AUGMENTATIONS, EXECUTION_FIELDS, RunConfig
-from hsisr_core.runs.folder import (
-    Run,
-    is_locked,
-    open_run,
-    peak_bytes,
-    read_run,
-    reset_peak,
-    run_folder,
-    run_lock,
-)
+from hsisr_core.runs.config import AUGMENTATIONS, EXECUTION_FIELDS, RunConfig, preset_path, preset_values
+from hsisr_core.runs.folder import Run, open_run, peak_bytes, read_run, reset_peak, run_folder, run_lock
 from hsisr_core.runs.plan import Plan, PlannedRun, plan_for_chapters, planned_runs, read_plan, shard
-from hsisr_core.runs.presets import preset_path, preset_values
 from hsisr_core.runs.results import COLUMNS, load_results, run_folders, short_results, write_table
 from hsisr_core.runs.status import STATES, RunState, record_failure, run_state, time_left
 from hsisr_core.runs.work import Train, carry_out
@@ -29,7 +19,6 @@ __all__ = [
     "RunState",
     "Train",
     "carry_out",
-    "is_locked",
     "load_results",
     "open_run",
     "peak_bytes",

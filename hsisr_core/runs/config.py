@@ -6,16 +6,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from hsisr_core.base import book_folder
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import option_names
-from hsisr_core.runs.presets import preset_values
 
-__all__ = ["AUGMENTATIONS", "EXECUTION_FIELDS", "RunConfig"]
+__all__ = ["AUGMENTATIONS", "EXECUTION_FIELDS", "RunConfig", "preset_path", "preset_values"]
 
 # How a run is carried out, not what it computes: these do not enter the hash.
 EXECUTION_FIELDS = ("device", "checkpoint_every", "evaluate_every")
@@ -220,3 +221,32 @@ class RunConfig(BaseModel):
     def model_options(self) -> dict[str, Any]:
         """The keywords of `build_model` for this method."""
         return {name: getattr(self, name) for name in option_names(self.method)}
+
+
+def preset_path(preset: str) -> Path:
+    """The YAML file of a preset: a name in book/presets, or a path that ends in .yaml."""
+    if preset.endswith((".yaml", ".yml")):
+        path = Path(preset)
+        if not path.is_file():
+            raise HsisrError(f"Preset file {preset} does not exist.")
+        return path
+    folder = book_folder() / "presets"
+    path = folder / f"{preset}.yaml"
+    if not path.is_file():
+        names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+        raise HsisrError(
+            f"preset {preset!r} is unknown: choose one of {names}, or give a path to a .yaml file."
+        )
+    return path
+
+
+def preset_values(preset: str) -> dict[str, Any]:
+    """The mapping in a preset file."""
+    path = preset_path(preset)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise HsisrError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise HsisrError(f"{path} must hold a mapping of settings, one `name: value` a line.")
+    return values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,8 @@ from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import MODELS
 from hsisr_core.paper import TABLES, table_settings
-from hsisr_core.runs.config import EXECUTION_FIELDS, RunConfig
+from hsisr_core.runs.config import EXECUTION_FIELDS, RunConfig, preset_path, preset_values
 from hsisr_core.runs.folder import run_folder
-from hsisr_core.runs.presets import preset_path, preset_values
 
 __all__ = ["LIMIT", "Plan", "PlannedRun", "plan_for_chapters", "planned_runs", "read_plan", "shard"]
 
@@ -65,21 +65,17 @@ class Plan:
         first = ("chapters", self.defaults)  # not None: an entry may be the same run
         return Plan(self.name, self.defaults, (first, *self.distinct().entries, *missing))
 
-    @property
-    def varied(self) -> list[str]:
-        """Names of the settings in which the runs differ, but for those that do not change a result."""
-        names = [name for name in RunConfig.model_fields if name not in EXECUTION_FIELDS]
-        return [name for name in names if len({getattr(config, name) for config in self.configs}) > 1]
-
     def label(self, config: RunConfig) -> str:
         """What sets `config` apart in this plan, for example "scale=2 seed=1 block=standard".
 
         Defaults are left out, but for the settings that a reader expects (`ALWAYS`).
         """
         parts = []
-        for name in self.varied:
-            value = getattr(config, name)
-            if name in ALWAYS or value != getattr(self.defaults, name):
+        for name, value in config:
+            varies = name not in EXECUTION_FIELDS and any(
+                getattr(other, name) != value for other in self.configs
+            )
+            if varies and (name in ALWAYS or value != getattr(self.defaults, name)):
                 parts.append(f"{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
         return " ".join(parts) or f"{config.method} x{config.scale}"
 
@@ -133,7 +129,7 @@ def read_plan(preset: str, overrides: Mapping[str, Any] | None = None, *, many: 
     where = f"plan {preset}"
     values = preset_values(preset)
     defaults = RunConfig.from_preset(preset)
-    runs = [(None, defaults)]
+    runs: list[tuple[str | None, RunConfig]] = [(None, defaults)]
     if "runs" in values:
         runs = list(itertools.islice(_expand(values["runs"], defaults, where), None if many else LIMIT + 1))
     if len(runs) > LIMIT and not many:
@@ -198,10 +194,7 @@ def planned_runs(plan: Plan, runs: str | os.PathLike[str] | None = None) -> list
     for number, (table, config) in enumerate(plan.entries, start=1):
         key = (config.data, config.split)
         if key not in datasets:
-            try:
-                datasets[key] = load_dataset(*key)
-            except HsisrError as error:
-                raise HsisrError(f"plan {plan.name}, data {config.data}: {error}") from error
+            datasets[key] = load_dataset(*key)
         folder = run_folder(config, datasets[key], runs)
         if (folder, table) in numbers:
             raise HsisrError(
@@ -218,7 +211,7 @@ def shard(items: Sequence[Item], part: str | None) -> list[Item]:
     """Part i of n of `items` for ``part = "i/n"``, i from 1 to n, dealt out like cards; all for None."""
     if part is None:
         return list(items)
-    index, sign, count = part.partition("/")
-    if not (sign and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+    match = re.fullmatch("([0-9]+)/([0-9]+)", part)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
         raise HsisrError(f"--shard {part}: expected i/n with i from 1 to n, for example 1/4.")
-    return list(items[int(index) - 1 :: int(count)])
+    return list(items[int(match[1]) - 1 :: int(match[2])])

@@ -108,11 +108,10 @@ def read_failure(folder: Path) -> tuple[str, datetime] | None:
 def last_row(history: Path) -> tuple[int, float | None]:
     """Step and training seconds in the last whole line of a history.csv; (0, None) when there is none."""
     try:
-        # what follows the last line's end is being written
-        lines = history.read_text(encoding="utf-8").split("\n")[:-1]
-        row = dict(zip(lines[0].split(","), lines[-1].split(","), strict=True))
+        # a line that is being written has no seconds yet
+        row = pd.read_csv(history, usecols=["step", "seconds"]).dropna().iloc[-1]
         return int(row["step"]), float(row["seconds"])
-    except (OSError, ValueError, KeyError, IndexError):
+    except (OSError, ValueError, IndexError):
         return 0, None
 
 

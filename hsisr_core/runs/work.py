@@ -17,7 +17,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from multiprocessing.connection import Connection
@@ -62,7 +62,8 @@ def carry_out(runs: Sequence[PlannedRun], train: Train, jobs: int | None = None)
     left = [run for run in runs if run_state(run).state != "done"]
     if jobs is None:
         jobs = 1 if torch.cuda.is_available() else cores()
-    with closing(_Report(runs, left)) as report:
+    report = _Report(runs, left)
+    with report.bar:
         while left:
             locked = _work_through(left, train, min(jobs, len(left)), started, report)
             if len(locked) == len(left):
@@ -109,12 +110,10 @@ def _work_through(
                     deaths[run.folder] += 1
                     problem = "interrupted: its worker was killed"
                     if deaths[run.folder] < DEATHS:
-                        report.end(run, problem)
                         queue.appendleft(run)
-                        start_next(pool)
-                        continue
-                    text = "its worker was killed twice, perhaps for lack of memory"
-                    problem = f"failed: {record_failure(run.folder, text)}"
+                    else:
+                        text = "its worker was killed twice, perhaps for lack of memory"
+                        problem = f"failed: {record_failure(run.folder, text)}"
                 if problem == LOCKED:
                     locked.append(run)
                 report.end(run, problem)
@@ -227,6 +226,3 @@ class _Report:
         if not self.bar.disable:
             steps = self.steps + sum(last_row(run.folder / "history.csv")[0] for run in at_work)
             self.bar.update(steps - self.bar.n)
-
-    def close(self) -> None:
-        self.bar.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_plan import TINY, small_plan, write_plan
@@ -107,7 +108,7 @@ def test_entries_products_and_tables_in_their_order(tmp_path: Path) -> None:
         {product: {image_sizes: [[1.0], [1.0, 0.5]]}},
         {table: ablation, product: {seed: [1, 2]}}, {table: comparison, method: edsr}]"""
     plan = read_plan(write_plan(tmp_path, " ".join(runs.split()), init="he"))
-    given = [
+    given: list[dict[str, Any]] = [
         {"seed": 5},
         *({"features": 8, "scale": scale, "seed": seed} for scale in (2, 3) for seed in (1, 2)),
         {},
@@ -270,9 +271,9 @@ def test_the_cpu_preset_has_every_method_at_every_scale_with_its_own_loss() -> N
     assert rows == {(method, scale): loss for method, loss in losses.items() for scale in (2, 3, 4)}
 
 
-def test_missing_data_is_said_with_the_plan(tmp_path: Path) -> None:
+def test_missing_data_is_said(tmp_path: Path) -> None:
     plan = read_plan(write_plan(tmp_path, "[{seed: 1}, {data: nowhere/CAVE}]"))
-    with pytest.raises(HsisrError, match="plan plan, data nowhere/CAVE: nowhere/CAVE does not exist"):
+    with pytest.raises(HsisrError, match="nowhere/CAVE does not exist"):
         planned_runs(plan, tmp_path / "runs")
 
 

@@ -33,10 +33,9 @@ def command(
     if source.incomplete and not scenes and not given:
         typer.echo(f"Note: {source.incomplete}\n")
     names = [name.strip() for text in scenes or () for name in text.split(",") if name.strip()]
-    fetched = fetch(dataset, to, given or (), names)
-    store = fetched.folder / "scenes.h5"
-    typer.echo("\n".join(fetched.done))
-    typer.echo(f"\nNext: python data_scripts/prepare.py {dataset} {fetched.folder} --out {store}")
+    folder, done = fetch(dataset, to, given or (), names)
+    typer.echo("\n".join(done))
+    typer.echo(f"\nNext: python data_scripts/prepare.py {dataset} {folder} --out {folder / 'scenes.h5'}")
 
 
 if __name__ == "__main__":

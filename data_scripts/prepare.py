@@ -28,9 +28,10 @@ def command(
     for place, why in done.left_out.items():
         typer.echo(f"left out: {place}: {why}")
     store = done.store
+    megabytes = sum(size for _, size, _ in store.sources) / 1e6
     typer.echo(
-        f"{store.path}: {len(store.names)} scenes of {store.dataset} from {done.bytes_read / 1e6:.0f} MB in "
-        f"{seconds:.0f} s ({done.bytes_read / 1e6 / seconds:.0f} MB/s), {store.path.stat().st_size / 1e6:.0f} MB"
+        f"{store.path}: {len(store.names)} scenes of {store.dataset} from {megabytes:.0f} MB in "
+        f"{seconds:.0f} s ({megabytes / seconds:.0f} MB/s), {store.path.stat().st_size / 1e6:.0f} MB"
     )
     typer.echo(f"\nNext: python data_scripts/check.py {store.path}")
 

@@ -1,7 +1,7 @@
 """Many scenes: fetch and prepare them, keep them in a store, split them into training and test regions."""
 
 from hsisr_core.data.datasets import Dataset, load_dataset
-from hsisr_core.data.fetch import Fetched, fetch
+from hsisr_core.data.fetch import fetch
 from hsisr_core.data.prepare import Prepared, prepare
 from hsisr_core.data.sheet import Sheet, data_sheet, thumbnail
 from hsisr_core.data.sources import DATASETS, DatasetSource, commands, dataset_source, prepared_store
@@ -13,7 +13,6 @@ __all__ = [
     "DATASETS",
     "Dataset",
     "DatasetSource",
-    "Fetched",
     "Prepared",
     "Region",
     "Scene",

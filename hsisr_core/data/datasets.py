@@ -23,8 +23,6 @@ from hsisr_core.data.store import STORE_FORMAT, Store
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes import INDIAN_PINES, Scene, dataset_name, existing, is_scene_file, scene_files
 
-__all__ = ["Dataset", "load_dataset"]
-
 
 @dataclass(frozen=True, eq=False)
 class Dataset:

@@ -13,7 +13,6 @@ import time
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
@@ -26,8 +25,6 @@ from hsisr_core.base import datasets_folder, sha256_file, write_json
 from hsisr_core.data.sources import Archive, DatasetSource, dataset_source
 from hsisr_core.errors import HsisrError
 
-__all__ = ["LOCK", "Fetched", "download", "fetch", "unpack"]
-
 LOCK = "downloads.lock.json"
 """File, beside the archives, with the SHA-256 of the first download of each."""
 
@@ -38,30 +35,18 @@ _TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
 _PIECE = 1 << 14
 
 
-@dataclass(frozen=True)
-class Fetched:
-    """What `fetch` did: the folder where everything is, and a line per archive."""
-
-    folder: Path
-    done: tuple[str, ...]
-
-
 def fetch(
     dataset: str,
     to: str | os.PathLike[str] | None = None,
     given: Sequence[str] = (),
     scenes: Sequence[str] = (),
-) -> Fetched:
-    """Fetch the archives of a dataset and unpack them to `to`; what is there already is not fetched again.
+) -> tuple[Path, list[str]]:
+    """Fetch the archives of a dataset and unpack them; return the folder where they are, and a line for each.
 
-    `to` is the folder for the archives, and below it one folder per archive; None: the project's data folder. `given`
-    says where to take archives from instead of the known addresses: files, folders that hold them, addresses of
-    files, or addresses that end in "/" and are followed by the name of the archive. `scenes` are those of Foster,
-    whose scenes have an archive each, also ones that are not in the list of known names.
-
-    HsisrError is raised if an archive cannot be had: the message names every address that was tried and how to place
-    the file by hand. Also if it has another size or SHA-256 than it should, is damaged or not safe to unpack, or the
-    folder cannot be written.
+    What is there already is not fetched again. `to` is the folder for the archives, and below it one folder per
+    archive; None: the project's data folder. `given` says where to take archives from instead of the known addresses:
+    files, folders that hold them, addresses of files, or addresses that end in "/" and are followed by the name of
+    the archive. `scenes` are those of Foster, whose scenes have an archive each, also ones that are not in the list.
     """
     source = dataset_source(dataset)
     folder = datasets_folder() / dataset if to is None else Path(to).expanduser().absolute()
@@ -69,13 +54,13 @@ def fetch(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
-            done = tuple(_fetch_one(source, archive, folder) for archive in archives)
+            done = [_fetch_one(source, archive, folder) for archive in archives]
     except OSError as error:
         raise HsisrError(
             f"Cannot write to {folder}: {error.strerror or error}. Free some space, or choose another folder with "
             "--to; what has arrived is kept."
         ) from error
-    return Fetched(folder, done)
+    return folder, done
 
 
 def download(
@@ -85,8 +70,7 @@ def download(
 
     What arrived of an interrupted transfer is kept beside `target` and continued where the server says that
     the file is still the same. `target` appears only when it is whole, with the `size` in bytes and the
-    `sha256` that are known.
-    HsisrError is raised if no address gave the file; the message has each with its reason, and then `advice`.
+    `sha256` that are known. `advice` ends the message that names each address and why it did not give the file.
     """
     # a quarter of a second to import, and only a download needs them
     import pooch
@@ -120,10 +104,7 @@ def download(
 
 
 def unpack(archive: Path, folder: Path) -> int:
-    """Unpack `archive` to `folder`, which is replaced when all went well; return the number of files.
-
-    HsisrError is raised if the archive is damaged, or a member is a link or a device, or would leave the folder.
-    """
+    """Unpack `archive` to `folder`, which is replaced when all went well; return the number of files."""
     temporary = folder.with_name(f".{folder.name}.unpacking")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -253,14 +234,15 @@ def _transfer(url: str, output: str, part: Path) -> None:
                     raise
                 time.sleep(_PAUSE * failures)
     part.replace(output)
-    _note(part).unlink()
+    part.with_suffix(".from").unlink()
 
 
 def _receive(url: str, part: Path, bar: tqdm) -> None:
     """One attempt: ask for what is missing of the file that the note beside `part` names, or for all of it."""
     import requests
 
-    have, note = _size(part), _note(part)
+    # the address that `part` came from, and the tag that the server gave it
+    have, note = _size(part), part.with_suffix(".from")
     noted_url, _, noted_tag = (note.read_text(encoding="utf-8") if note.exists() else "").partition("\n")
     headers = {"Accept-Encoding": "identity", "User-Agent": f"hsisr/{__version__}"}
     if have and noted_url == url and noted_tag:
@@ -290,11 +272,6 @@ def _receive(url: str, part: Path, bar: tqdm) -> None:
 
 def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
-
-
-def _note(part: Path) -> Path:
-    """Where the address that `part` came from is kept, and the tag that the server gave it."""
-    return part.with_name(f"{part.name}.from")
 
 
 def _reason(error: BaseException) -> str:

@@ -27,8 +27,6 @@ from hsisr_core.scenes import (
     visible,
 )
 
-__all__ = ["OTHER", "Prepared", "find_scenes", "pick_places", "prepare", "prepare_scenes", "reduce_scene"]
-
 # Stands for scenes of none of the datasets: every one that can be read is taken.
 OTHER = "other"
 
@@ -39,11 +37,6 @@ class Prepared:
 
     store: Store
     left_out: dict[str, str]
-
-    @property
-    def bytes_read(self) -> int:
-        """Bytes of the source files."""
-        return sum(size for _, size, _ in self.store.sources)
 
 
 def prepare(
@@ -85,7 +78,7 @@ def find_scenes(place: Path, dataset: str = OTHER) -> tuple[dict[str, list[Path]
     left_out: dict[str, str] = {}
     for path in _places(place):
         name = scene_name(path)
-        why = _why_not(path, name, source)
+        why = "" if source is None else _why_not(path, name, source)
         if why:
             left_out[str(path.relative_to(place))] = why
             continue
@@ -162,10 +155,7 @@ def reduce_scene(scene: Scene, side: int | None) -> Scene:
 
 def _places(place: Path) -> Iterator[Path]:
     """Every CAVE folder and scene file at `place` and below; hidden ones and stores are left out."""
-    if place.is_file():
-        if is_scene_file(place):
-            yield place
-    elif place.is_dir() and holds_bands(place):
+    if is_scene_file(place) or (place.is_dir() and holds_bands(place)):
         yield place
     elif place.is_dir():
         for entry in visible(place):
@@ -174,10 +164,8 @@ def _places(place: Path) -> Iterator[Path]:
                 yield from _places(entry)
 
 
-def _why_not(place: Path, name: str, source: DatasetSource | None) -> str:
+def _why_not(place: Path, name: str, source: DatasetSource) -> str:
     """Why a scene is no part of the dataset; empty if it is."""
-    if source is None:
-        return ""
     if name in source.left_out:
         return source.left_out[name]
     if place.is_dir():

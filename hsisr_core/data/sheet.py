@@ -15,8 +15,6 @@ from hsisr_core.data.store import Store
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes import Scene
 
-__all__ = ["SceneFacts", "Sheet", "data_sheet", "thumbnail"]
-
 # Pixels of the longer side.
 _THUMBNAIL = 192
 

@@ -14,8 +14,6 @@ from pydantic import BaseModel, TypeAdapter
 from hsisr_core.base import datasets_folder, project_root
 from hsisr_core.errors import HsisrError
 
-__all__ = ["DATASETS", "Archive", "DatasetSource", "commands", "dataset_source", "prepared_store"]
-
 DATASETS = ("cave", "harvard", "foster")
 
 

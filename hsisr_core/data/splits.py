@@ -18,22 +18,12 @@ from textwrap import shorten
 from typing import Annotated, Any, ClassVar
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictInt,
-    ValidationError,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError
 
 from hsisr_core.base import book_folder
 from hsisr_core.data.sources import DATASETS
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes import MINIMUM_SIDE, span
-
-__all__ = ["Region", "Split", "choose_split", "divide_by_rule", "find_split", "load_split"]
 
 _TUNE = "-tune"
 """End of the names of splits that choose settings on the training scenes of another split."""
@@ -240,11 +230,7 @@ class _SplitFile(BaseModel, extra="forbid"):
         """Return the split, with a rule applied to the names of the scenes at hand."""
         train, test = self.train, self.test
         if self.rule is not None:
-            if scenes is None:
-                raise HsisrError(
-                    f"Split {self.name} is a rule for the scenes at hand, and none are given. Give their names."
-                )
-            train, test = divide_by_rule(scenes, **self.rule.model_dump(), where=f"Split {self.name}")
+            train, test = divide_by_rule(scenes or (), **self.rule.model_dump(), where=f"Split {self.name}")
         return Split(self.name, self.dataset, train, test, self.note.strip())
 
 
@@ -265,15 +251,14 @@ def _read(path: Path) -> _SplitFile:
 
 
 def _none_fits(splits: list[_SplitFile], scenes: list[str], where: str) -> HsisrError:
-    asked = [split.name for split in splits if split.rule is not None or split.name.endswith(_TUNE)]
     needs = [
-        f"{split.name} needs {_some(sorted(split.scenes))}" for split in splits if split.name not in asked
+        f"{split.name} needs {_some(sorted(split.scenes))}"
+        for split in splits
+        if split.rule is None and not split.name.endswith(_TUNE)
     ]
-    if asked:
-        needs.append(f"{', '.join(asked)} only if asked for with split=")
     return HsisrError(
         f"No split in book/splits fits the scenes in {where} ({_some(scenes) or 'none'}): "
-        f"{'; '.join(needs) or 'there is none'}. Write a split for these scenes and give its path as split=."
+        f"{'; '.join(needs) or 'there is none'}. Give the name of another as split=, or write one and give its path."
     )
 
 

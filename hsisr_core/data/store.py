@@ -25,8 +25,6 @@ from hsisr_core.base import atomic_path
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes import Bounds, Scene, span
 
-__all__ = ["STORE_FORMAT", "Source", "Store", "write_store"]
-
 # Raised by one when the layout, or what a reader makes of a file, changes: older stores are made anew.
 STORE_FORMAT = 1
 
@@ -46,27 +44,23 @@ def write_store(
     `sources` are looked at after the last scene, so a generator that reads the scenes may fill it.
     """
     digests: dict[str, str] = {}
-    with atomic_path(path) as temporary:
-        _check_space(temporary.parent, 0)
-        with h5py.File(temporary, "w") as file:
-            file.create_group("scenes")
-            file.create_group("masks")
-            for scene in scenes:
-                _check_space(
-                    temporary.parent, scene.cube.nbytes + (0 if scene.mask is None else scene.mask.nbytes)
-                )
-                _write_scene(file, scene)
-                # so that the disk tells what is left for the next scene
-                file.flush()
-                digests[scene.name] = _digest(scene)
-                # before the next one is read: one scene in memory at a time
-                del scene
-            joined = "\n".join(digests[name] for name in sorted(digests))
-            file.attrs["hsisr_format"] = STORE_FORMAT
-            file.attrs["dataset"] = dataset
-            file.attrs["fingerprint"] = hashlib.sha256(joined.encode()).hexdigest()
-            # not an attribute: HDF5 limits these to 64 KiB, and CAVE has a thousand files
-            file["sources"] = json.dumps(sources)
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file.create_group("scenes")
+        file.create_group("masks")
+        for scene in scenes:
+            _check_space(temporary.parent, scene)
+            _write_scene(file, scene)
+            # so that the disk tells what is left for the next scene
+            file.flush()
+            digests[scene.name] = _digest(scene)
+            # before the next one is read: one scene in memory at a time
+            del scene
+        joined = "\n".join(digests[name] for name in sorted(digests))
+        file.attrs["hsisr_format"] = STORE_FORMAT
+        file.attrs["dataset"] = dataset
+        file.attrs["fingerprint"] = hashlib.sha256(joined.encode()).hexdigest()
+        # not an attribute: HDF5 limits these to 64 KiB, and CAVE has a thousand files
+        file["sources"] = json.dumps(sources)
 
 
 class Store:
@@ -159,9 +153,10 @@ def _write_scene(file: h5py.File, scene: Scene) -> None:
         file["masks"].create_dataset(scene.name, data=scene.mask, compression="gzip", compression_opts=1)
 
 
-def _check_space(folder: Path, needed: int) -> None:
-    """Raise if the disk may not hold `needed` bytes: where a write fails, the HDF5 library ends the whole process."""
-    if shutil.disk_usage(folder).free < needed + _SPARE:
+def _check_space(folder: Path, scene: Scene) -> None:
+    """Raise if the disk may not hold `scene`: where a write fails, the HDF5 library ends the whole process."""
+    needed = scene.cube.nbytes + (0 if scene.mask is None else scene.mask.nbytes) + _SPARE
+    if shutil.disk_usage(folder).free < needed:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 

@@ -16,8 +16,6 @@ from hsisr_core.base import book_folder
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import option_names
 
-__all__ = ["AUGMENTATIONS", "EXECUTION_FIELDS", "RunConfig", "preset_path", "preset_values"]
-
 # How a run is carried out, not what it computes: these do not enter the hash.
 EXECUTION_FIELDS = ("device", "checkpoint_every", "evaluate_every")
 # The data enter the hash by their fingerprint.

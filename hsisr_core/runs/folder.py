@@ -28,8 +28,6 @@ from hsisr_core.errors import HsisrError, RunLockedError
 from hsisr_core.models import SuperResolver, build_model
 from hsisr_core.runs.config import RunConfig
 
-__all__ = ["Run", "is_locked", "open_run", "peak_bytes", "read_run", "reset_peak", "run_folder", "run_lock"]
-
 
 @dataclass(frozen=True)
 class Run:

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -19,8 +20,6 @@ from hsisr_core.models import MODELS
 from hsisr_core.paper import TABLES, table_settings
 from hsisr_core.runs.config import EXECUTION_FIELDS, RunConfig, preset_path, preset_values
 from hsisr_core.runs.folder import run_folder
-
-__all__ = ["LIMIT", "Plan", "PlannedRun", "plan_for_chapters", "planned_runs", "read_plan", "shard"]
 
 # Runs; a larger plan is more likely a slip than a wish.
 LIMIT = 200
@@ -112,7 +111,7 @@ class _Entry(BaseModel, extra="allow"):
             for name, count in Counter([*beside, *self.product, *row]).items():
                 if count > 1:
                     raise HsisrError(
-                        f"{name} is set twice, beside `product`, inside it or by the rows of the table."
+                        f"{name} is set twice: beside `product`, in it, or by the rows of the table."
                     )
             for values in itertools.product(*self.product.values()):
                 yield {**beside, **row, **dict(zip(self.product, values, strict=True))}
@@ -188,14 +187,12 @@ def planned_runs(plan: Plan, runs: str | os.PathLike[str] | None = None) -> list
     A run that several tables share, or a table and an entry without one, is one run; HsisrError when two runs are
     the same and of the same table, or of none.
     """
-    datasets: dict[tuple[str, str | None], Dataset] = {}
+    load = cache(load_dataset)
     planned: dict[Path, PlannedRun] = {}
     numbers: dict[tuple[Path, str | None], int] = {}
     for number, (table, config) in enumerate(plan.entries, start=1):
-        key = (config.data, config.split)
-        if key not in datasets:
-            datasets[key] = load_dataset(*key)
-        folder = run_folder(config, datasets[key], runs)
+        dataset = load(config.data, config.split)
+        folder = run_folder(config, dataset, runs)
         if (folder, table) in numbers:
             raise HsisrError(
                 f"plan {plan.name}: runs {numbers[folder, table]} and {number} are the same "
@@ -203,7 +200,7 @@ def planned_runs(plan: Plan, runs: str | os.PathLike[str] | None = None) -> list
                 "Leave out one of them."
             )
         numbers[folder, table] = number
-        planned.setdefault(folder, PlannedRun(config, datasets[key], folder, plan.label(config)))
+        planned.setdefault(folder, PlannedRun(config, dataset, folder, plan.label(config)))
     return list(planned.values())
 
 

@@ -17,8 +17,6 @@ from hsisr_core.base import atomic_path, runs_folder
 from hsisr_core.errors import HsisrError
 from hsisr_core.runs.config import RunConfig
 
-__all__ = ["COLUMNS", "SUFFIXES", "load_results", "short_results", "write_table"]
-
 SUFFIXES = (".csv", ".parquet", ".tex")
 SETTINGS = tuple(RunConfig.model_fields)
 SCORES = ("psnr", "mpsnr", "ssim", "sam", "rmse", "ergas", "zero_pixels", "scored_bands", "scored_border")

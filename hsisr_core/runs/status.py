@@ -18,8 +18,6 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.runs.folder import is_locked
 from hsisr_core.runs.plan import PlannedRun
 
-__all__ = ["STATES", "RunState", "last_row", "read_failure", "record_failure", "run_state", "time_left"]
-
 STATES = ("done", "running", "failed", "unfinished", "missing")
 TRACEBACK_LINES = 25
 

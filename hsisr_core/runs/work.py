@@ -34,8 +34,6 @@ from hsisr_core.runs.folder import is_locked, reset_peak
 from hsisr_core.runs.plan import PlannedRun
 from hsisr_core.runs.status import last_row, read_failure, record_failure, run_state
 
-__all__ = ["Train", "carry_out"]
-
 # Called as train(config, runs, dataset, progress=False, wait=False), in another process: a function of a module.
 Train = Callable[..., object]
 

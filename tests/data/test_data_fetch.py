@@ -270,9 +270,9 @@ def test_an_archive_cut_anywhere_leaves_the_old_folder(tmp_path: Path, folder: P
 def test_cave_is_fetched_unpacked_and_its_hash_recorded(tmp_path: Path) -> None:
     page = Page(CAVE, drop=[700])
     with serving({"/x/complete_ms_data.zip": page}) as address:
-        done = fetch("cave", tmp_path, [f"{address}/x/"])
-        assert done.folder == tmp_path
-        assert done.done == (f"complete_ms_data.zip: 99 files in {tmp_path / 'complete_ms_data'}",)
+        folder, done = fetch("cave", tmp_path, [f"{address}/x/"])
+        assert folder == tmp_path
+        assert done == [f"complete_ms_data.zip: 99 files in {tmp_path / 'complete_ms_data'}"]
         inner = tmp_path / "complete_ms_data" / "balloons_ms" / "balloons_ms"
         assert (inner / "balloons_ms_31.png").is_file()
         entry = locked(tmp_path)["complete_ms_data.zip"]
@@ -280,7 +280,7 @@ def test_cave_is_fetched_unpacked_and_its_hash_recorded(tmp_path: Path) -> None:
         assert entry["from"] == f"{address}/x/complete_ms_data.zip"
         requests = len(page.asked)
         (tmp_path / "complete_ms_data.zip").unlink()  # to save space: what is unpacked stays
-        (again,) = fetch("cave", tmp_path, [f"{address}/x/"]).done
+        _, (again,) = fetch("cave", tmp_path, [f"{address}/x/"])
         assert "already unpacked" in again
         assert len(page.asked) == requests
 
@@ -368,7 +368,7 @@ def test_harvard_has_two_archives_and_takes_them_from_a_folder(tmp_path: Path) -
 def test_one_of_two_archives_as_a_file_is_enough(tmp_path: Path) -> None:
     file = tmp_path / "CZ_hsdbi.tgz"
     file.write_bytes(HARVARD["CZ_hsdbi"])
-    (done,) = fetch("harvard", tmp_path / "to", [str(file)]).done
+    _, (done,) = fetch("harvard", tmp_path / "to", [str(file)])
     assert done.startswith("CZ_hsdbi.tgz: 2 files")
     file.rename(tmp_path / "harvard.tgz")
     with pytest.raises(
@@ -400,8 +400,8 @@ def test_foster_takes_a_folder_of_archives_as_its_list(tmp_path: Path) -> None:
     disk.mkdir()
     for name in ("Ruivaes", "Nogueiro"):
         (disk / f"{name}.zip").write_bytes(foster_zip(name, tmp_path))
-    fetched = fetch("foster", tmp_path / "to", [str(disk)])
-    assert [line.split(":")[0] for line in fetched.done] == ["Nogueiro.zip", "Ruivaes.zip"]
+    _, done = fetch("foster", tmp_path / "to", [str(disk)])
+    assert [line.split(":")[0] for line in done] == ["Nogueiro.zip", "Ruivaes.zip"]
 
 
 def test_a_damaged_lock_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:

@@ -38,9 +38,8 @@ AUGMENTATIONS = {
 
 def _number(value: Any) -> Any:
     """YAML reads 1e-4 as a text."""
-    if isinstance(value, str):
-        with suppress(ValueError):
-            return float(value)
+    with suppress(ValueError):
+        return float(value) if isinstance(value, str) else value
     return value
 
 

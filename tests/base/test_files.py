@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import lock_descriptor
 
-from hsisr_core.base import files
-from hsisr_core.base.files import atomic_path, atomic_text, remove_leftovers, sha256_file, write_json
+from hsisr_core.base import atomic_path, atomic_text, files, remove_leftovers, sha256_file, write_json
 from hsisr_core.errors import HsisrError
 
 

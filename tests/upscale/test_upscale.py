@@ -21,7 +21,7 @@ import pytest
 import spectral
 import tifffile
 
-from hsisr_core.base.files import sha256_file
+from hsisr_core.base import sha256_file
 from hsisr_core.data import load_dataset, read_scene
 from hsisr_core.errors import HsisrError
 from hsisr_core.predict import super_resolve

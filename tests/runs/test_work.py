@@ -218,7 +218,7 @@ def test_two_workers_one_killed(tmp_path: Path) -> None:
 def test_a_command_that_ends_takes_its_workers_along(tmp_path: Path, number: signal.Signals) -> None:
     runs = small_plan(tmp_path, "[{product: {seed: [1, 2]}}]", steps=100_000, checkpoint_every=5)
     process = command(str(tmp_path / "plan.yaml"), tmp_path / "runs", "--jobs", "2")
-    wait_for(lambda: len(list(tmp_path.glob("runs/*/checkpoint/step-*"))) >= 2, process)
+    wait_for(lambda: all([*run.folder.glob("checkpoint/step-*.safetensors")] for run in runs), process)
     wait_for(lambda: states(runs) == ["running"] * 2, process)
     found = workers(process.pid)
     assert len(found) == 2

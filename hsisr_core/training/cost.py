@@ -1,7 +1,7 @@
 """What a training will cost: operations, memory, and time here or on a named GPU.
 
-Operations and memory are counted from shapes alone. Time is operations by a rate: here that of a few real steps, on
-another GPU an assumed share of its vendor's peak rate.
+Operations and the memory of tensors are counted from shapes alone. Time is operations by a rate: here that of a few
+real steps, which also tell the memory of all else, on another GPU an assumed share of its vendor's peak rate.
 """
 
 from __future__ import annotations
@@ -249,23 +249,23 @@ def estimate_runs(runs: Sequence[PlannedRun], gpu: str | None = None, budget: fl
         An unknown GPU, or a run that cannot be trained: a patch larger than the scene, for example.
     """
     gpu_peak = gpu_rate(gpu)[1] if gpu else None
-    reset_peak()
-    process = peak_bytes()
-    timed: dict[tuple[str, RunConfig], tuple[float, str]] = {}
+    timed: dict[tuple[str, RunConfig], tuple[float, int, str]] = {}
     estimates = []
     for run in runs:
         config, dataset = run.config, run.dataset
         kind = (dataset.fingerprint, _same_cost(config))
         if kind not in timed:
             timed[kind] = _measure_rate(config, dataset, budget)
-        rate, method = timed[kind]
+        rate, other_bytes, method = timed[kind]
         flop = run_flop(config, dataset)
         on_gpu = torch.cuda.is_available() and config.device != "cpu"
         estimates.append(
             Estimate(
                 count_parameters(build_network(config, dataset.bands)),
                 flop,
-                _tensor_bytes(config, dataset) + (0 if on_gpu else process + _data_bytes(config, dataset)),
+                other_bytes
+                + _tensor_bytes(config, dataset)
+                + (0 if on_gpu else _data_bytes(config, dataset)),
                 flop / rate,
                 method,
                 _gpu_seconds(flop, gpu_peak) if gpu_peak else None,
@@ -274,14 +274,17 @@ def estimate_runs(runs: Sequence[PlannedRun], gpu: str | None = None, budget: fl
     return estimates
 
 
-def _measure_rate(config: RunConfig, dataset: Dataset, budget: float) -> tuple[float, str]:
-    """Operations a second in real training steps on the first training image, and how many steps were timed.
+def _measure_rate(config: RunConfig, dataset: Dataset, budget: float) -> tuple[float, int, str]:
+    """Take real training steps on the first training image.
 
-    The batch is the true one where a few steps of it fit into the budget (seconds), else a smaller one.
+    Returns operations a second, bytes of all but the tensors (the process, the convolution library), and how many
+    steps were timed. The batch is the true one where a few steps of it fit into the budget (seconds), else a
+    smaller one.
     """
     if not torch.cuda.is_available():
         # a plan for a GPU is estimated where there is none, too
         config = config.changed(device="cpu", precision="no" if config.precision == "no" else "bf16")
+    reset_peak()
     cube = dataset.scene(dataset.train[0]).cube
     accelerator = make_accelerator(config)
     network = build_network(config, dataset.bands)
@@ -312,12 +315,15 @@ def _measure_rate(config: RunConfig, dataset: Dataset, budget: float) -> tuple[f
     if affordable:
         batch = min(config.batch, affordable)
         times = time_steps(batch, budget)
+    other_bytes = max(
+        0, peak_bytes() - _training_bytes(_same_cost(config).changed(batch=batch), dataset.bands)
+    )
     method = f"{len(times)} step{'s' if len(times) > 1 else ''}"
     if batch < config.batch:
         method += f" with batch {batch} of {config.batch}, scaled"
     # not the median: what slows some steps here slows some of the run
     step_flop = training_flop(config.changed(steps=1, batch=batch), dataset.bands, 1)
-    return step_flop / statistics.fmean(times), method
+    return step_flop / statistics.fmean(times), other_bytes, method
 
 
 def measure_costs(

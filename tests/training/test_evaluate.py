@@ -82,13 +82,13 @@ def test_tiles_only_where_memory_asks_for_them() -> None:
     assert tile_for(model, large[:, :, :512]) is None  # the height of a scene costs little
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "shape"),
     [
         ({"scale": 2}, (31, 256, 256)),
         ({"scale": 4}, (31, 128, 128)),
         ({"scale": 3, "features": 16}, (103, 200, 300)),
-        ({"scale": 2, "modules": 5, "local_fusion": False}, (31, 256, 256)),
         ({"scale": 2, "units": 1, "global_residual": False}, (31, 256, 256)),
         ({"scale": 4, "features": 8, "modules": 1}, (31, 900, 900)),  # SR outweighs the rows
     ],

@@ -189,6 +189,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypatch: py
     assert not open_run(tiny(), tmp_path).finished
 
 
+@pytest.mark.slow
 def test_bf16_runs_and_differs(finished: Run, tmp_path: Path) -> None:
     run = train(tiny(precision="bf16"), tmp_path, progress=False)
     assert run.folder.name != finished.folder.name

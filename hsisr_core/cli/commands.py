@@ -32,7 +32,8 @@ Jobs = Annotated[
 ]
 Shard = Annotated[str | None, Option(metavar="i/n", help="Only part i of n, for several machines or jobs.")]
 Key = Annotated[str | None, Option(help="Name of the array in a .mat or HDF5 file.")]
-BandAxis = Annotated[int | None, Option(help="Which axis of a .npy or HDF5 array is the bands: 0, 1 or 2.")]
+BandAxis = Annotated[int | None, Option(help="Which axis of an array is the bands: 0, 1 or 2.")]
+NoData = Annotated[float | None, Option(help="The value of unmeasured pixels (nan is possible).")]
 Divisor = Annotated[float | None, Option(help="The value that stands for 1.")]
 TableFile = Annotated[Path | None, Option("-o", "--out", help="Write them to a .csv, .parquet or .tex, too.")]
 
@@ -197,6 +198,7 @@ def info(
     key: Key = None,
     band_axis: BandAxis = None,
     divisor: Divisor = None,
+    nodata: NoData = None,
 ) -> None:
     """Say what a scene is and how it is read."""
     from hsisr_core.cli.report import scene_table, store_table
@@ -206,7 +208,8 @@ def info(
     if Path(path).is_file() and is_store(Path(path)):
         typer.echo(store_table(Store(path)))
     else:
-        typer.echo(scene_table(read_scene(path, key=key, band_axis=band_axis, divisor=divisor)))
+        scene = read_scene(path, key=key, band_axis=band_axis, divisor=divisor, nodata=nodata)
+        typer.echo(scene_table(scene))
 
 
 @app.command()
@@ -222,7 +225,7 @@ def upscale(
     key: Key = None,
     divisor: Divisor = None,
     band_axis: BandAxis = None,
-    nodata: Annotated[float | None, Option(help="The value of unmeasured pixels (nan is possible).")] = None,
+    nodata: NoData = None,
     keep_type: Annotated[bool, Option("--keep-type", help="Write the input's type, not float32.")] = False,
     check: Annotated[
         bool | None, Option(help="Self-test on the reduced cube; default: if it is unlike the training.")

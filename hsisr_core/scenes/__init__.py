@@ -1,12 +1,11 @@
 """One cube: what a scene is, and how it is read, opened and written."""
 
 from hsisr_core.scenes.arrays import is_store, variable_names
+from hsisr_core.scenes.bands import BandChoice
 from hsisr_core.scenes.cave import band_folder, holds_bands, visible
 from hsisr_core.scenes.cube import OpenScene
-from hsisr_core.scenes.heads import Product
 from hsisr_core.scenes.read import (
     INDIAN_PINES,
-    BandChoice,
     dataset_name,
     existing,
     is_scene_file,
@@ -16,7 +15,7 @@ from hsisr_core.scenes.read import (
     scene_name,
 )
 from hsisr_core.scenes.scene import MINIMUM_SIDE, Bounds, Georeference, Scene, span
-from hsisr_core.scenes.write import SUFFIXES, cube_writer, output_files
+from hsisr_core.scenes.write import SUFFIXES, Product, cube_writer, output_files
 
 __all__ = [
     "INDIAN_PINES",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import h5py
 import numpy as np
@@ -19,7 +19,21 @@ from hsisr_core.scenes.scene import Georeference, Scene
 Block = tuple[slice, slice, slice, np.ndarray]
 """Bands, rows and columns of a part of the cube, and its values (bands, height, width)."""
 
+# A cube lies in [0, 1]. Bicubic resizing overshoots a little, so this much beyond is still a cube.
+LOWEST, HIGHEST = -0.1, 1.1
+
 _BLOCK_BYTES = 1 << 24  # 16 MiB: large enough for the disk, small beside a scene
+
+
+class Closed(Protocol):
+    """An array in a file that is closed."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype: ...
+    def open(self) -> AbstractContextManager[Any]:
+        """Open it: something with a shape, a type and chunks, read by slices."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +60,7 @@ class CubeFile:
     # what it is, for the reader: format, key, type of the values, order of the axes
     kind: str
     # in memory, a memory map, or closed
-    array: np.ndarray | Dataset
+    array: np.ndarray | Closed
     # which axes of the array are the bands, the rows and the columns
     axes: tuple[int, int, int]
     # the array's name, where arrays have one
@@ -58,10 +72,18 @@ class CubeFile:
     # the value that stands for 1, and why
     divisor: float | None = None
     why: str = "declared in the file"
-    # the value of a pixel that is no measurement; and False where a pixel is none, (height, width)
+    # the value that is no measurement; and False where a pixel is none in all bands, (height, width)
     nodata: float | None = None
+    measured: NDArray[np.bool_] | None = None
+    # False where a pixel is not to be trusted, though it has values
     mask: NDArray[np.bool_] | None = None
     georeference: Georeference | None = None
+    # for the reader: what was not understood or not applied
+    notes: str = ""
+    # for a warning: what may be read wrong, and how to say it
+    doubt: str = ""
+    # what else the file says of its values and bands, by ENVI's names: texts, or a list with one entry per band
+    entries: dict[str, Any] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -84,6 +106,18 @@ class CubeFile:
         with self._open() as array:
             return np.array(_map_anew(array)[tuple(part)]).transpose(self.axes)
 
+    def missing(self, values: np.ndarray, rows: slice, cols: slice) -> NDArray[np.bool_] | None:
+        """Return where `values` of `rows` x `cols` are no measurement; None if they all are one."""
+        missing = None
+        if self.nodata is not None:
+            # of the type of the values: -3.4e38 is another number in double precision
+            value = values.dtype.type(self.nodata) if values.dtype.kind == "f" else self.nodata
+            missing = np.isnan(values) if math.isnan(self.nodata) else values == value
+        if self.measured is not None:
+            outside = ~self.measured[rows, cols]
+            missing = np.broadcast_to(outside, values.shape) if missing is None else missing | outside
+        return missing if missing is not None and missing.any() else None
+
     def _open(self) -> AbstractContextManager[Any]:
         return nullcontext(self.array) if isinstance(self.array, np.ndarray) else self.array.open()
 
@@ -93,16 +127,18 @@ class OpenScene:
     """A scene whose values are read part by part; what is not described here is as in `Scene`."""
 
     file: CubeFile
-    # indices of the chosen bands in the file, by wavelength
+    # indices of the chosen bands in the file
     order: NDArray[np.intp]
     name: str
     wavelengths: NDArray[np.float64]
     divisor: float
     source: str
-    # least measured value of the file, before the division
+    # least measured value of the chosen bands, before the division
     low: float
     # of each chosen band over its measured values, after the division; NaN: it has none
-    mean: NDArray[np.float32]
+    means: NDArray[np.float32]
+    # whether there are values to clip to the range of a cube
+    clipped: bool = False
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -115,9 +151,29 @@ class OpenScene:
         return self.file.array.dtype.newbyteorder("=")
 
     @property
+    def mean(self) -> NDArray[np.float32]:
+        """Mean of each chosen band over its measured values; 0 where it has none."""
+        return np.nan_to_num(self.means)
+
+    @property
     def nodata(self) -> float | None:
-        """The value that marks a pixel as no measurement; None: there is none."""
-        return self.file.nodata
+        """The value that marks what is no measurement, NaN if the file has a mask instead; None: there is none."""
+        masked = None if self.file.measured is None else math.nan
+        return masked if self.file.nodata is None else self.file.nodata
+
+    @property
+    def entries(self) -> dict[str, Any]:
+        """What else the file says of the values, of the chosen bands."""
+        return {name: self._choose(value) for name, value in self.file.entries.items()}
+
+    def _choose(self, value: Any) -> Any:
+        """The chosen bands' part of a list, or of a text that is one: {a, b}."""
+        if isinstance(value, str):
+            words = value.strip("{} \r\n").split(",")
+            if not value.startswith("{") or len(words) != self.file.shape[0]:
+                return value
+            return "{" + ", ".join(words[band].strip() for band in self.order) + "}"
+        return [value[band] for band in self.order]
 
     @property
     def georeference(self) -> Georeference | None:
@@ -127,7 +183,7 @@ class OpenScene:
     @property
     def streamed(self) -> bool:
         """Whether the file is read part by part; False: its format made it necessary to read it whole."""
-        return isinstance(self.file.array, np.memmap | Dataset)
+        return isinstance(self.file.array, np.memmap) or not isinstance(self.file.array, np.ndarray)
 
     def read(self, rows: slice, cols: slice) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
         """Read `rows` x `cols` of the chosen bands.
@@ -142,15 +198,11 @@ class OpenScene:
         values = self.file.window(rows, cols)
         if not np.array_equal(self.order, np.arange(len(values))):
             values = values[self.order]
-        missing = _missing_in(values, self.nodata)
+        missing = self.file.missing(values, rows, cols)
         cube = np.divide(values, self.divisor, dtype=np.float64).astype(np.float32)
+        if self.clipped:
+            np.clip(cube, LOWEST, HIGHEST, out=cube)
         if missing is not None:
-            empty = self.order[np.isnan(self.mean)]
-            if empty.size:
-                raise HsisrError(
-                    f"{self.name}: band {empty[0] + 1} of the file has no measured value, only no-data "
-                    f"({self.nodata:g}). Check the no-data value, or choose other bands."
-                )
             np.copyto(cube, self.mean[:, None, None], where=missing)
         return cube, missing
 
@@ -159,46 +211,72 @@ class OpenScene:
         file = self.file
         cube = np.zeros(self.shape, np.float32)
         mask = np.ones(self.shape[1:], np.bool_) if file.mask is None else file.mask.copy()
+        alive = self.order[np.isfinite(self.means)]
         for bands, rows, cols, block in file.blocks():
-            missing = _missing_in(block, file.nodata)
+            missing = file.missing(block, rows, cols)
             if missing is not None:
-                mask[rows, cols] &= ~missing.any(axis=0)
+                inside = alive[(alive >= bands.start) & (alive < bands.stop)] - bands.start
+                mask[rows, cols] &= ~missing[inside].any(axis=0)
                 block = np.where(missing, block.dtype.type(0), block)
             chosen = np.flatnonzero((self.order >= bands.start) & (self.order < bands.stop))
             for target, source in _pairs(chosen, self.order[chosen] - bands.start):
                 # in double precision and rounded once, without an array of doubles
                 out = cube[target, rows, cols]
                 np.divide(block[source], self.divisor, out=out, dtype=np.float64, casting="same_kind")
+                if self.clipped:
+                    np.clip(out, LOWEST, HIGHEST, out=out)
         known = None if file.mask is None and mask.all() else mask
         return Scene(self.name, cube, self.wavelengths, self.divisor, self.source, known, self.georeference)
 
 
-def survey(file: CubeFile, where: str) -> tuple[float, float, NDArray[np.float64]]:
-    """Return the least and the greatest measured value of the file, and the mean of each band (NaN: it has none)."""
-    low, high, bad = math.inf, -math.inf, 0
-    total, number = np.zeros(file.shape[0]), np.zeros(file.shape[0], np.int64)
-    for bands, _, _, block in file.blocks():
-        missing = _missing_in(block, file.nodata)
-        measured = True if missing is None else ~missing
-        values = block if missing is None else block[measured]
-        if values.size == 0:
-            continue
-        least, greatest = float(values.min()), float(values.max())
-        if not (math.isfinite(least) and math.isfinite(greatest)):
-            bad += values.size - int(np.count_nonzero(np.isfinite(values)))
-            continue
-        low, high = min(low, least), max(high, greatest)
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What all measured values of a file are, band by band: (bands,)."""
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    # NaN: the band has no measured value
+    means: NDArray[np.float64]
+    # numbers of NaN and infinite values
+    nan: NDArray[np.int64]
+    infinite: NDArray[np.int64]
+
+
+def survey(file: CubeFile) -> Survey:
+    """Look at all values once; the ranges and means are those of finite, measured values."""
+    count = file.shape[0]
+    low, high = np.full(count, math.inf), np.full(count, -math.inf)
+    total, number, nan, infinite = (
+        np.zeros(count, kind) for kind in (np.float64, np.int64, np.int64, np.int64)
+    )
+    for bands, rows, cols, block in file.blocks():
+        missing = file.missing(block, rows, cols)
+        measured: Any = True if missing is None else ~missing
+        if block.dtype.kind == "f" and not np.isfinite(np.sum(block, where=measured, dtype=np.float64)):
+            bad = ~np.isfinite(block) & measured
+            nan[bands] += np.count_nonzero(bad & np.isnan(block), axis=(1, 2))
+            infinite[bands] += np.count_nonzero(bad & np.isinf(block), axis=(1, 2))
+            measured = measured & ~bad
+        for index, band in enumerate(block, start=bands.start):
+            values = band if measured is True else band[measured[index - bands.start]]
+            if values.size:
+                low[index], high[index] = min(low[index], values.min()), max(high[index], values.max())
+                number[index] += values.size
         total[bands] += np.sum(block, axis=(1, 2), dtype=np.float64, where=measured)
-        number[bands] += block[0].size if missing is None else np.count_nonzero(measured, axis=(1, 2))
-    size = math.prod(file.shape)
-    if bad:
-        raise HsisrError(
-            f"{where}: {bad} of {size} values are NaN or infinite; expected finite numbers. Fix or leave out this "
-            "scene; if NaN marks pixels without a measurement, hsisr upscale keeps them with --nodata nan."
-        )
-    if not number.any() or low == high == 0:
-        raise HsisrError(f"{where}: all {size} values are zero or no-data; not an image. Leave it out.")
-    return low, high, np.divide(total, number, out=np.full(len(total), np.nan), where=number > 0)
+    return Survey(
+        low, high, np.divide(total, number, out=np.full(count, np.nan), where=number > 0), nan, infinite
+    )
+
+
+def count_outside(file: CubeFile, low: float, high: float) -> tuple[int, int]:
+    """Return how many measured values are below `low` or above `high`, and how many there are."""
+    outside, number = 0, 0
+    for _, rows, cols, block in file.blocks():
+        missing = file.missing(block, rows, cols)
+        values = block if missing is None else block[~missing]
+        outside += int(np.count_nonzero((values < low) | (values > high)))
+        number += values.size
+    return outside, number
 
 
 @contextmanager
@@ -216,14 +294,6 @@ def reading(path: Path, kind: str) -> Iterator[None]:
             f"{path} cannot be read as {kind} ({reason}): it is truncated, damaged or something else. "
             "Fetch or save it again."
         ) from error
-
-
-def _missing_in(values: np.ndarray, nodata: float | None) -> NDArray[np.bool_] | None:
-    """Return where `values` are no measurement; None if they all are one."""
-    if nodata is None:
-        return None
-    missing = np.isnan(values) if math.isnan(nodata) else values == nodata
-    return missing if missing.any() else None
 
 
 def _pairs(targets: NDArray[np.intp], sources: NDArray[np.intp]) -> list[tuple[Any, Any]]:

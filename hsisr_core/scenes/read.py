@@ -6,7 +6,7 @@ import importlib.util
 import math
 import os
 import re
-from collections.abc import Sequence
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,22 +16,20 @@ from numpy.typing import NDArray
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes.arrays import is_store, open_hdf5, open_mat, open_npy
+from hsisr_core.scenes.bands import BandChoice, Wavelengths, choose_bands, given_wavelengths
 from hsisr_core.scenes.cave import CAVE_DIVISOR, cave_files, open_cave
-from hsisr_core.scenes.cube import CubeFile, OpenScene, survey
-from hsisr_core.scenes.geo import envi_files, open_envi, open_tiff
+from hsisr_core.scenes.cube import HIGHEST, LOWEST, CubeFile, OpenScene, count_outside, survey
+from hsisr_core.scenes.raster import Raster, envi_files, open_envi, open_tiff
 from hsisr_core.scenes.scene import MINIMUM_SIDE, Scene
-
-BandChoice = int | str | Sequence[int] | NDArray[np.intp] | None
-Wavelengths = Sequence[float] | NDArray[np.float64] | None
 
 INDIAN_PINES = "indian-pines"
 
-_HDF5 = (".h5", ".hdf5", ".hdf", ".he5")
+_HDF5 = (".h5", ".hdf5", ".hdf", ".he5", ".nc")
 _TIFF = (".tif", ".tiff")
 _SCENE_SUFFIXES = (".mat", ".npy", ".hdr", *_HDF5, *_TIFF)
 
-# A cube lies in [0, 1]. Bicubic resizing overshoots a little, so this much beyond is still a cube.
-_LOWEST, _HIGHEST = -0.1, 1.1
+# share of the values that may lie beyond the range of a cube
+_OUTLIERS = 0.01
 
 _INDIAN_PINES_BANDS = 31
 # A round number above the largest count. A statistic of the image, such as its maximum, would bring
@@ -67,6 +65,7 @@ def read_scene(
     wavelengths: Wavelengths = None,
     name: str | None = None,
     band_axis: int | None = None,
+    nodata: float | None = None,
 ) -> Scene:
     """Read one scene as a float32 cube (bands, height, width) in [0, 1].
 
@@ -81,8 +80,8 @@ def read_scene(
           Keys of published datasets (`ref`, `hsi`, `reflectances`, `Omsi`, `NRD`) have their divisor and
           wavelengths in a table. With `ref`, the mask `lbl` is read.
         - an ENVI file: its header (.hdr) or its raw values; a TIFF or GeoTIFF; a .npy; an HDF5 file.
-          Wavelengths, nodata value, mask and georeference are taken where the file has them; bands are
-          sorted by wavelength. Of a .npy and of HDF5 the shortest axis is the bands.
+          Wavelengths, scale, no-data value, mask and georeference are taken where the file has them; the bands
+          stay in its order. Of a .npy and of HDF5 the shortest axis is the bands.
         - "indian-pines": the cube that the package tensorly ships. Bands sorted by wavelength, because
           the list steps back at three places (chapter 01 shows them); divided by 10000, a round
           number above the largest count.
@@ -101,7 +100,10 @@ def read_scene(
     name
         Name of the scene, instead of the folder or file name without `_ms`, `_256`, `_ms_256`.
     band_axis
-        Which axis of a .npy or HDF5 array is the bands (0, 1 or 2), instead of the shortest.
+        Which axis of a .npy, HDF5 or .mat array is the bands (0, 1 or 2), instead of the shortest, or of the last one
+        of a .mat file.
+    nodata
+        The value that marks a pixel as no measurement (NaN is possible), instead of what the file declares.
 
     Raises
     ------
@@ -115,8 +117,9 @@ def read_scene(
     whole image, before any crop, for Harvard and Foster.
     """
     scene = open_scene(
-        path, key=key, bands=bands, divisor=divisor, wavelengths=wavelengths, band_axis=band_axis
-    ).load()
+        path, key=key, bands=bands, divisor=divisor, wavelengths=wavelengths, band_axis=band_axis,
+        nodata=nodata,
+    ).load()  # fmt: skip
     if not scene.cube.any():
         raise HsisrError(f"{path}: all {scene.bands} chosen bands are zero. Choose other bands.")
     return scene if name is None else replace(scene, name=name)
@@ -139,10 +142,8 @@ def open_scene(
 
     Parameters
     ----------
-    path, key, bands, divisor, wavelengths, band_axis
+    path, key, bands, divisor, wavelengths, band_axis, nodata
         As those of `read_scene`.
-    nodata
-        The value that marks a pixel as no measurement (NaN is possible), instead of what the file declares.
 
     Raises
     ------
@@ -159,19 +160,43 @@ def open_scene(
         name, where, file = scene_name(place), str(place), _open_file(place, key, band_axis)
     if nodata is not None:
         file = replace(file, nodata=nodata)
+    if file.doubt:
+        warnings.warn(file.doubt, stacklevel=3)
     count, height, width = file.shape
     if min(height, width) < MINIMUM_SIDE or count < 1:
         raise HsisrError(
             f"{where} is {height}x{width} pixels; expected at least {MINIMUM_SIDE} a side. "
             "Check the order of its axes, or leave out this scene."
         )
-    order, centres, notes = _arrange_bands(file, bands, wavelengths, where)
-    low, high, means = survey(file, where)
-    divisor, why = _choose_divisor(file, divisor, low, high)
-    _check_range(where, low, high, divisor)
-    source = f"{file.kind}, divided by {divisor:.9g}{why and f' ({why})'}{notes}."
-    mean = (means[order] / divisor).astype(np.float32)
-    return OpenScene(file, order, name, centres, divisor, source, low, mean)
+    order, centres = choose_bands(bands, count, where), _find_wavelengths(file, wavelengths, where)
+    notes = file.notes if wavelengths is None else ""
+    if len(order) < count:
+        notes += f"; {len(order)} of {count} bands"
+    found = survey(file)
+    bad, size = int((found.nan + found.infinite)[order].sum()), len(order) * height * width
+    if bad and isinstance(file.array, Raster) and file.nodata is None and not found.infinite[order].any():
+        file, notes, bad = replace(file, nodata=math.nan), f"{notes}; NaN is taken as no data", 0
+    if bad:
+        raise HsisrError(
+            f"{where}: {bad} of {size} values are NaN or infinite; expected finite numbers. Fix or leave out this "
+            "scene; if NaN marks pixels without a measurement, give --nodata nan (in Python: nodata=)."
+        )
+    low, high = float(found.low.min()), float(found.high.max())
+    if low > high or low == high == 0:
+        raise HsisrError(
+            f"{where}: all {math.prod(file.shape)} values are zero or no-data; not an image. Leave it out."
+        )
+    dead = int(np.isnan(found.means[order]).sum())
+    if dead == len(order):
+        raise HsisrError(f"{where}: the chosen bands have no measured value. Choose others (--bands).")
+    if dead:
+        notes += f"; {dead} bands have no measured value"
+    scale, why = _choose_divisor(file, divisor, low, high)
+    low, high = float(found.low[order].min()), float(found.high[order].max())
+    outliers = _check_range(file, where, low, high, scale, given=divisor is not None)
+    source = f"{file.kind}, divided by {scale:.9g}{why and f' ({why})'}{notes}{outliers}."
+    means = (found.means[order] / scale).astype(np.float32)
+    return OpenScene(file, order, name, centres[order], scale, source, low, means, bool(outliers))
 
 
 def _check_options(
@@ -182,12 +207,12 @@ def _check_options(
         raise HsisrError(f"divisor={divisor!r}: expected a positive number, the value that stands for 1.")
     if key is not None and suffix not in (".mat", *_HDF5):
         raise HsisrError(
-            f"key={key!r} names an array of a .mat or HDF5 file, which {path} is not. Leave key out."
+            f"--key {key} names an array of a .mat or HDF5 file, which {path} is not. Leave it out."
         )
-    if band_axis is not None and suffix not in (".npy", *_HDF5):
+    if band_axis is not None and suffix not in (".npy", ".mat", *_HDF5):
         raise HsisrError(
-            f"band_axis={band_axis!r} is for .npy and HDF5 files; {path} says itself which axis is the bands. "
-            "Leave band_axis out."
+            f"--band-axis {band_axis} is for .npy, .mat and HDF5 files; {path} says itself which axis is the bands. "
+            "Leave it out."
         )
 
 
@@ -235,7 +260,8 @@ def scene_files(path: str | os.PathLike[str]) -> list[Path]:
     path = existing(path)
     if path.is_dir():
         return cave_files(path)
-    return [path] if path.suffix.lower() == ".mat" else [*(envi_files(path) or (path,))]
+    whole = path.suffix.lower() in (".mat", ".npy", *_HDF5, *_TIFF)
+    return [path] if whole else [*(envi_files(path) or (path,))]
 
 
 def _open_file(path: Path, key: str | None, band_axis: int | None) -> CubeFile:
@@ -244,7 +270,7 @@ def _open_file(path: Path, key: str | None, band_axis: int | None) -> CubeFile:
     if path.is_dir():
         return open_cave(path)
     if suffix == ".mat":
-        return open_mat(path, key)
+        return open_mat(path, key, band_axis)
     if suffix == ".npy":
         return open_npy(path, band_axis)
     if suffix in _HDF5:
@@ -287,65 +313,16 @@ def _indian_pines_file() -> Path:
     raise HsisrError("The Indian Pines cube is not installed. Run: pip install 'tensorly>=0.9'.")
 
 
-def _arrange_bands(
-    file: CubeFile, bands: BandChoice, wavelengths: Wavelengths, where: str
-) -> tuple[NDArray[np.intp], NDArray[np.float64], str]:
-    """Return the chosen bands in the file, by wavelength; their wavelengths in nm; and what was done, in words."""
-    count, notes = file.shape[0], ""
-    if wavelengths is not None:
-        centres, order = _check_wavelengths(wavelengths, count, where), np.arange(count)
-    else:
-        known = _KNOWN_KEYS.get(file.key)
-        centres = np.full(count, np.nan) if file.wavelengths is None else file.wavelengths
-        if file.wavelengths is None and known is not None and count in known.ranges:
-            centres = np.linspace(*known.ranges[count], count)
-        # a stable sort leaves unknown wavelengths (NaN) as they are
-        order = np.argsort(centres, kind="stable")
-        centres = centres[order]
-        if bool((np.diff(order) < 0).any()):
-            notes = "; bands sorted by wavelength"
-        if bool((np.diff(centres) == 0).any()):
-            centres = np.full(count, np.nan)
-            notes += "; wavelengths left out, because some are there twice"
-    chosen = _choose_bands(bands, count, where)
-    if len(chosen) < count:
-        notes += f"; {len(chosen)} of {count} bands"
-    return order[chosen], centres[chosen], notes
-
-
-def _check_wavelengths(given: Wavelengths, count: int, where: str) -> NDArray[np.float64]:
-    """Return the wavelengths that a caller gives for all bands of the file."""
-    try:
-        centres = np.asarray(given, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise HsisrError(f"wavelengths={given!r}: expected numbers in nm.") from error
-    if centres.shape != (count,):
-        raise HsisrError(
-            f"{where} has {count} bands, but {centres.size} wavelengths are given. "
-            "Give one per band of the file, in nm."
-        )
-    if not (np.isfinite(centres).all() and bool((np.diff(centres) > 0).all())):
-        raise HsisrError(f"wavelengths={given!r}: expected finite numbers in nm that increase strictly.")
-    return centres
-
-
-def _choose_bands(bands: BandChoice, count: int, where: str) -> NDArray[np.intp]:
-    """Return the 0-based indices that `bands` (see `read_scene`) stands for among `count`."""
-    if bands is None or (isinstance(bands, str) and bands == "all"):
-        return np.arange(count)
-    if isinstance(bands, int | np.integer) and not isinstance(bands, bool):
-        if not 1 <= bands <= count:
-            raise HsisrError(f"bands={bands}: {where} has {count}. Give 1 to {count}, a list, or 'all'.")
-        return np.linspace(0, count - 1, int(bands)).round().astype(np.intp)
-    chosen = np.asarray(bands)
-    if chosen.ndim != 1 or chosen.size == 0 or chosen.dtype.kind not in "iu":
-        raise HsisrError(f"bands={bands!r}: expected a number, a list of 0-based indices, or 'all'.")
-    if chosen.min() < 0 or chosen.max() >= count or bool((np.diff(chosen.astype(np.int64)) <= 0).any()):
-        raise HsisrError(
-            f"bands={list(chosen)}: expected increasing indices from 0 to {count - 1}, because {where} has "
-            f"{count} bands."
-        )
-    return chosen.astype(np.intp)
+def _find_wavelengths(file: CubeFile, given: Wavelengths, where: str) -> NDArray[np.float64]:
+    """The wavelengths of all bands in nm: those given, those of the file, those of a published dataset, or NaN."""
+    count, known = file.shape[0], _KNOWN_KEYS.get(file.key)
+    if given is not None:
+        return given_wavelengths(given, count, where)
+    if file.wavelengths is not None:
+        return file.wavelengths
+    if known is not None and count in known.ranges:
+        return np.linspace(*known.ranges[count], count)
+    return np.full(count, np.nan)
 
 
 def _choose_divisor(file: CubeFile, given: float | None, low: float, high: float) -> tuple[float, str]:
@@ -354,21 +331,34 @@ def _choose_divisor(file: CubeFile, given: float | None, low: float, high: float
         return float(given), "as asked"
     if file.divisor is not None and 0 < file.divisor < math.inf:
         return file.divisor, file.why
-    scaled = (file.array.dtype.kind == "f" or file.is_double) and low >= _LOWEST and high <= _HIGHEST
+    is_float = file.array.dtype.kind == "f" or file.is_double
+    scaled = is_float and low >= LOWEST and high <= HIGHEST
     known = _KNOWN_KEYS.get(file.key)
     if known is not None and known.divisor is not None:
         return (1.0, "already in [0, 1]") if scaled else (known.divisor, f"full range of {known.dataset}")
     if known is None and scaled:
         return 1.0, "already in [0, 1]"
+    if known is None and is_float and _share_outside(file, 1.0)[0] <= _OUTLIERS:
+        return 1.0, "already in [0, 1] but for outliers"
     # An image without a positive value has no maximum to divide by; the range check then says so.
     return (high if high > 0 else 1.0), "the maximum of the whole image"
 
 
-def _check_range(where: str, low: float, high: float, divisor: float) -> None:
-    """Check that values from `low` to `high`, divided by `divisor`, lie in [-0.1, 1.1]."""
-    if low / divisor < _LOWEST or high / divisor > _HIGHEST:
+def _share_outside(file: CubeFile, divisor: float) -> tuple[float, int]:
+    """The share and the number of the values that lie beyond the range of a cube after the division."""
+    outside, number = count_outside(file, LOWEST * divisor, HIGHEST * divisor)
+    return outside / max(number, 1), outside
+
+
+def _check_range(file: CubeFile, where: str, low: float, high: float, divisor: float, *, given: bool) -> str:
+    """Check that values from `low` to `high`, divided by `divisor`, lie in [-0.1, 1.1]; return what is said of outliers."""
+    if low / divisor >= LOWEST and high / divisor <= HIGHEST:
+        return ""
+    share, outside = _share_outside(file, divisor)
+    if not given and (share > _OUTLIERS or file.key in _KNOWN_KEYS):
         raise HsisrError(
             f"{where}: values run from {low:.6g} to {high:.6g}, which is {low / divisor:.6g} to "
             f"{high / divisor:.6g} after division by {divisor:.6g}; expected [0, 1] within 0.1. "
-            "Pass divisor= with the value that stands for 1."
+            "Give the value that stands for 1 with --divisor (in Python: divisor=)."
         )
+    return f"; {outside} values ({100 * share:.2g} %) beyond [-0.1, 1.1], from {low:.6g} to {high:.6g}, are clipped"

@@ -25,7 +25,7 @@ class Georeference:
         Six numbers in GDAL's order: x and y on the ground of a point (column, row) of the grid of pixel
         corners are ``t[0] + column * t[1] + row * t[2]`` and ``t[3] + column * t[4] + row * t[5]``.
     crs
-        Coordinate system as the file gives it (EPSG code, WKT or ENVI's map info); empty if it does not.
+        Coordinate system (EPSG code, or WKT where there is none); empty if the file does not say.
     """
 
     transform: tuple[float, float, float, float, float, float]
@@ -54,8 +54,9 @@ class Scene:
     cube
         float32, (bands, height, width), in [0, 1] (an overshoot of 0.1 is allowed).
     wavelengths
-        float64, (bands,), band centres in nm, strictly increasing. All NaN when the source does not
-        give them: a plot then shows nothing instead of a wrong axis. See `wavelengths_known`.
+        float64, (bands,), band centres in nm, in the order of the bands; where detectors overlap, they do not
+        increase, and a band that was not measured may have 0. All NaN when the source does not give them. See
+        `wavelengths_known`.
     divisor
         The value of the file is `cube * divisor`.
     source
@@ -100,9 +101,9 @@ class Scene:
                 f"expected bool of shape {self.cube.shape[1:]}."
             )
         known = np.isfinite(self.wavelengths)
-        if known.any() and not (known.all() and bool((np.diff(self.wavelengths) > 0).all())):
+        if known.any() and not (known.all() and bool((self.wavelengths >= 0).all())):
             raise HsisrError(
-                f"Scene {self.name}: wavelengths must increase strictly, in nm, or all be NaN (unknown)."
+                f"Scene {self.name}: wavelengths must be positive, in nm, or all be NaN (unknown)."
             )
 
     @property

@@ -138,7 +138,9 @@ def upscale(
         nodata=scene.nodata,
         georeference=scene.georeference and scene.georeference.enlarged(scale),
         provenance=provenance,
-        source=source,
+        entries=scene.entries,
+        key=scene.file.key or "cube",
+        matlab_5=scene.file.kind.startswith("MATLAB 5"),
     )
     shape = np.broadcast_to(np.float32(0), scene.shape)
     side = tile or tile_for(network, shape, _GIGABYTES) or max(height, width)

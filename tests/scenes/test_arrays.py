@@ -44,7 +44,7 @@ def test_an_unclear_order_is_asked_for(tmp_path: Path, save: Any, shape: tuple[i
     array = np.random.default_rng(8).random(shape)
     path = save(tmp_path / "scene", array)
     with pytest.raises(
-        HsisrError, match=f"{'x'.join(map(str, shape))}, which does not say which axis .*band_axis="
+        HsisrError, match=f"{'x'.join(map(str, shape))}, which does not say which axis .*--band-axis"
     ):
         read_scene(path)
     for axis in range(3):
@@ -55,9 +55,9 @@ def test_an_unclear_order_is_asked_for(tmp_path: Path, save: Any, shape: tuple[i
 
 
 def test_a_band_axis_means_nothing_where_the_file_says_it(tmp_path: Path) -> None:
-    with pytest.raises(HsisrError, match=r"band_axis=0 is for \.npy and HDF5"):
-        read_scene(tmp_path / "a.mat", band_axis=0)
-    with pytest.raises(HsisrError, match=r"key='x' names an array of a \.mat or HDF5 file"):
+    with pytest.raises(HsisrError, match=r"--band-axis 0 is for \.npy, \.mat and HDF5"):
+        read_scene(tmp_path / "a.tif", band_axis=0)
+    with pytest.raises(HsisrError, match=r"--key x names an array of a \.mat or HDF5 file"):
         read_scene(save_npy(tmp_path / "a", CUBE), key="x")
 
 

@@ -20,9 +20,9 @@ AXES = [(0, 1, 2), (1, 0, 2), (2, 0, 1), (0, 2, 1)]
 
 def open_bands(file: CubeFile, order: list[int], divisor: float = 1.0) -> OpenScene:
     centres = np.full(len(order), np.nan)
-    low, _, means = survey(file, "x")
-    mean = (means[order] / divisor).astype(np.float32)
-    return OpenScene(file, np.array(order), "x", centres, divisor, "", low, mean)
+    found = survey(file)
+    means = (found.means[order] / divisor).astype(np.float32)
+    return OpenScene(file, np.array(order), "x", centres, divisor, "", float(found.low.min()), means)
 
 
 @pytest.mark.parametrize("axes", AXES)
@@ -61,7 +61,8 @@ def test_chosen_bands_are_divided_in_double_precision_and_rounded_once(
     shape = tuple((4, 6, 5)[axes.index(axis)] for axis in range(3))
     array = (RNG.random(shape) * high).astype(dtype)
     file = CubeFile("", array, axes)
-    assert survey(file, "x")[:2] == (array.min(), array.max())
+    found = survey(file)
+    assert (found.low.min(), found.high.max()) == (array.min(), array.max())
     for order in ([0, 1, 2, 3], [1, 2], [3, 0, 2], [2]):
         expected = (array.transpose(axes)[order] / np.float64(1.7)).astype(np.float32)
         scene = open_bands(file, order, 1.7)
@@ -72,16 +73,22 @@ def test_chosen_bands_are_divided_in_double_precision_and_rounded_once(
         assert scene.mean == pytest.approx(expected.mean(axis=(1, 2)), rel=1e-6)
 
 
-def test_bad_values_are_counted_over_all_bands() -> None:
+def test_bad_values_are_counted_over_all_bands(tmp_path: Path) -> None:
     array = RNG.random((3, 6, 5))
     array[0, 1, 1] = array[2, 3, 4] = np.nan
     array[1, 0, 0] = -np.inf
-    with pytest.raises(HsisrError, match="x: 3 of 90 values are NaN or infinite"):
-        survey(CubeFile("", array, (0, 1, 2)), "x")
-    with pytest.raises(HsisrError, match="x: all 90 values are zero"):
-        survey(CubeFile("", np.zeros((3, 6, 5)), (0, 1, 2)), "x")
-    with pytest.raises(HsisrError, match="x: all 90 values are zero or no-data"):
-        survey(CubeFile("", np.zeros((3, 6, 5)), (0, 1, 2), nodata=0), "x")
+    found = survey(CubeFile("", array, (0, 1, 2)))
+    assert found.nan.tolist() == [1, 0, 1]
+    assert found.infinite.tolist() == [0, 1, 0]
+    assert np.isnan(survey(CubeFile("", np.zeros((3, 6, 5)), (0, 1, 2), nodata=0)).means).all()
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(HsisrError, match="3 of 90 values are NaN or infinite"):
+        read_scene(tmp_path / "a.npy")
+    assert read_scene(tmp_path / "a.npy", bands=[1], nodata=-np.inf).bands == 1
+    np.save(tmp_path / "a.npy", np.zeros((3, 6, 5)))
+    for nodata in (None, 0):
+        with pytest.raises(HsisrError, match="all 90 values are zero or no-data"):
+            read_scene(tmp_path / "a.npy", nodata=nodata)
 
 
 @pytest.mark.parametrize("nodata", [-999.0, np.nan])
@@ -111,14 +118,18 @@ def test_no_data_is_zero_and_masked_in_a_whole_and_the_mean_in_a_part(nodata: fl
     assert part[0, 0, 0] == np.float32(measured.mean())
 
 
-def test_a_band_without_a_measurement_is_zero_but_has_no_part() -> None:
+def test_a_band_without_a_measurement_is_zero_and_masks_nothing() -> None:
     array = RNG.random((3, 6, 5)) + 0.1
-    array[1] = -1
-    file = CubeFile("", array, (0, 1, 2), nodata=-1)
-    assert not open_bands(file, [0, 1, 2]).load().cube[1].any()
-    assert open_bands(file, [0, 2]).read(slice(0, 6), slice(0, 5))[1] is None
-    with pytest.raises(HsisrError, match="band 2 of the file has no measured value"):
-        open_bands(file, [0, 1, 2]).read(slice(0, 1), slice(0, 1))
+    array[1] = array[0, 2, 2] = -1
+    scene = open_bands(CubeFile("", array, (0, 1, 2), nodata=-1), [0, 1, 2])
+    whole = scene.load()
+    assert not whole.cube[1].any()
+    assert whole.mask is not None
+    assert np.argwhere(~whole.mask).tolist() == [[2, 2]]
+    part, missing = scene.read(slice(0, 6), slice(0, 5))
+    assert missing is not None
+    assert missing.sum(axis=(1, 2)).tolist() == [1, 30, 0]
+    assert not part[1].any()
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.h5"])

@@ -44,8 +44,8 @@ def test_unknown_wavelengths_are_nan_and_say_so() -> None:
     ("wavelengths", "message"),
     [
         (np.array([400.0, 410.0]), "2 wavelengths of float64 for 3 bands"),
-        (np.array([400.0, 400.0, 410.0]), "increase strictly"),
-        (np.array([400.0, np.nan, 410.0]), "increase strictly"),
+        (np.array([400.0, -400.0, 410.0]), "must be positive"),
+        (np.array([400.0, np.nan, 410.0]), "must be positive"),
         (np.array([400, 410, 420]), "expected float64"),
     ],
 )

@@ -1,0 +1,94 @@
+"""The bands of a scene: wavelengths in any unit, and the choice of some of the bands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsisr_core.errors import HsisrError
+
+BandChoice = int | str | Sequence[int] | NDArray[np.intp] | None
+Wavelengths = Sequence[float] | NDArray[np.float64] | None
+Spectrum = tuple[NDArray[np.float64] | None, str]
+"""Band centres in nm, None if unknown, and a note for the reader."""
+
+# of arrays, attributes and variables that hold the centres of the bands
+NAMES = {
+    *("wavelength", "wavelengths", "wavelengths_nm", "centers", "centres", "band_centers", "band_centres"),
+    *("wl", "wave", "lambda"),
+}
+_UNITS = {
+    r"nm|nanomet(er|re)s?": 1.0,
+    r"um|microns?|micromet(er|re)s?": 1e3,
+    r"a|å|angstroms?|ångströms?": 0.1,
+    r"m|met(er|re)s?": 1e9,
+}
+_UNKNOWN = ("", "unknown", "none")
+
+
+def to_nanometres(values: Any, units: str, count: int) -> Spectrum:
+    """Turn the wavelengths of `count` bands into nm; a list that cannot be used is left out with a note.
+
+    Without units, numbers from 0.3 to 20 are micrometres, and whole numbers from 0 or 1 are those of the bands. A zero
+    stands for a band that was not measured; the order is that of the file.
+    """
+    try:
+        centres = np.array([float(value) for value in np.ravel(values)])
+    except (TypeError, ValueError):
+        return None, "; wavelengths left out: they are not numbers"
+    if centres.size != count:
+        return None, f"; wavelengths left out: {centres.size} for {count} bands"
+    if not np.isfinite(centres).all() or centres.min() < 0 or not centres.any():
+        return None, "; wavelengths left out: some are not positive numbers"
+    word = units.strip().lower().replace("µ", "u").replace("μ", "u")
+    note, factor = "", next((number for name, number in _UNITS.items() if re.fullmatch(name, word)), 0.0)
+    if word in _UNKNOWN:
+        if centres[0] in (0, 1) and np.array_equal(centres, centres[0] + np.arange(count)):
+            return None, "; wavelengths left out: they are the numbers of the bands"
+        known = centres[centres > 0]
+        factor = 1e3 if known.min() >= 0.3 and known.max() <= 20 else 1.0
+        note = f"; wavelengths without units, taken as {'micrometres' if factor > 1 else 'nm'}"
+    if not factor:
+        return None, f"; wavelengths left out: their unit is {units.strip()!r}"
+    if (np.diff(centres) <= 0).any():
+        note += "; wavelengths do not increase, the bands are in the file's order"
+    return centres * factor, note
+
+
+def given_wavelengths(given: Wavelengths, count: int, where: str) -> NDArray[np.float64]:
+    """Return the wavelengths that a caller gives for all bands of the file."""
+    try:
+        centres = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise HsisrError(f"wavelengths={given!r}: expected numbers in nm.") from error
+    if centres.shape != (count,):
+        raise HsisrError(
+            f"{where} has {count} bands, but {centres.size} wavelengths are given. "
+            "Give one per band of the file, in nm."
+        )
+    if not (np.isfinite(centres).all() and bool((np.diff(centres) > 0).all())):
+        raise HsisrError(f"wavelengths={given!r}: expected finite numbers in nm that increase strictly.")
+    return centres
+
+
+def choose_bands(bands: BandChoice, count: int, where: str) -> NDArray[np.intp]:
+    """Return the 0-based indices that `bands` (see `read_scene`) stands for among `count`."""
+    if bands is None or (isinstance(bands, str) and bands == "all"):
+        return np.arange(count)
+    if isinstance(bands, int | np.integer) and not isinstance(bands, bool):
+        if not 1 <= bands <= count:
+            raise HsisrError(f"bands={bands}: {where} has {count}. Give 1 to {count}, a list, or 'all'.")
+        return np.linspace(0, count - 1, int(bands)).round().astype(np.intp)
+    chosen = np.asarray(bands)
+    if chosen.ndim != 1 or chosen.size == 0 or chosen.dtype.kind not in "iu":
+        raise HsisrError(f"bands={bands!r}: expected a number, a list of 0-based indices, or 'all'.")
+    if chosen.min() < 0 or chosen.max() >= count or bool((np.diff(chosen.astype(np.int64)) <= 0).any()):
+        raise HsisrError(
+            f"bands={chosen.tolist()}: expected increasing indices from 0 to {count - 1}, because {where} has "
+            f"{count} bands."
+        )
+    return chosen.astype(np.intp)

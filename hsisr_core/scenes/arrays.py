@@ -84,11 +84,11 @@ def open_hdf5(path: Path, key: str | None = None, band_axis: int | None = None) 
             )
         found: list[_Variable] = []
 
-        def note(name: str, item: object) -> None:
+        def list_array(name: str, item: object) -> None:
             if isinstance(item, h5py.Dataset) and len(item.shape or ()) == 3 and item.dtype.kind in "iuf":
                 found.append(_Variable(name, item.shape, item.dtype.name))
 
-        file.visititems(note)
+        file.visititems(list_array)
         name = _choose(path, found, None if key is None else key.strip("/")).name
         item, layout = file[name], _LAYOUTS.get(name.rsplit("/", 1)[-1])
         known = layout[0] if layout and band_axis is None else band_axis
@@ -216,7 +216,7 @@ def _described(found: Mapping[str, Any]) -> dict[str, Any]:
         fields["nodata"] = float(np.ravel(nodata)[0])
     if scale is not None:
         fields["divisor"] = scale_of(float(np.ravel(scale)[0]))
-    if np.size(found.get("geotransform")) == 6:
+    if np.size(found.get("geotransform", ())) == 6:
         a, b, c, d, e, f = (float(value) for value in np.ravel(found["geotransform"]))
         fields["georeference"] = Georeference((a, b, c, d, e, f), str(found.get("crs", "")))
     if found.get("entries"):

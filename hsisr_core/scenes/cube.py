@@ -246,9 +246,8 @@ def survey(file: CubeFile) -> Survey:
     """Look at all values once; the ranges and means are those of finite, measured values."""
     count = file.shape[0]
     low, high = np.full(count, math.inf), np.full(count, -math.inf)
-    total, number, nan, infinite = (
-        np.zeros(count, kind) for kind in (np.float64, np.int64, np.int64, np.int64)
-    )
+    total = np.zeros(count)
+    number, nan, infinite = (np.zeros(count, np.int64) for _ in range(3))
     for bands, rows, cols, block in file.blocks():
         missing = file.missing(block, rows, cols)
         measured: Any = True if missing is None else ~missing

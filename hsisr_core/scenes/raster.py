@@ -35,6 +35,16 @@ ENVI_TYPES = {1: "u1", 2: "i2", 3: "i4", 4: "f4", 5: "f8", 12: "u2", 13: "u4", 1
 _LAYOUT = ("samples", "lines", "bands", "header offset", "data type", "interleave", "byte order")
 _PLACE = ("map info", "projection info", "coordinate system string", "geo points", "pixel size")
 _READ = (*_LAYOUT, *_PLACE, "description", "file type", "wavelength", "wavelength units", "data ignore value")
+# of ENVI's entries, those that a TIFF file may have as tags
+_KEPT = (
+    "fwhm",
+    "bbl",
+    "default bands",
+    "sensor type",
+    "acquisition time",
+    "data gain values",
+    "data offset values",
+)
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -52,7 +62,7 @@ def envi_files(path: Path) -> tuple[Path, Path] | None:
         headers = [path.with_name(path.name + end) for end in (".hdr", ".HDR")]
         headers += [path.with_suffix(end) for end in (".hdr", ".HDR")]
         found = next((header for header in headers if header.is_file()), None)
-        return found and (found, path)
+        return None if found is None else (found, path)
     stem = path.name[: -len(".hdr")]
     names = [stem + end for end in (*_ENDS, *(end.upper() for end in _ENDS))]
     files = [path.parent / name for name in dict.fromkeys(names) if (path.parent / name).is_file()]
@@ -152,7 +162,7 @@ class Raster:
     def open(self) -> Iterator[_Bands]:
         """Open the values for reading in parts."""
         if self.pages:
-            yield _Bands(self, None, (1, *self.shape[1:]))
+            yield _Bands(self, None, (1, self.shape[1], self.shape[2]))
             return
         with self.open_file() as file:
             height, width = file.block_shapes[0]
@@ -212,7 +222,7 @@ def open_envi(header: Path, raw: Path) -> CubeFile:
         shape, dtype = (file.count, *file.shape), np.dtype(file.dtypes[0])
         place = _place(file) if info else None
     count = shape[0]
-    kept = {name: value for name, value in entries.items() if name not in _READ}
+    kept = {name: value for name, value in entries.items() if name not in _READ and name[:5] != "hsisr"}
     scale = (
         _number(entries, "reflectance scale factor", header)
         if "reflectance scale factor" in entries
@@ -290,23 +300,26 @@ def _tiff_wavelengths(file: Any) -> Spectrum:
     """Wavelengths from the metadata of the bands, of the file, or the names of the bands, whichever is first."""
     count, bands = file.count, file.indexes
     tags = [{name.lower(): text for name, text in file.tags(band).items()} for band in bands]
-    micrometres = [file.tags(band, ns="IMAGERY").get("CENTRAL_WAVELENGTH_UM") for band in bands]
-    older = [own.get("central_wavelength_um") for own in tags]
-    for values in (micrometres, older):
-        if all(values):
-            return to_nanometres(values, "um", count)
     found: Spectrum = (None, "")
     if any("wavelength" in own for own in tags):
         values = [own.get("wavelength") for own in tags if "wavelength" in own]
         units = {own.get("wavelength_units", "") for own in tags}
         found = to_nanometres(values, units.pop() if len(units) == 1 else "several", count)
+    # GDAL rounds these to whole nm where it makes them itself
+    micrometres = [file.tags(band, ns="IMAGERY").get("CENTRAL_WAVELENGTH_UM") for band in bands]
+    older = [own.get("central_wavelength_um") for own in tags]
+    for values in (micrometres, older):
+        if found[0] is None and all(values):
+            found = to_nanometres(values, "um", count)
     if found[0] is None:
         for own in (file.tags(), file.tags(ns="ENVI")):
             lower = {name.lower(): text for name, text in own.items()}
             if "wavelength" in lower:
                 found = to_nanometres(as_list(lower["wavelength"]), lower.get("wavelength_units", ""), count)
-    named = [_named_wavelength(text or "") for text in file.descriptions]
-    exact = to_nanometres([value for value, _ in named], named[0][1], count) if all(named) else (None, "")
+    named = [item for item in (_named_wavelength(text or "") for text in file.descriptions) if item]
+    exact: Spectrum = (None, "")
+    if len(named) == count:
+        exact = to_nanometres([value for value, _ in named], named[0][1], count)
     # GDAL writes the wavelengths of an ENVI file as whole numbers in the metadata, and exactly in the names
     if exact[0] is not None and (
         found[0] is None or np.abs(exact[0] - found[0]).max() < 1.0 or "units" in found[1]
@@ -315,10 +328,10 @@ def _tiff_wavelengths(file: Any) -> Spectrum:
     return found
 
 
-def _named_wavelength(name: str) -> tuple[str, str] | tuple[()]:
+def _named_wavelength(name: str) -> tuple[str, str] | None:
     """The wavelength and its unit in the name of a band: "Band 1 (420.0 Nanometers)", "420.5 nm" or "420.5"."""
     match = re.search(r"(?<![\d.])(\d+\.\d+|\d{3,})\s*([^\W\d]*)\)?$", name.strip())
-    return (match[1], match[2]) if match else ()
+    return (match[1], match[2]) if match else None
 
 
 def _tiff_entries(file: Any) -> tuple[dict[str, Any], float | None, str]:
@@ -326,7 +339,9 @@ def _tiff_entries(file: Any) -> tuple[dict[str, Any], float | None, str]:
     entries: dict[str, Any] = {}
     if any(file.descriptions):
         entries["band names"] = "{" + ", ".join(text or "" for text in file.descriptions) + "}"
-    declared = file.tags().get("hsisr_divisor")
+    own = file.tags() | file.tags(ns="ENVI")
+    entries |= {name: own[name.replace(" ", "_")] for name in _KEPT if name.replace(" ", "_") in own}
+    declared = own.get("hsisr_divisor")
     divisor, note = None if declared is None else scale_of(float(declared)), ""
     if any(scale != 1 for scale in file.scales) or any(file.offsets):
         entries["scales"], entries["offsets"] = list(file.scales), list(file.offsets)

@@ -351,7 +351,7 @@ def _share_outside(file: CubeFile, divisor: float) -> tuple[float, int]:
 
 
 def _check_range(file: CubeFile, where: str, low: float, high: float, divisor: float, *, given: bool) -> str:
-    """Check that values from `low` to `high`, divided by `divisor`, lie in [-0.1, 1.1]; return what is said of outliers."""
+    """Check that values, divided by `divisor`, lie in [-0.1, 1.1]; return what is said of outliers."""
     if low / divisor >= LOWEST and high / divisor <= HIGHEST:
         return ""
     share, outside = _share_outside(file, divisor)

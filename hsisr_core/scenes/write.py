@@ -302,6 +302,11 @@ def _write_envi_head(temporary: Path, product: Product, path: Path) -> str:
         made.unlink(missing_ok=True)
     found["description"] = "{Made by hsisr upscale; see the entries that begin with hsisr}"
     found.pop("band names", None)
+    if product.georeference is not None and "rotation" not in found.get("map info", "rotation"):
+        # GDAL leaves it out for projections that ENVI has no name for
+        _, a, _, _, d, _ = product.georeference.transform
+        turned = f", rotation={math.degrees(math.atan2(d, a)):.15g}}}"
+        found["map info"] = found["map info"].rstrip("}") + turned if d else found["map info"]
     if product.nodata is not None:
         found["data ignore value"] = f"{product.nodata:.17g}"
     if product.divisor != 1:

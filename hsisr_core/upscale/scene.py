@@ -139,7 +139,7 @@ def upscale(
         georeference=scene.georeference and scene.georeference.enlarged(scale),
         provenance=provenance,
         entries=scene.entries,
-        key=scene.file.key or "cube",
+        key=scene.file.key.rsplit("/", 1)[-1] or "cube",
         matlab_5=scene.file.kind.startswith("MATLAB 5"),
     )
     shape = np.broadcast_to(np.float32(0), scene.shape)

@@ -40,7 +40,8 @@ def convolve(
     if bands == 1:
         return convolve_bands(x, weight[:, :, 0], bias, zero_rows, relu, plus)
     if height == width == 1:
-        return _convolve_spectra(x, weight[..., 0], bias, relu, plus)
+        # every spectrum, with pixels as the width
+        return _convolve_views(x, 2, weight[..., 0], bias, (bands // 2, 0), relu, plus)
     if layer.in_channels == 1:  # neighbouring bands as channels of a 2-D convolution
         padded = F.pad(x[..., 0], (0, 0, 0, 0, bands // 2, bands // 2))
         # contiguous, or the output would not be features-last in memory
@@ -115,27 +116,25 @@ def convolve_bands(
     relu: bool = False,
     plus: Tensor | None = None,
 ) -> Tensor:
-    """Convolve every band with a 2-D kernel (outputs, inputs, height, width).
+    """Convolve every band with a 2-D kernel (outputs, inputs, height, width); `zero_rows` as in `convolve`."""
+    padding = (zero_rows, weight.shape[3] // 2)
+    return _convolve_views(x, 0, weight, bias, padding, relu, plus)
 
-    Zero padding keeps the width; above and below there are `zero_rows` rows of zeros.
-    """
+
+def _convolve_views(
+    x: Tensor,
+    axis: int,
+    weight: Tensor,
+    bias: Tensor | None,
+    padding: tuple[int, int],
+    relu: bool,
+    plus: Tensor | None,
+) -> Tensor:
+    """Convolve in two dimensions: `axis` and the next are one in the images that PyTorch sees."""
 
     def images(tensor: Tensor) -> Tensor:
-        return tensor.flatten(0, 1).permute(0, 3, 1, 2)
+        return tensor.flatten(axis, axis + 1).permute(0, 3, 1, 2)
 
-    out = F.conv2d(images(x), weight, bias, padding=(zero_rows, weight.shape[3] // 2))
+    out = F.conv2d(images(x), weight, bias, padding=padding)
     out = finish(out, relu, plus if plus is None else images(plus))
-    return out.permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
-
-
-def _convolve_spectra(
-    x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool, plus: Tensor | None
-) -> Tensor:
-    """Convolve every spectrum with a kernel (outputs, inputs, bands, 1), zero padding."""
-
-    def image(tensor: Tensor) -> Tensor:
-        return tensor.flatten(2, 3).permute(0, 3, 1, 2)
-
-    out = F.conv2d(image(x), weight, bias, padding=(weight.shape[2] // 2, 0))
-    out = finish(out, relu, plus if plus is None else image(plus))
-    return out.permute(0, 2, 3, 1).unflatten(2, x.shape[2:4])
+    return out.permute(0, 2, 3, 1).unflatten(axis, x.shape[axis : axis + 2])

@@ -17,13 +17,7 @@ __all__ = ["Trainer", "bytes_needed", "runner"]
 
 
 class Trainer(nn.Module):
-    """What training calls in place of the network: its SR and its gradients, sooner and with less memory.
-
-    Attributes
-    ----------
-    net : SuperResolver
-        The network; its parameters are those of the trainer.
-    """
+    """What training calls in place of the network `net`: its SR and its gradients, sooner and with less memory."""
 
     def __init__(self, net: SuperResolver) -> None:
         super().__init__()
@@ -38,11 +32,7 @@ class Trainer(nn.Module):
 def runner(net: SuperResolver, progress: Callable[[float], None] | None = None) -> Callable[[Tensor], Tensor]:
     """What inference calls in place of the network: a function from a batch of LR to SR, without gradients.
 
-    Parameters
-    ----------
-    net : SuperResolver
-    progress : callable, optional
-        Called now and then with the share of the rows that are done, by a network that gives them piece by piece.
+    `progress` is called with the share of the rows that are done, where they come piece by piece.
     """
 
     @torch.no_grad()

@@ -87,26 +87,11 @@ def super_resolve_tiles(
     tile: int,
     progress: Callable[[float], None] | None = None,
 ) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Make SR of a scene that need not be in memory, tile by tile.
+    """Make SR of an LR scene of `size` (height, width), which need not be in memory, tile by tile.
 
-    Parameters
-    ----------
-    network : SuperResolver
-    read : callable
-        Given rows and columns, the LR pixels there: (bands, height, width), on the network's device.
-    size : (int, int)
-        Height and width of the LR scene.
-    tile : int
-        LR pixels a side. The last tile of a row or column may be smaller.
-    progress : callable, optional
-        Called with the share of the tile at work that is done; see `runner`.
-
-    Yields
-    ------
-    rows, columns : slice
-        Where the part belongs in SR.
-    sr : Tensor
-        (bands, height, width), float32, on the CPU.
+    `read` gives the LR pixels (bands, height, width) of some rows and columns, on the network's device; `progress`
+    is called with the share of the tile at work that is done. Yields where a tile of SR belongs, rows and columns,
+    and the tile (bands, height, width), float32, on the CPU.
     """
     height, width = size
     scale, halo = network.scale, network.halo

@@ -30,12 +30,7 @@ AT = {WHOLE: slice(None), FIRST: slice(0, 1), LAST: slice(-1, None)}
 class Tail:
     """`tail(upsample(x))` without the tensor between them, differentiable in everything.
 
-    Parameters
-    ----------
-    upsample : nn.ConvTranspose3d
-        Kernel (3, 2 + r, 2 + r), stride (1, r, r), padding 1.
-    tail : nn.Conv3d
-        Kernel (3, 3, 3) to one channel, padding 1.
+    `upsample` has the kernel (3, 2 + r, 2 + r), stride (1, r, r) and padding 1; `tail` 3x3x3 to one channel.
     """
 
     def __init__(self, upsample: nn.ConvTranspose3d, tail: nn.Conv3d) -> None:
@@ -111,12 +106,8 @@ def _link(scale: int) -> Tensor:
     """Which pairs of taps (3 of the last, 2 + r of the transposed convolution) an LR tap and a phase are made of.
 
     Output r*j + p reads, with tap t, the transposed convolution's r*j + p + t - 1, which LR voxel i
-    reaches with tap k where it equals r*i - 1 + k: the LR tap is i - j = (p + t - k) / r.
-
-    Returns
-    -------
-    Tensor
-        Zeros and ones, (3 * (2 + r), taps, phases).
+    reaches with tap k where it equals r*i - 1 + k: the LR tap is i - j = (p + t - k) / r. Zeros and ones,
+    (3 * (2 + r), taps, phases).
     """
     reach = 2 if scale == 1 else 1
     table = torch.zeros(3, 2 + scale, 2 * reach + 1, scale)

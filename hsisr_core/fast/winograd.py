@@ -30,16 +30,9 @@ KERNELS = (
 
 
 class RowConvolution:
-    """The 3x3 convolution of every band of a features-last tensor, zero padding of the width.
+    """The 3x3 convolution of every band of a features-last tensor, zero padding of the width, and a ReLU if wanted.
 
-    Parameters
-    ----------
-    weight : Tensor
-        (outputs, inputs, 3, 3).
-    bias : Tensor or None
-        (outputs,).
-    relu : bool
-        Whether a ReLU follows.
+    `weight` is (outputs, inputs, 3, 3).
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, relu: bool = False) -> None:
@@ -52,19 +45,9 @@ class RowConvolution:
         self.relu = relu
 
     def __call__(self, above: Tensor, x: Tensor) -> Tensor:
-        """The rows that begin at the second of `above` and end before the last of `x`.
+        """The rows that begin at the second of `above` and end before the last of `x`, (batch, bands, 4 n, w, outputs).
 
-        Parameters
-        ----------
-        above : Tensor
-            (batch, bands, 2, w, inputs), the two rows above `x`.
-        x : Tensor
-            (batch, bands, 4 n, w, inputs).
-
-        Returns
-        -------
-        Tensor
-            (batch, bands, 4 n, w, outputs)
+        `x` is (batch, bands, 4 n, w, inputs), and `above` holds the two rows above it.
         """
         out = x.new_empty(*x.shape[:-1], self.outputs)
         images = above.flatten(0, 1), x.flatten(0, 1), out.flatten(0, 1)

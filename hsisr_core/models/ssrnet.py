@@ -1,5 +1,4 @@
-"""SSRNet: 3-D convolutions, a spatial and a spectral one in turn, and
-residuals at three depths.
+"""SSRNet: spatial and spectral convolutions, residuals at three depths.
 
 Source: Wang, Li, Li, "Spatial-Spectral Residual Network for Hyperspectral
 Image Super-Resolution", 2020, Sec. III, Fig. 3-5, Eq. 1-7. Three facts come

@@ -44,17 +44,15 @@ def he_init(
 
 @torch.no_grad()
 def interpolation_init(model: SSRNet) -> None:
-    """Start as an interpolator instead of noise. Our own; the paper does
-    nothing like it.
+    """Start as an interpolator instead of noise; ours, not the paper's.
 
-    A few feature channels carry the image: delta kernels in the first
-    convolution put it there, shifted by -1, 0 and 1 LR pixels in y and x; the
-    transposed convolution enlarges them with kernels that add up to bicubic
-    interpolation; the last convolution reads that sum alone. The last
-    convolution of each module is scaled by 0.1, so that what the untrained
+    The head copies the image into nine channels, shifted by -1, 0 and 1 LR
+    pixels in y and x; the transposed convolution enlarges them with kernels
+    that add up to bicubic interpolation; the tail reads that sum alone. The
+    last convolution of each module is scaled by 0.1, so that what untrained
     modules add stays small. All other channels keep PyTorch's random weights
-    and learn from the first step. With fewer than ten features one channel
-    carries the image, unshifted, and the interpolation is close to linear.
+    and learn from the first step. With fewer than ten features there is one
+    copy, unshifted, and the interpolation is close to linear.
     """
     if not model.global_residual:
         raise HsisrError(
@@ -89,8 +87,7 @@ def interpolation_init(model: SSRNet) -> None:
 def interpolation_kernels(
     scale: int, shifts: tuple[int, ...]
 ) -> dict[int, Tensor]:
-    """Taps (2 + r,) of the transposed convolution for each shifted copy of
-    the signal.
+    """Taps (2 + r,) of the transposed convolution for each shifted copy.
 
     Together they come as close to bicubic interpolation by r as their reach
     allows (least squares per phase), and each phase sums to 1. With the
@@ -122,8 +119,7 @@ def interpolation_kernels(
 
 
 def shuffle_kernels(scale: int) -> Tensor:
-    """3x3 kernels (scale^2, 3, 3) with which a convolution and a pixel
-    shuffle enlarge by `scale`.
+    """Kernels (scale^2, 3, 3) that enlarge, before a pixel shuffle.
 
     Each phase is the parabola through the nearest pixel and its two
     neighbours, in each direction: as exact as bicubic interpolation on a

@@ -1,8 +1,7 @@
 """What a chapter declares in its `parameters` cell, and the check that nothing else is passed to it.
 
-papermill injects any name it is given and only warns when a chapter has no such parameter. Here an
-unknown name or a value of the wrong type is refused with the list of valid ones, both before a
-chapter starts (`assign_parameters`) and, for a chapter run by itself, in its first cell (`open_chapter`).
+papermill only warns of a name that a chapter does not have. Here an unknown name or a value of the wrong type is
+refused, before a chapter starts (`assign_parameters`) and in its first cell (`open_chapter`).
 """
 
 from __future__ import annotations
@@ -15,13 +14,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import GenericAlias
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from hsisr_core.base import book_folder
 from hsisr_core.errors import HsisrError
-from hsisr_core.runs import Plan, RunConfig, plan_for_chapters
+
+if TYPE_CHECKING:
+    from hsisr_core.runs import Plan, RunConfig
 
 __all__ = ["Chapter", "Parameter", "assign_parameters", "chapter_parameters", "open_chapter"]
 
@@ -58,10 +59,14 @@ class Chapter:
 
     def config(self) -> RunConfig:
         """The run this chapter shows: its preset with its overrides."""
+        from hsisr_core.runs import RunConfig
+
         return RunConfig.from_preset(self.parameters["preset"], **self.overrides)
 
     def plan(self) -> Plan:
         """The plan in this chapter's preset; an override holds for all its runs, equal ones are one run."""
+        from hsisr_core.runs import plan_for_chapters
+
         return plan_for_chapters(self.parameters["preset"], self.overrides)
 
 
@@ -81,20 +86,15 @@ def chapter_parameters(notebook: str | os.PathLike[str]) -> dict[str, Parameter]
     path = Path(notebook)
     try:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        sources = [
-            "".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+        sources = ["".join(cell["source"]) for cell in tagged]
+        statements = [statement for source in sources for statement in ast.parse(source).body]
+    except (OSError, ValueError, KeyError, TypeError, SyntaxError) as error:
         raise HsisrError(f"{path} cannot be read as a notebook of format 4: {error}.") from error
     if len(sources) != 1:
         raise HsisrError(
-            f"{path} has {len(sources)} cells tagged 'parameters', expected exactly one: "
-            "set the tag in the cell's properties."
+            f"{path} has {len(sources)} cells tagged 'parameters', expected exactly one: set the tag in its properties."
         )
-    try:
-        statements = ast.parse(sources[0]).body
-    except SyntaxError as error:
-        raise HsisrError(f"{path}: the parameters cell is not valid Python ({error}).") from error
     lines = sources[0].splitlines()
     return dict(
         _declaration(path, statement, lines)
@@ -135,6 +135,8 @@ def open_chapter(name: str, namespace: Mapping[str, Any]) -> Chapter:
     HsisrError
         An unknown name was injected, a value has the wrong type, or the parameters cell has not run.
     """
+    from hsisr_core.runs import RunConfig
+
     book = book_folder()
     path = book / f"{name}.ipynb"
     if not path.is_file():
@@ -210,10 +212,6 @@ def _listing(declared: Mapping[str, Parameter]) -> str:
 def _injected_names(history: Iterable[str]) -> list[str]:
     """Names that papermill's injected cell assigns, or [] when no such cell has run."""
     cells = [cell for cell in history if cell.lstrip().split("\n", 1)[0].rstrip() == "# Parameters"]
-    try:
-        statements = ast.parse(cells[-1] if cells else "").body
-    except SyntaxError:
-        # not papermill's: a cell that someone typed
-        return []
+    statements = ast.parse(cells[-1]).body if cells else []
     targets = [target for item in statements if isinstance(item, ast.Assign) for target in item.targets]
     return [target.id for target in targets if isinstance(target, ast.Name)]

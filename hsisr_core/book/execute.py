@@ -1,8 +1,7 @@
 """Run the chapters that need it with papermill, several at once, and swap the result in when all have run.
 
 An executed chapter of the last build is taken again if nothing that decides what it shows has changed since
-(`chapter_digest`), and if its notebook is the one that was written then. A chapter that shows anything else,
-such as the time, has a cell tagged ``live`` and is always executed, after the others.
+(`chapter_digest`). A chapter with a cell tagged ``live`` is always executed, after the others.
 """
 
 from __future__ import annotations
@@ -24,9 +23,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from hsisr_core.base import (
     book_folder,
@@ -41,7 +38,9 @@ from hsisr_core.base import (
 )
 from hsisr_core.book.chapter import assign_parameters, chapter_parameters
 from hsisr_core.errors import HsisrError
-from hsisr_core.runs import preset_values
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "BookError",
@@ -75,11 +74,10 @@ def execute_chapters(
     *,
     force: bool = False,
 ) -> Path:
-    """Run chapters in the project's folder, `jobs` at once (default: a chapter a core), each in its own kernel.
+    """Run chapters in the project's folder, `jobs` at once (default: a chapter a core); returns ``out/executed``.
 
-    Returns ``out/executed``: the executed notebooks and everything else that the pages are made from. With
-    `force`, nothing is taken from the last build. When a cell fails, BookError names it, and the notebook is kept
-    in ``out/failed``.
+    With `force`, nothing is taken from the last build. When a cell fails, BookError names it, and the notebook is
+    kept in ``out/failed``.
     """
     assigned = assign_parameters(chapters, parameters)
     with work_folder(out) as (folder, work):
@@ -114,10 +112,11 @@ def execute_chapters(
 def chapter_digest(chapter: Path, given: Mapping[str, Any]) -> str:
     """One digest of all that decides what a chapter shows when it is executed with the parameters `given`.
 
-    Its notebook and parameters; the contents of `hsisr_core`, presets, splits and results; size and time of change
-    of the files of runs and of data (in the datasets folder, and where a parameter or its preset names a path);
-    the packages, Python and the machine; the environment variables of `VARIABLES`.
+    The contents of its notebook, `hsisr_core`, presets, splits and results; size and time of change of runs and data
+    (also where a parameter or its preset names a path); the packages, the machine and the environment `VARIABLES`.
     """
+    from hsisr_core.runs import preset_values
+
     root, book = project_root(), book_folder()
     values = {name: item.default for name, item in chapter_parameters(chapter).items()} | dict(given)
     preset = values.get("preset")
@@ -139,6 +138,8 @@ def chapter_digest(chapter: Path, given: Mapping[str, Any]) -> str:
 
 def execution_times() -> pd.DataFrame:
     """A row per executed chapter of this build, for a live chapter, else of the last: its seconds, and when."""
+    import pandas as pd
+
     entries = _read_manifest(Path(os.environ.get(MANIFEST_FOLDER, project_root() / "_build" / "executed")))
     rows = [(name, entry["seconds"], entry["when"]) for name, entry in sorted(entries.items())]
     return pd.DataFrame(rows, columns=["chapter", "seconds", "executed"])

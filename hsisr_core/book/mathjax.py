@@ -1,7 +1,6 @@
-"""Sphinx extension: the book's equations are drawn by MathJax served from the book's own folder.
+"""Sphinx extension: the book's equations are drawn by MathJax from the book's own folder, not from another host.
 
-Sphinx's default is a script on another host. The files come from the PyPI package
-`sphinx-mathjax-offline`, used as a carrier only: of its 24 MB the pages need 1.7 MB.
+The files come from the package `sphinx-mathjax-offline`: of its 24 MB the pages need 1.7 MB.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-__all__ = ["copy_mathjax", "mathjax_folder", "setup"]
+__all__ = ["copy_mathjax", "setup"]
 
 SCRIPT = "tex-chtml.js"
 #: What it loads on demand: fonts and TeX packages.
@@ -23,18 +22,14 @@ FOLDERS = ("output/chtml/fonts/woff-v2", "input/tex/extensions")
 BINDER = {"notebook_interface": "jupyterlab", "binderhub_url": "https://mybinder.org"}
 
 
-def mathjax_folder() -> Path:
-    """Folder of the installed MathJax files."""
-    distribution = importlib.metadata.distribution("sphinx-mathjax-offline")
-    (script,) = (file for file in distribution.files or () if file.name == SCRIPT)
-    return Path(str(distribution.locate_file(script))).parent
-
-
 def copy_mathjax(app: Sphinx, exception: Exception | None) -> None:
     """Put the MathJax files beside the page's other static files, once the pages are written."""
     if exception is not None:
         return
-    source, target = mathjax_folder(), Path(app.outdir) / "_static" / "mathjax"
+    distribution = importlib.metadata.distribution("sphinx-mathjax-offline")
+    (script,) = (file for file in distribution.files or () if file.name == SCRIPT)
+    source = Path(str(distribution.locate_file(script))).parent
+    target = Path(app.outdir) / "_static" / "mathjax"
     for folder in FOLDERS:
         shutil.copytree(source / folder, target / folder, dirs_exist_ok=True)
     shutil.copy2(source / SCRIPT, target)

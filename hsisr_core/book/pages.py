@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -22,7 +22,9 @@ from hsisr_core.book.execute import (
     work_folder,
 )
 from hsisr_core.errors import HsisrError
-from hsisr_core.runs import Plan, Train, carry_out, planned_runs, preset_path, run_state
+
+if TYPE_CHECKING:
+    from hsisr_core.runs import Plan, Train
 
 __all__ = ["book_pages", "build_book", "build_pages", "train_shown"]
 
@@ -30,9 +32,8 @@ JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # it has no `py
 
 
 def build_book(
-    preset: str = "demo",
-    data: str | None = None,
-    parameters: Mapping[str, Any] | None = None,
+    preset: str,
+    parameters: Mapping[str, Any],
     *,
     jobs: int | None = None,
     strict: bool = False,
@@ -42,17 +43,15 @@ def build_book(
 ) -> Path:
     """Execute every chapter and build the pages; returns the book's ``index.html``.
 
-    `preset` is a name in ``book/presets`` or a YAML file, `data` the parameter of that name, and each of
-    `parameters` is given to the chapters that declare it. Nothing starts before all are known to be valid; then
-    `before` is called, which trains what the chapters show. For `jobs` and `force` see `execute_chapters`, for
-    `strict` `build_pages`. What is made lies in `out` (default: ``_build`` of the project) as ``executed/`` and
-    ``html/``; after an error those of the last good build stay.
+    `preset` is a name in ``book/presets`` or a YAML file; each of `parameters` is given to the chapters that declare
+    it. When all are known to be valid, `before` is called, which trains what the chapters show. In `out` (default:
+    ``_build`` of the project) are then ``executed/`` and ``html/``; after an error those of the last good build stay.
     """
+    from hsisr_core.runs import preset_path
+
     path = preset_path(preset)
     is_file = preset.endswith((".yaml", ".yml"))
-    given = {"preset": _from_project(path) if is_file else preset} | dict(parameters or {})
-    if data is not None:
-        given["data"] = data
+    given = {"preset": _from_project(path) if is_file else preset} | dict(parameters)
     if isinstance(given.get("data"), str) and Path(given["data"]).expanduser().exists():
         given["data"] = _from_project(Path(given["data"]).expanduser())
     chapters = [page for page in book_pages() if page.suffix == ".ipynb"]
@@ -64,10 +63,11 @@ def build_book(
 
 def train_shown(plan: Plan, train: Train, jobs: int | None = None) -> None:
     """Carry out with `train` every run that the chapters show (`Plan.shown`), so that no two chapters train one."""
+    from hsisr_core.runs import carry_out, planned_runs, run_state
+
     runs = planned_runs(plan.shown())
     carry_out(runs, train, jobs)
-    states = [(run, run_state(run)) for run in runs]
-    failed = [(run, state) for run, state in states if state.state == "failed"]
+    failed = [(run, state) for run in runs if (state := run_state(run)).state == "failed"]
     if failed:
         run, state = failed[0]
         others = f" ({len(failed) - 1} more failed too)" if failed[1:] else ""
@@ -93,11 +93,7 @@ def book_pages() -> list[Path]:
 
 
 def build_pages(executed: Path, out: str | os.PathLike[str] | None = None, *, strict: bool = False) -> Path:
-    """Build ``out/html`` from a folder of executed notebooks with Jupyter Book; returns its ``index.html``.
-
-    Nothing is executed. With `strict`, Sphinx's warnings are errors, missing references included. BookError ends
-    with what Sphinx said, and the pages of the last good build stay.
-    """
+    """Build ``out/html`` of executed notebooks (`strict`: a warning of Sphinx is an error); returns ``index.html``."""
     options = ["-W", "-n", "--keep-going"] if strict else []
     with work_folder(out) as (folder, work):
         config = project_root() / "_config.yml"

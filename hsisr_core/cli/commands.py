@@ -74,7 +74,7 @@ def book(
         preset, {name: values[name] for name in values if name in RunConfig.model_fields}
     )
     index = build_book(
-        preset, data, values, jobs=jobs, strict=strict, force=force, out=out,
+        preset, values, jobs=jobs, strict=strict, force=force, out=out,
         before=lambda: train_shown(plan, train, jobs),
     )  # fmt: skip
     typer.echo(f"\n{results_table(open_run(plan.defaults))}\n\nThe book: {index}")

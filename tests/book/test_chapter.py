@@ -62,7 +62,7 @@ def test_chapter_parameters_reads_defaults_types_and_help(chapter: Path) -> None
         ("scale: int = 2.5", "the default is not of type int"),
         ("scale: int = True", "the default is not of type int"),
         ("scale = open('x')", "expected only lines like"),
-        ("scale = (", "not valid Python"),
+        ("scale = (", "was never closed"),
     ],
 )
 def test_parameters_cell_holds_literals_only(tmp_path: Path, cell: str, message: str) -> None:
@@ -274,7 +274,7 @@ def test_open_chapter_reads_the_last_injected_cell(project: Path, monkeypatch: p
     assert chapter.overrides == {"scale": 3, "features": 8}
     with pytest.raises(HsisrError, match="has no parameter 'unknown'"):
         open_chapter("04-training", namespace(right, wrong))
-    open_chapter("04-training", namespace("# Parameters of my own\nunknown = 3", "# Parameters\nif"))
+    open_chapter("04-training", namespace("# Parameters of my own\nunknown = 3"))
 
 
 CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))

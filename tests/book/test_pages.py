@@ -14,8 +14,8 @@ import pytest
 from small_book import ROOT, write_notebook, write_project
 from small_plan import finish, write_plan
 
-from hsisr_core.book import BookError, book_pages, build_book, build_pages, pages, train_shown
-from hsisr_core.book.mathjax import copy_mathjax, mathjax_folder
+from hsisr_core.book import BookError, book_pages, build_book, build_pages, train_shown
+from hsisr_core.book.mathjax import copy_mathjax
 from hsisr_core.errors import HsisrError
 from hsisr_core.paper import TABLES
 from hsisr_core.runs import PlannedRun, plan_for_chapters, planned_runs, record_failure
@@ -79,8 +79,7 @@ def test_build_book_from_chapters_to_pages(
     order: list[str] = []
     index = build_book(
         "mine.yaml",
-        "../scenes",
-        {"scale": 4},
+        {"data": "../scenes", "scale": 4},
         strict=True,
         before=lambda: order.append("before"),
         out="../elsewhere",
@@ -112,7 +111,7 @@ def test_build_book_from_chapters_to_pages(
         ({"preset": "no.yaml"}, "Preset file no.yaml does not exist"),
         ({"parameters": {"scael": 3}}, "No chapter has a parameter 'scael'"),
         ({"parameters": {"scale": 2.5}}, "a: scale=2.5, expected int"),
-        ({"data": 3}, "a: data=3, expected Optional[str]"),
+        ({"parameters": {"data": 3}}, "a: data=3, expected Optional[str]"),
     ],
 )
 def test_build_book_refuses_before_anything_runs(
@@ -120,7 +119,10 @@ def test_build_book_refuses_before_anything_runs(
 ) -> None:
     build: Callable[..., Path] = build_book
     with pytest.raises(HsisrError) as raised:
-        build(**arguments, before=lambda: pytest.fail("trained for a book that cannot be built"))
+        build(
+            **{"preset": "demo", "parameters": {}} | arguments,
+            before=lambda: pytest.fail("trained for a book that cannot be built"),
+        )
     assert message in str(raised.value)
     assert not (tmp_path / "_build").exists()
 
@@ -164,7 +166,7 @@ def carried_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Planned
             if run.config.seed != 13:
                 finish(run)
 
-    monkeypatch.setattr(pages, "carry_out", carry_out)
+    monkeypatch.setattr("hsisr_core.runs.carry_out", carry_out)
     return seen
 
 
@@ -209,13 +211,13 @@ def test_missing_data_is_said_before_anything_is_trained(
 
 
 def test_pages_get_mathjax_its_fonts_and_its_extensions_only(tmp_path: Path) -> None:
-    assert 'VERSION="3.' in (mathjax_folder() / "tex-chtml.js").read_text()
     app: Any = SimpleNamespace(outdir=tmp_path)
     copy_mathjax(app, ValueError("the build failed"))
     assert list(tmp_path.iterdir()) == []
     copy_mathjax(app, None)
     folder = tmp_path / "_static" / "mathjax"
     found = [path for path in folder.rglob("*") if path.is_file()]
+    assert 'VERSION="3.' in (folder / "tex-chtml.js").read_text()
     files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in found}
     assert "output/chtml/fonts/woff-v2/MathJax_Main-Regular.woff" in files
     assert "input/tex/extensions/cancel.js" in files, "loaded when a page uses \\cancel"

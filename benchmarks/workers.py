@@ -10,15 +10,20 @@ import os
 import sys
 import tempfile
 import time
+from typing import TYPE_CHECKING
 
-from hsisr_core.runs import Plan, carry_out, planned_runs, read_plan
-from hsisr_core.train import train
+if TYPE_CHECKING:
+    from hsisr_core.runs import Plan
 
 RUNS = 4
 
 
 def seconds(plan: Plan, jobs: int) -> float:
     """Time to carry out `plan` with `jobs` workers that share the cores, start of the workers included."""
+    # Not at the top, which the workers run before they know their share of the threads.
+    from hsisr_core.runs import carry_out, planned_runs
+    from hsisr_core.train import train
+
     with tempfile.TemporaryDirectory() as folder:
         runs = planned_runs(plan, folder)
         started = time.perf_counter()
@@ -27,6 +32,8 @@ def seconds(plan: Plan, jobs: int) -> float:
 
 
 def main() -> None:
+    from hsisr_core.runs import Plan, read_plan
+
     steps = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     os.environ.pop("OMP_NUM_THREADS", None)  # the workers then share the cores
     demo = read_plan("demo")

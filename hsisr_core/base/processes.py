@@ -6,23 +6,27 @@ import multiprocessing
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 
+from hsisr_core.base.console import to_stderr
 from hsisr_core.base.threads import thread_share
 
 
 @contextmanager
-def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Yield a pool of `processes`, each with its share of the threads.
+def worker_pool(processes: int, at_once: int | None = None) -> Iterator[ProcessPoolExecutor]:
+    """Yield a pool of `processes`, each with its share of the threads where `at_once` (default: these) are at work.
 
     They end with the block, whatever they are at, and with this process, however it ends.
     """
     context = multiprocessing.get_context("spawn")
     reader, writer = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(processes, context, _start_worker, (reader, thread_share(processes)))
+    pool = ProcessPoolExecutor(
+        processes, context, _start_worker, (reader, thread_share(at_once or processes))
+    )
     try:
         yield pool
     finally:
@@ -35,6 +39,7 @@ def _start_worker(parent: Connection, environment: dict[str, str]) -> None:
     """In a new worker: leave Ctrl-C to the process that started it, and end when the pipe from there is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(environment | dict(os.environ))
+    warnings.showwarning = lambda message, *_: to_stderr(f"warning: {message}")
 
     def end_with_parent() -> None:
         with suppress(EOFError, OSError):

@@ -6,27 +6,21 @@ a pool of one process, so that a worker's death breaks no other worker and names
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 import sys
-import threading
 import traceback
-import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import lru_cache
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from hsisr_core.base import cores, thread_share
+from hsisr_core.base import cores, worker_pool
 from hsisr_core.data import load_dataset
 from hsisr_core.errors import HsisrError, RunLockedError
 from hsisr_core.runs.config import RunConfig
@@ -90,13 +84,12 @@ def _work_through(
                 report.end(run, f"failed: {failure[0]}")
             else:
                 report.start(run)
-                with _environment(jobs):
-                    at_work[pool.submit(_attempt, train, run.config, run.folder.absolute())] = run, pool
+                at_work[pool.submit(_attempt, train, run.config, run.folder.absolute())] = run, pool
                 return
 
-    with _workers() as new_worker:
+    with ExitStack() as workers:
         for _ in range(jobs):
-            start_next(new_worker())
+            start_next(workers.enter_context(worker_pool(1, jobs)))
         while at_work:
             done, _ = wait(at_work, timeout=POLL, return_when=FIRST_COMPLETED)
             for future in done:
@@ -104,7 +97,7 @@ def _work_through(
                 try:
                     problem = future.result()
                 except BrokenProcessPool:
-                    pool = new_worker()
+                    pool = workers.enter_context(worker_pool(1, jobs))
                     deaths[run.folder] += 1
                     problem = "interrupted: its worker was killed"
                     if deaths[run.folder] < DEATHS:
@@ -118,57 +111,6 @@ def _work_through(
                 start_next(pool)
             report.show([run for run, _ in at_work.values()])
     return locked
-
-
-@contextmanager
-def _workers() -> Iterator[Callable[[], ProcessPoolExecutor]]:
-    """A maker of pools of one process. The processes end with the block, and with this process however it ends."""
-    context = multiprocessing.get_context("spawn")
-    reader, writer = context.Pipe(duplex=False)
-    pools: list[ProcessPoolExecutor] = []
-    others = multiprocessing.active_children()
-
-    def new_worker() -> ProcessPoolExecutor:
-        pools.append(ProcessPoolExecutor(1, context, _start_worker, (reader,)))
-        return pools[-1]
-
-    try:
-        yield new_worker
-    finally:
-        # Checkpoints are whole or not there, so nothing needs a gentler end.
-        for process in multiprocessing.active_children():
-            if process not in others:
-                process.kill()
-        writer.close()
-        for pool in pools:
-            pool.shutdown(cancel_futures=True)
-        reader.close()
-
-
-@contextmanager
-def _environment(processes: int) -> Iterator[None]:
-    """What a worker started in the block inherits: its share of the threads, before PyTorch loads, and no Ctrl-C."""
-    given = dict(os.environ)
-    os.environ.update(thread_share(processes) | given)
-    signals = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
-        for name in os.environ.keys() - given:
-            del os.environ[name]
-
-
-def _start_worker(parent: Connection) -> None:
-    """In a new worker: end it when the pipe from the process that started it is closed."""
-
-    def end_with_parent() -> None:
-        with suppress(EOFError, OSError):
-            parent.recv_bytes()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
 
 
 # A worker opens the data of its runs once.

@@ -30,7 +30,7 @@ def states(runs: list[PlannedRun]) -> list[str]:
 @pytest.fixture
 def threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers are threads of this process, which takes no seconds to start them."""
-    monkeypatch.setattr(work, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
+    monkeypatch.setattr(work, "worker_pool", lambda *_: ThreadPoolExecutor(1))
 
 
 def test_finished_runs_are_left_alone_and_a_failed_one_does_not_stop_the_rest(
@@ -139,7 +139,7 @@ def test_nothing_to_do_starts_no_worker(
     runs = small_plan(tmp_path, "[{product: {seed: [1, 2]}}]")
     for run in runs:
         finish(run)
-    monkeypatch.setattr(work, "ProcessPoolExecutor", None)
+    monkeypatch.setattr(work, "worker_pool", None)
     carry_out(runs, fake_train, jobs=2)
     assert capsys.readouterr().err == "2 of 2 runs were done before\n"
 

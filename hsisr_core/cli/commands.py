@@ -220,7 +220,9 @@ def upscale(
         str | None, Option(help="Shipped weights, a packed file, a run folder, 'bicubic'; default: shipped.")
     ] = None,
     out: Annotated[Path | None, Option("-o", "--out", help="A .h5, .mat, .npy, .tif or .hdr (ENVI).")] = None,
-    tile: Annotated[int | None, Option(help="LR pixels a side of a tile; less takes less memory.")] = None,
+    tile: Annotated[
+        int | None, Option(min=1, help="LR pixels a side of a tile; less takes less memory.")
+    ] = None,
     bands: Annotated[str | None, Option(help="'all', a number, or indices from 0 such as 0,2,10:20.")] = None,
     key: Key = None,
     divisor: Divisor = None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,9 +27,7 @@ from hsisr_core.upscale.weights import (
     shipped,
 )
 
-__all__ = ["model_card", "pack"]
-
-TOLERANCE = 1e-4  # of full scale: half precision is kept where SR changes by no more
+_TOLERANCE = 1e-4  # of full scale: half precision is kept where SR changes by no more
 _CROP = 64  # LR pixels a side on which that is tried
 
 
@@ -38,14 +35,9 @@ def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
     """Write `name`.safetensors, its card `name`.md and the entry in index.json; return the first.
 
     The weights are stored without weight normalisation, in half precision where the SR of the test images
-    stays the same to 1e-4 of full scale. An entry of the same name is replaced; the first entry of a scale is
-    its default. HsisrError if the run is not finished or has nothing to train, or its data are not at hand.
+    stays the same to 1e-4 of full scale. An entry of the same name is replaced.
     """
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
-        raise HsisrError(f"{name!r} cannot be a name of weights: use small letters, digits, '-' and '.'.")
     metrics, model = run.metrics, run.model()
-    if not any(True for _ in model.parameters()):
-        raise HsisrError(f"{run.folder}: {run.config.method} has no weights to pack.")
     dataset = load_training_data(run)
     tensors, options = _plain_weights(run, model)
     halved = {key: value.half() for key, value in tensors.items()}
@@ -57,19 +49,15 @@ def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
         "mirror": run.config.mirror,
     }
     networks = [build_packed(weights, info) for weights in (tensors, halved)]
-    change = max(
-        float(
-            np.abs(
-                np.subtract(*(super_resolve_clipped(network, lr[:, :_CROP, :_CROP]) for network in networks))
-            ).max()
-        )
-        for lr, _ in reduced_pairs(dataset, run.config.scale).values()
-    )
-    half = change <= TOLERANCE
+    change = 0.0
+    for lr, _ in reduced_pairs(dataset, run.config.scale).values():
+        full, half = (super_resolve_clipped(network, lr[:, :_CROP, :_CROP]) for network in networks)
+        change = max(change, float(np.abs(full - half).max()))
+    stored, kind = (halved, "float16") if change <= _TOLERANCE else (tensors, "float32")
     # the data by their name, not by their folder on this machine
     config = metrics["config"] | {"data": Path(run.config.data).name}
     info |= {
-        "stored": "float16" if half else "float32",
+        "stored": kind,
         "change_by_float16": change,
         "trained_on": describe(metrics),
         "run": run.folder.name,
@@ -78,8 +66,7 @@ def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
         "versions": metrics["versions"],
     }
     path = folder / f"{name}.safetensors"
-    stored = {key: value.contiguous() for key, value in (halved if half else tensors).items()}
-    write_tensors(path, stored, {KEY: json.dumps(info)})
+    write_tensors(path, {key: value.contiguous() for key, value in stored.items()}, {KEY: json.dumps(info)})
     digest = sha256_file(path)
     atomic_text(path.with_suffix(".md"), model_card(info, digest, path.stat().st_size))
     entries = {entry["name"]: entry for entry in shipped(folder)}

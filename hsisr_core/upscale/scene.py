@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from hsisr_core import __version__
-from hsisr_core.degrade import check_scale
+from hsisr_core.degrade import make_pair
 from hsisr_core.errors import HsisrError
 from hsisr_core.fast import super_resolve_tiles
 from hsisr_core.models import SuperResolver
@@ -32,13 +33,15 @@ from hsisr_core.scenes import (
     output_files,
     scene_files,
 )
-from hsisr_core.training import tile_for
-from hsisr_core.upscale.selftest import find_middle, self_test
+from hsisr_core.training import evaluate, tile_for
 from hsisr_core.upscale.weights import Pretrained, adapt_network, find_differences, load_pretrained
 
-__all__ = ["Upscaled", "parse_bands", "upscale"]
+_Scores = dict[str, dict[str, Any]]
+_Say = Callable[[str], None]
 
 _GIGABYTES = 1.5  # that the network may hold for a tile
+_SIDE = 256  # pixels of the cube in the self-test: of a larger one, the middle
+_LEAST_SIDE = 16  # LR pixels a side in the self-test
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Upscaled:
     # as it is kept in the file
     provenance: dict[str, Any]
     # scores of bicubic interpolation and of the network on the reduced cube, if they were taken
-    self_test: dict[str, dict[str, Any]] | None
+    self_test: _Scores | None
 
 
 def upscale(
@@ -60,63 +63,40 @@ def upscale(
     out: str | os.PathLike[str] | None = None,
     *,
     tile: int | None = None,
-    bands: BandChoice = None,
-    key: str | None = None,
-    divisor: float | None = None,
-    band_axis: int | None = None,
-    nodata: float | None = None,
     keep_type: bool = False,
     check: bool | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: _Say = lambda line: None,
+    **reading: Any,
 ) -> Upscaled:
-    """Make the SR cube of a cube and write it, tile by tile.
+    """Make the SR cube of `open_scene(cube, **reading)` with `load_pretrained(model, scale)`, and write it.
 
-    Values are in the units of the file (a count stays a count). They are float32 unless `keep_type`; an
-    integer type rounds and limits them to what it holds. None is below zero where the file has none below zero.
-    A value without a measurement stays one: all its SR pixels have the file's no-data value.
+    Values are in the units of the file, float32 unless `keep_type`; an integer type rounds and limits them to what it
+    holds. None is below zero where the file has none below zero. A value without a measurement stays one: all its SR
+    pixels have the file's no-data value.
 
-    Parameters
-    ----------
-    cube, bands, key, divisor, band_axis, nodata
-        As those of `open_scene`.
-    scale, model
-        As those of `load_pretrained`.
-    out
-        File to write, its format by its suffix; None: `NAME-xSCALE` here, in the cube's format if it can be written.
-    tile
-        LR pixels a side of a tile; None: what takes the network at most 1.5 GB.
-    keep_type
-        Write the file's own type instead of float32.
-    check
-        Whether to self-test on the reduced cube (its middle, if it is large); None: where it is far from what
-        the network was trained on.
-    say
-        Takes lines for the reader as the work goes on.
-
-    Raises
-    ------
-    HsisrError
-        The cube cannot be read, there are no such weights, `out` cannot be written or is the cube itself.
+    `out` names the file and, by its suffix, the format (None: `NAME-xSCALE` here). A `tile` has so many LR pixels a
+    side (None: what takes the network at most 1.5 GB). `check` asks for a self-test on the reduced middle of the cube
+    (None: where the cube is far from what the network was trained on). `say` takes lines for the reader.
     """
-    scale = check_scale(scale)
-    if tile is not None and (isinstance(tile, bool) or tile < 1):
-        raise HsisrError(f"tile={tile!r}: expected at least 1 LR pixel.")
     weights = load_pretrained(model, scale)
     source = None if dataset_name(cube) else existing(cube)
-    target = _choose_target(cube, source, scale, out)
-    scene = open_scene(cube, key=key, bands=bands, divisor=divisor, band_axis=band_axis, nodata=nodata)
+    if out is None:
+        suffix = source.suffix.lower() if source else ""
+        name = INDIAN_PINES if source is None else (source.name if source.is_dir() else source.stem)
+        out = f"{name}-x{scale}{suffix if suffix in SUFFIXES else '.h5'}"
+    target = Path(out).expanduser()
+    files = {file.resolve() for file in output_files(target)}
+    if files & {file.resolve() for file in scene_files(cube)}:
+        raise HsisrError(f"{target} is the cube itself: name another file with -o.")
+    scene = open_scene(cube, **reading)
     count, height, width = scene.shape
     network, mean = adapt_network(weights, scene.mean, scene.wavelengths)
     say(f"{scene.name}: {height} x {width} pixels, {count} bands. {scene.source}")
     if not scene.streamed:
-        say(
-            "This format is read whole; ENVI, .npy, HDF5, .mat 7.3 and uncompressed TIFF are read part by part."
-        )
+        say("This format is read whole; ENVI, .npy, HDF5, .mat 7.3 and uncompressed TIFF are read in parts.")
     say(f"Model {weights.name}, trained on {weights.trained_on}.")
     if mean == "cube":
-        say(
-            "The bands are not those of the training: the cube's own mean is subtracted instead of the stored one."
-        )
+        say("The bands are not those of the training: the cube's own mean is subtracted, not the stored one.")
     tested = None if check is False else _check(weights, network, scene, check, say)
     provenance: dict[str, Any] = {
         "software": f"hsisr {__version__}",
@@ -170,27 +150,31 @@ def parse_bands(text: str | None) -> BandChoice:
         ) from error
 
 
-def _choose_target(
-    cube: str | os.PathLike[str], source: Path | None, scale: int, out: str | os.PathLike[str] | None
-) -> Path:
-    if out is None:
-        suffix = source.suffix.lower() if source else ""
-        name = INDIAN_PINES if source is None else (source.name if source.is_dir() else source.stem)
-        out = f"{name}-x{scale}{suffix if suffix in SUFFIXES else '.h5'}"
-    target = Path(out).expanduser()
-    files = {file.resolve() for file in output_files(target)}
-    if files & {file.resolve() for file in scene_files(cube)}:
-        raise HsisrError(f"{target} is the cube itself: name another file with -o.")
-    return target
+def find_middle(height: int, width: int, side: int = _SIDE) -> tuple[slice, slice]:
+    """The rows and columns of the middle of a scene, at most `side` a side."""
+    tops = [max(0, (length - side) // 2) for length in (height, width)]
+    return slice(tops[0], min(tops[0] + side, height)), slice(tops[1], min(tops[1] + side, width))
+
+
+def self_test(model: SuperResolver, cube: NDArray[np.float32], name: str = "network") -> _Scores:
+    """Reduce a cube by the model's scale, super-resolve it, compare it with the cube (Wald's protocol).
+
+    It measures how well the network brings back what the reduction took away, one scale further down; that the same
+    holds at the cube's own scale is assumed (Wald, Ranchin, Mangolini 1997). The cube (bands, height, width) is in
+    [0, 1]. The result has the scores of "bicubic" and of `name`, as `evaluate` names them.
+    """
+    if min(cube.shape[1:]) < _LEAST_SIDE * model.scale:
+        raise HsisrError(
+            f"The cube is {cube.shape[1]}x{cube.shape[2]} pixels; the self-test at scale {model.scale} needs "
+            f"{_LEAST_SIDE * model.scale} a side. Leave it out (--no-check)."
+        )
+    rows = evaluate(model, {"self-test": make_pair(cube, model.scale)}, name)
+    return {row["result"]: {key: row[key] for key in row if key not in ("image", "result")} for row in rows}
 
 
 def _check(
-    weights: Pretrained,
-    network: SuperResolver,
-    scene: OpenScene,
-    check: bool | None,
-    say: Callable[[str], None],
-) -> dict[str, dict[str, Any]] | None:
+    weights: Pretrained, network: SuperResolver, scene: OpenScene, check: bool | None, say: _Say
+) -> _Scores | None:
     """Warn where the cube is far from the training data; self-test there, or where it is asked for."""
     middle, _ = scene.read(*find_middle(*scene.shape[1:]))
     far = find_differences(weights, middle, scene.wavelengths)
@@ -209,13 +193,10 @@ def _check(
         say(f"No self-test: {error}")
         return None
     height, width = middle.shape[1:]
-    say(
-        f"Self-test: the middle {height} x {width} pixels, reduced by {weights.scale}, super-resolved and compared."
-    )
-    for method, score in scores.items():
-        say(
-            f"  {method:<10}{score['psnr']:8.2f} dB  SSIM {score['ssim']:.4f}  SAM {score['sam']:.3f} degrees"
-        )
+    say(f"Self-test: the middle {height} x {width} pixels, reduced by {network.scale} and super-resolved.")
+    for method, values in scores.items():
+        psnr, ssim, sam = (values[score] for score in ("psnr", "ssim", "sam"))
+        say(f"  {method:<10}{psnr:8.2f} dB  SSIM {ssim:.4f}  SAM {sam:.3f} degrees")
     if scores[name]["psnr"] < scores["bicubic"]["psnr"]:
         warnings.warn(
             f"In the self-test, {weights.name} is worse than bicubic interpolation. Train on cubes of this "
@@ -232,20 +213,14 @@ def _make_tiles(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.to(device)
     scale, (_, height, width) = network.scale, scene.shape
-    tiles = -(-height // side) * -(-width // side)
-    finished = tenths = 0
-    terminal = sys.stderr.isatty()
+    finished, tiles = 0, -(-height // side) * -(-width // side)
+    # In a log a line now and then.
+    every = 0.1 if sys.stderr.isatty() else 60
     bar_format = "{l_bar}{bar}| {elapsed}, {remaining} to go"
-    bar = tqdm(total=tiles, desc=scene.name, bar_format=bar_format, disable=not terminal)
+    bar = tqdm(total=tiles, desc=scene.name, bar_format=bar_format, mininterval=every)
 
     def advance(share: float) -> None:
-        """Show that `share` of the tile at work is done."""
-        nonlocal tenths
-        done = finished + share
-        bar.update(done - bar.n)
-        if not terminal and done * 10 // tiles > tenths:
-            tenths = int(done * 10 // tiles)
-            print(f"{scene.name}: {10 * tenths} %", file=sys.stderr, flush=True)
+        bar.update(finished + share - bar.n)
 
     def read(rows: slice, columns: slice) -> torch.Tensor:
         return torch.from_numpy(scene.read(rows, columns)[0]).to(device)

@@ -6,7 +6,7 @@ import copy
 import inspect
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,24 +22,55 @@ from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import Bicubic, SuperResolver, build_model
 from hsisr_core.runs import Run, read_run
-from hsisr_core.upscale.selftest import Statistics, compare_statistics
-
-__all__ = [
-    "FOLDER",
-    "KEY",
-    "Pretrained",
-    "adapt_network",
-    "build_packed",
-    "describe",
-    "find_differences",
-    "load_pretrained",
-    "load_training_data",
-    "measure_training",
-    "shipped",
-]
 
 FOLDER = Path(__file__).resolve().parents[1] / "pretrained"
 KEY = "hsisr"  # of the description in the metadata of a packed file
+
+_FACTOR = 3.0  # brightness, contrast or noise that differ by more than this are reported
+_STEP_FACTOR = 2.0  # likewise of the distance between bands
+_LEAST_NOISE = 1e-3  # of full scale: below it, noise plays no part
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Statistics of cubes in [0, 1], each a list of one number per band."""
+
+    # of all pixels
+    mean: list[float]
+    std: list[float]
+    # standard deviation of the noise (Immerkaer, "Fast noise variance estimation", CVIU 1996; by the median)
+    noise: list[float]
+    # band centres in nm; empty if unknown
+    wavelengths: list[float]
+
+    @classmethod
+    def of(cls, cubes: Sequence[NDArray[np.float32]], wavelengths: NDArray[np.float64]) -> Statistics:
+        """Measure cubes (bands, height, width) of the same bands; of the noise, the median over the cubes."""
+        pixels = np.array([cube[0].size for cube in cubes], np.float64)
+        means = [cube.mean(axis=(1, 2), dtype=np.float64) for cube in cubes]
+        mean = np.average(means, axis=0, weights=pixels)
+        square = np.average([np.mean(np.square(cube, dtype=np.float64), (1, 2)) for cube in cubes], 0, pixels)
+        std = np.sqrt(np.maximum(square - mean**2, 0))
+        noise = np.median([_noise(cube) for cube in cubes], axis=0)
+        known = bool(np.isfinite(wavelengths).all())
+        return cls(_round(mean), _round(std), _round(noise), _round(wavelengths, 3) if known else [])
+
+    @property
+    def step(self) -> float:
+        """Median distance of the bands in nm; NaN if unknown."""
+        return float(np.median(np.diff(self.wavelengths))) if len(self.wavelengths) > 1 else np.nan
+
+
+def _round(values: NDArray[np.float64], digits: int = 6) -> list[float]:
+    return [round(float(value), digits) for value in values]
+
+
+def _noise(cube: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Standard deviation of the noise of each band: a Laplacian of a Laplacian leaves little else."""
+    rows = cube[:, :-2] - 2 * cube[:, 1:-1] + cube[:, 2:]
+    both = rows[..., :-2] - 2 * rows[..., 1:-1] + rows[..., 2:]
+    # 6 is the norm of the kernel
+    return np.median(np.abs(both), axis=(1, 2)) / (0.6745 * 6)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +87,6 @@ class Pretrained:
     statistics: Statistics | None
 
     @property
-    def scale(self) -> int:
-        """Factor r."""
-        return self.model.scale
-
-    @property
     def bands(self) -> int | None:
         """The number of bands a cube must have; None: any."""
         return len(self.model.mean) if "bands" in inspect.signature(type(self.model)).parameters else None
@@ -69,10 +95,7 @@ class Pretrained:
 def shipped(folder: Path = FOLDER) -> list[dict[str, Any]]:
     """The entries of `index.json`: name, scale, file, sha256, trained_on; the first of a scale is its default."""
     path = folder / "index.json"
-    entries: list[dict[str, Any]] = []
-    if path.is_file():
-        entries = json.loads(path.read_text(encoding="utf-8"))["weights"]
-    return entries
+    return json.loads(path.read_text(encoding="utf-8"))["weights"] if path.is_file() else []
 
 
 def load_pretrained(
@@ -106,32 +129,28 @@ def load_pretrained(
     if chosen:
         path = folder / chosen[0]["file"]
         if not path.is_file() or sha256_file(path) != chosen[0]["sha256"]:
-            raise HsisrError(
-                f"{path} is missing or damaged: its SHA-256 is not that of the index. Install hsisr again."
-            )
+            raise HsisrError(f"{path} is missing or damaged (another SHA-256): install hsisr again.")
         weights = _open_packed(path)
     elif given is None or not Path(given).expanduser().exists():
-        raise HsisrError(_none_such(given, scale, entries))
+        what = (
+            f"weights named {given!r}, and no file or folder there"
+            if given
+            else f"shipped weights for x{scale}"
+        )
+        names = ", ".join(f"{entry['name']} (x{entry['scale']})" for entry in entries) or "none"
+        raise HsisrError(
+            f"There are no {what}. Shipped: {names}. Train a network (hsisr train --preset demo -p scale={scale or 2}) "
+            "and give its run folder as --model, or use --model bicubic."
+        )
     else:
         place = Path(given).expanduser()
         if place.is_file() and (place.parent / "config.yaml").is_file():
             place = place.parent
         weights = _open_run(place) if place.is_dir() else _open_packed(place)
-    if scale is not None and weights.scale != scale:
-        raise HsisrError(
-            f"{weights.name} enlarges by {weights.scale}, not {scale}. Give --scale {weights.scale}, or other weights."
-        )
+    own = weights.model.scale
+    if scale not in (None, own):
+        raise HsisrError(f"{weights.name} enlarges by {own}, not {scale}: give --scale {own}.")
     return weights
-
-
-def _none_such(given: str | None, scale: int | None, entries: list[dict[str, Any]]) -> str:
-    named = f"weights named {given!r}, and no file or folder there"
-    what = f"shipped weights for x{scale}" if given is None else named
-    names = ", ".join(f"{entry['name']} (x{entry['scale']})" for entry in entries) or "none"
-    return (
-        f"There are no {what}. Shipped: {names}. Train a network (hsisr train --preset demo -p scale={scale or 2}) and "
-        "give its run folder as --model, or use --model bicubic."
-    )
 
 
 def _open_run(folder: Path) -> Pretrained:
@@ -193,10 +212,32 @@ def measure_training(dataset: Dataset) -> Statistics:
 def find_differences(
     weights: Pretrained, cube: NDArray[np.float32], wavelengths: NDArray[np.float64]
 ) -> list[str]:
-    """Say in which ways a cube differs from what the weights were trained on; empty: in none."""
+    """Say in which ways a cube in [0, 1] differs from what the weights were trained on; empty: in none."""
     if weights.statistics is None:
         return ["what they were trained on is not known here"] if weights.sha256 else []
-    return compare_statistics(weights.statistics, Statistics.of([cube], wavelengths))
+    trained, own = weights.statistics, Statistics.of([cube], wavelengths)
+    found = []
+    if trained.wavelengths and not own.wavelengths:
+        found.append("its wavelengths are unknown")
+    elif trained.wavelengths:
+        first, last = trained.wavelengths[0] - trained.step, trained.wavelengths[-1] + trained.step
+        outside = sum(not first <= centre <= last for centre in own.wavelengths)
+        if outside:
+            found.append(
+                f"{outside} of its {len(own.wavelengths)} bands lie outside {trained.wavelengths[0]:.0f} to "
+                f"{trained.wavelengths[-1]:.0f} nm"
+            )
+        if not 1 / _STEP_FACTOR <= own.step / trained.step <= _STEP_FACTOR:
+            found.append(f"its bands are {own.step:.1f} nm apart, those of the training {trained.step:.1f}")
+    for name, what in (("mean", "brightness"), ("std", "contrast"), ("noise", "noise")):
+        least = _LEAST_NOISE if name == "noise" else 1e-6
+        here, there = (float(np.mean(getattr(statistics, name))) for statistics in (own, trained))
+        ratio = max(here, least) / max(there, least)
+        if not 1 / _FACTOR <= ratio <= _FACTOR and not (name == "noise" and ratio < 1):
+            found.append(
+                f"its {what} is {ratio:.2g} times that of the training ({here:.3g} against {there:.3g})"
+            )
+    return found
 
 
 def adapt_network(
@@ -205,8 +246,7 @@ def adapt_network(
     """The network for a cube with these bands, and which mean it subtracts: "training", "cube" or "none".
 
     The mean of the training images is kept with the weights, one value a band. A cube of other bands (another
-    number, or another first or last wavelength) has its own `mean` subtracted instead; interpolation subtracts none.
-    HsisrError if the network takes another number of bands.
+    number, or other wavelengths) has its own `mean` subtracted instead; interpolation subtracts none.
     """
     if weights.bands not in (None, len(mean)):
         raise HsisrError(

@@ -24,8 +24,6 @@ from hsisr_core.errors import HsisrError
 if TYPE_CHECKING:
     from hsisr_core.runs import Plan, RunConfig
 
-__all__ = ["Chapter", "Parameter", "assign_parameters", "chapter_parameters", "open_chapter"]
-
 _PLAIN: dict[str, Any] = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
 _REQUIRED = _PLAIN | {f"list[{name}]": GenericAlias(list, (item,)) for name, item in _PLAIN.items()}
 #: By their names in a parameters cell. papermill knows `Optional[int]`, but not `int | None`.

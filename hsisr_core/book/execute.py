@@ -42,16 +42,6 @@ from hsisr_core.errors import HsisrError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "BookError",
-    "chapter_digest",
-    "clean_environment",
-    "execute_chapters",
-    "execution_times",
-    "replace_folder",
-    "work_folder",
-]
-
 MANIFEST = "executed.json"
 #: The environment variable that tells a live chapter where the manifest of its own build is.
 MANIFEST_FOLDER = "HSISR_EXECUTED"

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-__all__ = ["copy_mathjax", "setup"]
-
 SCRIPT = "tex-chtml.js"
 #: What it loads on demand: fonts and TeX packages.
 FOLDERS = ("output/chtml/fonts/woff-v2", "input/tex/extensions")

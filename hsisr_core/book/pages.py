@@ -26,8 +26,6 @@ from hsisr_core.errors import HsisrError
 if TYPE_CHECKING:
     from hsisr_core.runs import Plan, Train
 
-__all__ = ["book_pages", "build_book", "build_pages", "train_shown"]
-
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # it has no `python -m` entry
 
 

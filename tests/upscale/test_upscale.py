@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import spectral
 import tifffile
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from hsisr_core.base import sha256_file
 from hsisr_core.data import load_dataset, read_scene
@@ -147,16 +147,15 @@ def test_progress_is_shown_within_a_tile(
     tile: int | None, cube: Path, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shares = []
+    update_bar = tqdm.update
 
-    class Bar(tqdm[Any]):
-        def update(self, n: float | None = 1) -> bool | None:
-            shown = super().update(n)
-            shares.append(self.n / self.total)
-            return shown
+    def update(bar: Any, n: float) -> None:
+        update_bar(bar, n)
+        shares.append(bar.n / bar.total)
 
     # rows come one by one
     monkeypatch.setattr("hsisr_core.fast.ssrnet.PIECE_BYTES", 1)
-    monkeypatch.setattr("hsisr_core.upscale.scene.tqdm", Bar)
+    monkeypatch.setattr(tqdm, "update", update)
     upscale(cube, 2, str(packed), tmp_path / "out.npy", tile=tile, check=False)
     assert shares == sorted(shares)
     assert len(set(shares)) > 20

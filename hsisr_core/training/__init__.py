@@ -1,20 +1,21 @@
 """Train one network: batches, losses, checkpoints, scores, costs."""
 
-from hsisr_core.training.benchmarks import WRAP, about, bars, load_benchmarks, stage_table
 from hsisr_core.training.checkpoint import write_tensors
 from hsisr_core.training.cost import (
     GPUS,
     PEAK_SHARE,
-    START_MINUTES,
+    WRAP,
     Estimate,
-    LiveBytes,
+    about,
+    bars,
     estimate_runs,
     gpu_days,
     gpu_rate,
+    load_benchmarks,
     measure_costs,
     needs,
-    run_flop,
     scene_cost,
+    stage_table,
     training_flop,
 )
 from hsisr_core.training.devices import leave_group, make_accelerator
@@ -30,15 +31,8 @@ from hsisr_core.training.evaluate import (
     super_resolve_clipped,
     tile_for,
 )
-from hsisr_core.training.loop import (
-    build_sampler,
-    git_commit,
-    learning_rate,
-    train,
-    train_step,
-    versions,
-)
-from hsisr_core.training.losses import LOSSES, spectral_angle
+from hsisr_core.training.loop import build_sampler, git_commit, train, train_step, versions
+from hsisr_core.training.losses import LOSSES
 from hsisr_core.training.patches import PatchSampler
 
 __all__ = [
@@ -46,11 +40,9 @@ __all__ = [
     "LOSSES",
     "PEAK_SHARE",
     "PROTOCOL",
-    "START_MINUTES",
     "TEST_SIDE",
     "WRAP",
     "Estimate",
-    "LiveBytes",
     "PatchSampler",
     "about",
     "bars",
@@ -61,7 +53,6 @@ __all__ = [
     "git_commit",
     "gpu_days",
     "gpu_rate",
-    "learning_rate",
     "leave_group",
     "load_benchmarks",
     "make_accelerator",
@@ -70,10 +61,8 @@ __all__ = [
     "needs",
     "reduced_pairs",
     "rescore",
-    "run_flop",
     "scene_cost",
     "score_frame",
-    "spectral_angle",
     "stage_table",
     "super_resolve_clipped",
     "tile_for",

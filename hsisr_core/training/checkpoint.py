@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import warnings
@@ -14,9 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from hsisr_core.base import atomic_path
-
-__all__ = ["History", "load_latest", "save_checkpoint", "save_weights", "write_tensors"]
+from hsisr_core.base import atomic_path, atomic_text
 
 _KEPT = 2
 _COLUMNS = ("step", "loss", "learning_rate", "seconds", "psnr", "ssim", "sam")
@@ -63,15 +60,14 @@ def load_latest(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
 
 def _load(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Put a checkpoint's tensors back into `model` and `optimizer`."""
-    weights: dict[str, Tensor] = {}
+    weights = {
+        name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")
+    }
     moments: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        kind, _, rest = name.partition(".")
-        if kind == "model":
-            weights[rest] = value
-        else:
-            index, _, key = rest.partition(".")
-            moments.setdefault(int(index), {})[key] = value
+    for name in tensors:
+        if name.startswith("adam."):
+            _, index, key = name.split(".")
+            moments.setdefault(int(index), {})[key] = tensors[name]
     groups = optimizer.state_dict()["param_groups"]
     model.load_state_dict(weights)
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
@@ -105,17 +101,16 @@ class History:
 
     def __init__(self, path: Path, last_step: int) -> None:
         self.path = path
-        kept: list[list[str]] = []
+        rows: list[list[str]] = []
         if path.is_file() and last_step > 0:
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.reader(file) if len(row) == len(_COLUMNS) and row[0].isdigit()]
-            kept = [row for row in rows if int(row[0]) <= last_step]
-        with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows([_COLUMNS, *kept])
+            rows = [line.split(",") for line in path.read_text(encoding="utf-8").splitlines()]
+        # a line that was being written is incomplete
+        whole = [row for row in rows if len(row) == len(_COLUMNS) and row[0].isdigit()]
+        kept = [row for row in whole if int(row[0]) <= last_step]
+        atomic_text(path, "".join(f"{','.join(row)}\n" for row in (_COLUMNS, *kept)))
 
     def add(self, row: dict[str, float]) -> None:
         """Append one row; a missing column stays empty (NaN when read)."""
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerow(
-                format(row[name], ".8g") if name in row else "" for name in _COLUMNS
-            )
+        cells = [format(row[name], ".8g") if name in row else "" for name in _COLUMNS]
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(",".join(cells) + "\n")

@@ -1,4 +1,4 @@
-"""What a training will cost: operations, memory, and time here or on a named GPU.
+"""What a training will cost: operations, memory, and time here or on a named GPU; what `benchmarks/` measured.
 
 Operations and the memory of tensors are counted from shapes alone. Time is operations by a rate: here that of a few
 real steps, which also tell the memory of all else, on another GPU an assumed share of its vendor's peak rate.
@@ -6,12 +6,14 @@ real steps, which also tell the memory of all else, on another GPU an assumed sh
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
+from hsisr_core.base import book_folder
 from hsisr_core.data import Dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.fast import Trainer, bytes_needed, runner, super_resolve
@@ -33,22 +36,8 @@ from hsisr_core.training.loop import build_network, train_step
 from hsisr_core.training.losses import LOSSES
 from hsisr_core.training.patches import MEMORY_BYTES, PatchSampler
 
-__all__ = [
-    "GPUS",
-    "PEAK_SHARE",
-    "START_MINUTES",
-    "Estimate",
-    "LiveBytes",
-    "estimate_runs",
-    "gpu_days",
-    "gpu_rate",
-    "measure_costs",
-    "needs",
-    "run_flop",
-    "scene_cost",
-    "training_flop",
-]
-
+# for `Styler.set_table_styles`: long cells are wrapped, or the table is wider than the page
+WRAP: Any = [{"selector": "td, th", "props": "white-space: normal; text-align: left"}]
 # of the peak rate: an assumption, about what 3-D convolutions reach
 PEAK_SHARE = 0.35
 # vendor's peak FP32 rate (TFLOP/s, dense, without tensor cores), and where the vendor prints it
@@ -62,59 +51,40 @@ GPUS = {
     "H100 SXM": (67.0, "H100 Tensor Core GPU datasheet, 2023"),
     "H200 SXM": (67.0, "H200 Tensor Core GPU datasheet, 2024"),
 }
-# a step costs about three forward passes: one forward, two backward
-_PASSES = 3
-# timed at least, after one step that warms up
-_STEPS = 3
-# LR pixels a side of the piece of a scene that is timed
-_PIECE = 32
+# seconds to spend, about, on timing one kind of step
+_BUDGET = 4.0
 # of a job: what two cores sustain (0.03 was measured with the demo preset), Python and PyTorch, and a factor, for a
 # job that is stopped at its limit loses the steps since its last checkpoint
-START_MINUTES = 10
+_START_MINUTES = 10
 _CPU_TFLOPS = 0.02
 _PROCESS_MB = 1500
 _MARGIN = 2.0
 
 
 def gpu_rate(name: str) -> tuple[str, float]:
-    """Name and peak FP32 rate (TFLOP/s) of the GPU in `GPUS` that `name` means; case and spaces do not matter.
-
-    Raises
-    ------
-    HsisrError
-        None or several fit.
-    """
+    """Name and peak FP32 rate (TFLOP/s) of the GPU in `GPUS` that `name` means; HsisrError when not one fits."""
     wanted = name.lower().replace(" ", "").replace("-", "")
-    short = {gpu: gpu.lower().replace(" ", "") for gpu in GPUS}
-    found = [gpu for gpu in GPUS if short[gpu].startswith(wanted)]
-    found = found or [gpu for gpu in GPUS if wanted in short[gpu]]
+    found = [gpu for gpu in GPUS if wanted in gpu.lower().replace(" ", "")]
     if len(found) != 1:
         raise HsisrError(f"--gpu {name}: choose one of {', '.join(GPUS)}.")
     return found[0], GPUS[found[0]][0]
 
 
-def _gpu_seconds(flop: float, rate: float) -> float:
-    """Seconds on a GPU of the peak rate `rate` (TFLOP/s)."""
-    return flop / (PEAK_SHARE * rate * 1e12)
-
-
 def training_flop(config: RunConfig, bands: int, images: int) -> float:
     """Floating-point operations of a whole training on `images` images, without scoring (book/04-training)."""
     per_patch = _multiply_adds(_same_cost(config), bands, config.patch, config.patch)
-    return 2 * _PASSES * per_patch * config.batch * config.total_steps(images)
+    # a step costs about three forward passes: one forward, two backward
+    return 2 * 3 * per_patch * config.batch * config.total_steps(images)
 
 
-def run_flop(config: RunConfig, dataset: Dataset) -> float:
+def _run_flop(config: RunConfig, dataset: Dataset) -> float:
     """Floating-point operations of a run: of its training, and of every scoring, without the borders of tiles."""
+    images = len(dataset.train)
+    every = config.evaluate_every
+    scorings = 1 + (config.total_steps(images) // every if every else 0)
     same, bands = _same_cost(config), dataset.bands
     scoring = 2 * sum(_multiply_adds(same, bands, *size) for size in _lr_sizes(config, dataset))
-    training = training_flop(config, bands, len(dataset.train))
-    return training + _count_scorings(config, dataset) * scoring
-
-
-def _count_scorings(config: RunConfig, dataset: Dataset) -> int:
-    steps = config.total_steps(len(dataset.train))
-    return 1 + (steps // config.evaluate_every if config.evaluate_every else 0)
+    return training_flop(config, bands, images) + scorings * scoring
 
 
 @lru_cache(maxsize=256)
@@ -199,20 +169,15 @@ def needs(run: PlannedRun, gpu: str | None = None) -> dict[str, int]:
     """What to ask a cluster for: `gpu` (0 or 1), `mem_mb` of the host, `runtime` in minutes, with a margin.
 
     Nothing is measured, because every job asks again on its own node and must get the same answer.
-
-    Raises
-    ------
-    HsisrError
-        `gpu` is not a name in `GPUS`.
     """
     config, dataset = run.config, run.dataset
     rate = PEAK_SHARE * gpu_rate(gpu)[1] if gpu else _CPU_TFLOPS
     tensors = 0 if gpu else _tensor_bytes(config, dataset)
-    minutes = run_flop(config, dataset) / (rate * 1e12) / 60
+    minutes = _run_flop(config, dataset) / (rate * 1e12) / 60
     return {
         "gpu": int(gpu is not None),
         "mem_mb": _PROCESS_MB + math.ceil(_MARGIN * (tensors + _data_bytes(config, dataset)) / 1e6),
-        "runtime": START_MINUTES + math.ceil(_MARGIN * minutes),
+        "runtime": _START_MINUTES + math.ceil(_MARGIN * minutes),
     }
 
 
@@ -232,22 +197,8 @@ class Estimate:
     gpu_seconds: float | None
 
 
-def estimate_runs(runs: Sequence[PlannedRun], gpu: str | None = None, budget: float = 4.0) -> list[Estimate]:
-    """Estimate each run. Runs that differ only in seed, steps and the like are timed once.
-
-    Parameters
-    ----------
-    runs : sequence of PlannedRun
-    gpu : str, optional
-        A name in `GPUS`.
-    budget : float
-        Seconds to spend, about, on timing one kind of step.
-
-    Raises
-    ------
-    HsisrError
-        An unknown GPU, or a run that cannot be trained: a patch larger than the scene, for example.
-    """
+def estimate_runs(runs: Sequence[PlannedRun], gpu: str | None = None) -> list[Estimate]:
+    """Estimate each run. Runs that differ only in seed, steps and the like are timed once."""
     gpu_peak = gpu_rate(gpu)[1] if gpu else None
     timed: dict[tuple[str, RunConfig], tuple[float, int, str]] = {}
     estimates = []
@@ -255,9 +206,9 @@ def estimate_runs(runs: Sequence[PlannedRun], gpu: str | None = None, budget: fl
         config, dataset = run.config, run.dataset
         kind = (dataset.fingerprint, _same_cost(config))
         if kind not in timed:
-            timed[kind] = _measure_rate(config, dataset, budget)
+            timed[kind] = _measure_rate(config, dataset)
         rate, other_bytes, method = timed[kind]
-        flop = run_flop(config, dataset)
+        flop = _run_flop(config, dataset)
         on_gpu = torch.cuda.is_available() and config.device != "cpu"
         estimates.append(
             Estimate(
@@ -268,18 +219,17 @@ def estimate_runs(runs: Sequence[PlannedRun], gpu: str | None = None, budget: fl
                 + (0 if on_gpu else _data_bytes(config, dataset)),
                 flop / rate,
                 method,
-                _gpu_seconds(flop, gpu_peak) if gpu_peak else None,
+                flop / (PEAK_SHARE * gpu_peak * 1e12) if gpu_peak else None,
             )
         )
     return estimates
 
 
-def _measure_rate(config: RunConfig, dataset: Dataset, budget: float) -> tuple[float, int, str]:
+def _measure_rate(config: RunConfig, dataset: Dataset) -> tuple[float, int, str]:
     """Take real training steps on the first training image.
 
     Returns operations a second, bytes of all but the tensors (the process, the convolution library), and how many
-    steps were timed. The batch is the true one where a few steps of it fit into the budget (seconds), else a
-    smaller one.
+    steps were timed. The batch is the true one where two steps of it fit into the budget, else a smaller one.
     """
     if not torch.cuda.is_available():
         # a plan for a GPU is estimated where there is none, too
@@ -292,29 +242,26 @@ def _measure_rate(config: RunConfig, dataset: Dataset, budget: float) -> tuple[f
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
     model, optimizer = accelerator.prepare(Trainer(network), optimizer)
 
-    def time_steps(batch: int, seconds: float) -> list[float]:
-        """Seconds of each step with `batch` patches, after one that warms up; together about `seconds`."""
-        # one image alone may have too few places for a batch
-        count = config.patches_per_image and max(config.patches_per_image, batch)
-        options = (config.lr_side, count, config.image_sizes, config.augment)
-        sampler = PatchSampler([cube], config.scale, config.patch, batch, config.seed, *options)
-        times: list[float] = []
-        while len(times) <= _STEPS or sum(times) < seconds:
-            started = time.perf_counter()
-            lr, hr = (to_device(side, accelerator.device) for side in sampler.batch(len(times)))
-            loss = LOSSES[config.loss]
-            train_step(accelerator, model, optimizer, loss, lr, network.kept(hr), config.clip)
-            times.append(time.perf_counter() - started)
-            # far slower than expected: two must do
-            if sum(times) > 10 * seconds and len(times) > 1:
-                break
-        return times[1:]
+    # one image alone may have too few places for a batch
+    count = config.patches_per_image and max(config.patches_per_image, config.batch)
+    options = (config.lr_side, count, config.image_sizes, config.augment)
+    sampler = PatchSampler([cube], config.scale, config.patch, config.batch, config.seed, *options)
 
-    batch, times = 1, time_steps(1, budget / 10)
-    affordable = int(2 * budget / (statistics.fmean(times) * (_STEPS + 1)))
-    if affordable:
-        batch = min(config.batch, affordable)
-        times = time_steps(batch, budget)
+    def time_step(batch: int) -> float:
+        started = time.perf_counter()
+        lr, hr = (to_device(side[:batch], accelerator.device) for side in sampler.batch(0))
+        train_step(accelerator, model, optimizer, LOSSES[config.loss], lr, network.kept(hr), config.clip)
+        return time.perf_counter() - started
+
+    # the first step of a size warms up and is not counted, but for one patch that is already too slow
+    time_step(1)
+    times = [time_step(1)]
+    batch = min(config.batch, max(1, int(_BUDGET / 2 / times[0])))
+    if batch > 1:
+        time_step(batch)
+        times = []
+    while sum(times) < _BUDGET:
+        times.append(time_step(batch))
     other_bytes = max(
         0, peak_bytes() - _training_bytes(_same_cost(config).changed(batch=batch), dataset.bands)
     )
@@ -326,120 +273,143 @@ def _measure_rate(config: RunConfig, dataset: Dataset, budget: float) -> tuple[f
     return step_flop / statistics.fmean(times), other_bytes, method
 
 
-def measure_costs(
-    models: Mapping[str, SuperResolver], bands: int = 31, side: int = 8, repeats: int = 5
-) -> pd.DataFrame:
-    """Parameters, work, and the measured time and memory of networks on one LR patch.
+def measure_costs(models: Mapping[str, SuperResolver], bands: int, side: int) -> pd.DataFrame:
+    """Parameters, work, and the measured time and memory of networks on one LR patch (1, bands, side, side).
 
-    A training step is `train_step` with the L1 loss against zero and Adam. Inference is a forward pass without
-    gradients. Times are the medians of `repeats` turns in which every network comes once, after a turn that is
-    not counted. Memory is that of the tensors made in one more pass, the most that are alive at once: weights,
-    moments and what the convolution library takes for itself are not in it.
-
-    Parameters
-    ----------
-    models : mapping of name to SuperResolver
-        On the CPU; their weights are changed.
-    bands, side : int
-        The patch has the shape (1, bands, side, side).
-    repeats : int
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per network; ``parameters``, ``multiply-adds (G)`` of one forward pass, ``training step (ms)``,
-        ``inference (ms)``, ``training step (MB)``, ``inference (MB)``.
+    A training step is `train_step` with the L1 loss against zero and Adam; it changes the weights. Inference is a
+    forward pass without gradients. Times are the medians of five turns in which every network comes once, after a
+    turn that is not counted. Memory is that of the tensors made in one more pass, the most that are alive at once:
+    weights, moments and what the convolution library takes for itself are not in it.
     """
     lr = torch.rand(1, bands, side, side, generator=torch.Generator().manual_seed(0))
-    work = {name: _prepare_work(model, lr) for name, model in models.items()}
-    tasks = [(name, task) for name in work for task in work[name]]
-    times: dict[tuple[str, str], list[float]] = {key: [] for key in tasks}
-    for _ in range(repeats + 1):
-        for name, task in tasks:
-            started = time.perf_counter()
-            work[name][task]()
-            times[name, task].append(time.perf_counter() - started)
-    table: dict[str, dict[str, float]] = {}
-    for name, model in models.items():
-        work_of_one = multiply_adds(model, bands, side, side) / 1e9
-        table[name] = {"parameters": count_parameters(model), "multiply-adds (G)": work_of_one}
-    for name, task in tasks:
-        table[name][f"{task} (ms)"] = 1e3 * statistics.median(times[name, task][1:])
-    for name, task in tasks:
-        with LiveBytes() as live:
-            work[name][task]()
-        table[name][f"{task} (MB)"] = live.peak / 1e6
-    return pd.DataFrame(table).T
-
-
-def _prepare_work(network: SuperResolver, lr: Tensor) -> dict[str, Callable[[], object]]:
-    """A training step and an inference of `network` on `lr`, ready to be called."""
     accelerator = make_accelerator(RunConfig(device="cpu"))
-    trainer, run = Trainer(network), runner(network)
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
-    zero = torch.zeros_like(run(lr))
-
-    def infer() -> None:
-        network.eval()
-        run(lr)
-
-    return {
-        "training step": lambda: train_step(accelerator, trainer, optimizer, l1_loss, lr, zero),
-        "inference": infer,
+    tasks: dict[tuple[str, str], Callable[[], object]] = {}
+    for name, network in models.items():
+        infer = partial(runner(network), lr)
+        optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
+        step = (accelerator, Trainer(network), optimizer, l1_loss, lr, torch.zeros_like(infer()))
+        tasks[name, "training step"] = partial(train_step, *step)
+        tasks[name, "inference"] = infer
+    times: dict[tuple[str, str], list[float]] = {key: [] for key in tasks}
+    for _ in range(6):
+        for key, call in tasks.items():
+            started = time.perf_counter()
+            call()
+            times[key].append(time.perf_counter() - started)
+    columns: dict[str, dict[str, float]] = {
+        "parameters": {name: count_parameters(model) for name, model in models.items()},
+        "multiply-adds (G)": {name: multiply_adds(models[name], bands, side, side) / 1e9 for name in models},
     }
+    for (name, task), seconds in times.items():
+        columns.setdefault(f"{task} (ms)", {})[name] = 1e3 * statistics.median(seconds[1:])
+    for (name, task), call in tasks.items():
+        with LiveBytes() as live:
+            call()
+        columns.setdefault(f"{task} (MB)", {})[name] = live.peak / 1e6
+    return pd.DataFrame(columns)
 
 
-def gpu_days(images: int, bands: int = 31, scales: Sequence[int] = (2, 3, 4)) -> pd.DataFrame:
-    """Days of one training with the settings of the preset `paper` on `images` scenes, for each GPU and scale.
-
-    An estimate: operations divided by `PEAK_SHARE` of the vendor's single-precision peak rate.
-    """
-    rates = {gpu: rate for gpu, (rate, _) in GPUS.items()}
-    table = {"peak FP32 (TFLOP/s)": rates}
-    for scale in scales:
-        flop = training_flop(RunConfig.from_preset("paper", scale=scale), bands, images)
-        days = {gpu: _gpu_seconds(flop, rate) / 86400 for gpu, rate in rates.items()}
-        table[f"days at x{scale}"] = days
-    return pd.DataFrame(table)
+def gpu_days(images: int) -> pd.DataFrame:
+    """Days of one training with the settings of the preset `paper` on `images` scenes, for each GPU and scale."""
+    rates = pd.Series({gpu: rate for gpu, (rate, _) in GPUS.items()})
+    table = pd.DataFrame({"peak FP32 (TFLOP/s)": rates})
+    for scale in (2, 3, 4):
+        flop = training_flop(RunConfig.from_preset("paper", scale=scale), 31, images)
+        table[f"days at x{scale}"] = flop / (PEAK_SHARE * rates * 1e12) / 86400
+    return table
 
 
-def scene_cost(bands: int, height: int, width: int, scale: int, features: int = 64) -> pd.Series:
+def scene_cost(bands: int, height: int, width: int, scale: int, features: int) -> pd.Series:
     """What super-resolving one LR cube of bands x height x width will take on this machine.
 
-    A piece of it is super-resolved now, and its time per pixel is taken for all; tiles compute their borders
-    twice, which is counted. Memory is that of the network on one tile and of the cubes in and out; the process
-    itself (some 300 MB) comes on top.
-
-    Raises
-    ------
-    HsisrError
-        A value that the network refuses, or a side below 1.
+    A piece of it is timed now, and its time per pixel taken for all, with the borders that tiles compute twice. Memory
+    is that of the network on one tile and of the cubes in and out; the process itself (some 300 MB) comes on top.
     """
-    if min(height, width) < 1:
-        raise HsisrError(f"The scene is {height} by {width} pixels; expected at least 1 by 1.")
     model = build_model("ssrnet", scale, bands, features=features).eval()
-    piece = np.full((bands, _PIECE, _PIECE), 0.5, np.float32)
+    piece = np.full((bands, 32, 32), 0.5, np.float32)
     super_resolve(model, piece[:, :8, :8])
     started = time.perf_counter()
     super_resolve(model, piece)
     seconds = time.perf_counter() - started
     tile = tile_for(model, np.broadcast_to(np.float32(0), (bands, height, width)))
-    computed = height * width
-    if tile is not None:
-        rows, columns = (_add_halos(side, tile, model.halo) for side in (height, width))
-        computed = rows * columns
+    halo, side = model.halo, tile or max(height, width)
+    rows, columns = (
+        sum(min(pixels, start + side + halo) - max(0, start - halo) for start in range(0, pixels, side))
+        for pixels in (height, width)
+    )
     cubes = 4 * bands * height * width * (1 + scale**2)
     network = min(bytes_needed(model, bands, height, width), GIGABYTES * 1e9)
     values = {
         "SR pixels": f"{scale * height} x {scale * width}, {bands} bands",
         "multiply-adds (10^12)": multiply_adds(model, bands, height, width) / 1e12,
         "tile (LR pixels)": tile or "none: all at once",
-        "seconds": seconds * computed / _PIECE**2,
+        "seconds": seconds * rows * columns / 32**2,
         "memory (GB)": (network + cubes) / 1e9,
     }
     return pd.Series(values, name=f"x{scale}, {features} filters")
 
 
-def _add_halos(side: int, tile: int, halo: int) -> int:
-    """Pixels along an axis that all tiles compute together, their halos included."""
-    return sum(min(side, start + tile + halo) - max(0, start - halo) for start in range(0, side, tile))
+def load_benchmarks() -> dict[str, Any]:
+    """What `python -m benchmarks` measured: the committed `book/results/benchmarks.json`."""
+    file = book_folder() / "results" / "benchmarks.json"
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise HsisrError(
+            f"{file} is missing or damaged: write it with `python -m benchmarks --json {file}`."
+        ) from error
+
+
+def about(results: dict[str, Any]) -> pd.Series:
+    """The machine class, the software and the date that the numbers belong to."""
+    machine = results["machine"]
+    values = {
+        "cores": machine["cores"],
+        "threads": machine["threads"],
+        "instruction set": machine["isa"],
+        "memory": f"{machine['memory_bytes'] / 1e9:.0f} GB" if machine["memory_bytes"] else "unknown",
+        "system": machine["system"],
+        "PyTorch": machine["versions"]["torch"],
+        "measured on": machine["date"],
+        "sizes": "small: a trial run, its numbers mean nothing" if results["quick"] else "full",
+    }
+    return pd.Series(values, name="measured with")
+
+
+def bars(results: dict[str, Any], groups: Sequence[str]) -> pd.DataFrame:
+    """The rows of these groups as they are printed: result (lowest to highest), what was wanted."""
+    table = {}
+    for row in results["rows"]:
+        if row["group"] not in groups:
+            continue
+        wanted = "" if row["at_least"] is None else f"at least {row['at_least']:.3g}"
+        if row["at_most"] is not None:
+            wanted = f"at most {row['at_most']:.3g}"
+        verdict = {True: ", met", False: ", missed", None: ""}[row["met"]]
+        spread = "" if row["low"] is None else f" ({row['low']:.3g} to {row['high']:.3g})"
+        result = "not reached" if row["value"] is None else f"{row['value']:.3g} {row['unit']}{spread}"
+        table[row["name"]] = {"result": result, "wanted": wanted + verdict}
+    return pd.DataFrame.from_dict(table, orient="index").rename_axis("measured")
+
+
+def stage_table(results: dict[str, Any], scale: int) -> pd.DataFrame:
+    """Each kind of operation of an inference at `scale`: seconds, share of the time and of the best rate.
+
+    Those of less than a hundredth of the time are one row, the last.
+    """
+    parts = pd.DataFrame([part for part in results["stages"] if part["scale"] == scale])
+    parts = parts.set_index("stage")[["seconds", "gflop"]]
+    share = parts["seconds"] / parts["seconds"].sum()
+    if (share < 0.01).any():
+        rest = parts[share < 0.01].sum().rename("others, each below 1% of the time")
+        parts = pd.concat([parts[share >= 0.01], rest.to_frame().T])
+    rate = parts["gflop"] / parts["seconds"]
+    return pd.DataFrame(
+        {
+            "seconds": parts["seconds"],
+            "share of time": parts["seconds"] / parts["seconds"].sum(),
+            "GFLOP": parts["gflop"],
+            "GFLOP/s": rate,
+            "of the best rate": rate / results["best_gflops"],
+        }
+    )

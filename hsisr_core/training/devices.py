@@ -21,16 +21,6 @@ from torch import Tensor, distributed
 from hsisr_core.errors import HsisrError
 from hsisr_core.runs import RunConfig
 
-__all__ = [
-    "check_same",
-    "is_main",
-    "launched_processes",
-    "leave_group",
-    "make_accelerator",
-    "to_device",
-    "together",
-]
-
 # PyTorch's 10 to 30 minutes are less than the main process may need: to score whole scenes, or to wait until
 # another worker has finished the same run. A process that dies is noticed by the launcher, not by this.
 _PATIENCE = timedelta(days=7)
@@ -42,15 +32,10 @@ def launched_processes() -> int:
 
 
 def make_accelerator(config: RunConfig) -> Accelerator:
-    """Device, precision and processes of a run. "auto" is CUDA where there is a GPU for it, else the CPU.
+    """Device, precision and processes of a run; HsisrError for what is not here, or a batch that cannot be shared.
 
-    On a GPU, matrix products may use TF32, as PyTorch's convolutions do there by default.
-
-    Raises
-    ------
-    HsisrError
-        No GPU for device="cuda" or precision="fp16", fewer GPUs than processes on this machine, or a batch
-        that the processes cannot share equally.
+    "auto" is CUDA where there is a GPU, else the CPU. On a GPU, matrix products may use TF32, as PyTorch's
+    convolutions do there by default.
     """
     cuda = torch.cuda.is_available()
     cpu = config.device == "cpu" or not cuda
@@ -80,23 +65,15 @@ def make_accelerator(config: RunConfig) -> Accelerator:
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """`tensor` on `device`; to a GPU from pinned memory, so that the copy runs beside the work queued before."""
-    if device.type != "cuda":
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
-
-
-def is_main(accelerator: Accelerator | None) -> bool:
-    """Is this the process that writes? None stands for a training without a launcher."""
-    return accelerator is None or accelerator.is_main_process
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 @contextmanager
 def together(accelerator: Accelerator | None) -> Iterator[None]:
     """Leave the block when every process has: without an error, or all with one.
 
-    An error in one process is raised in the others as HsisrError with its text. Without this, the others
-    would wait for the failed one, or end in an error about a lost connection. One process passes straight
-    through.
+    An error in one process is raised in the others as HsisrError with its text; without this, they would wait for
+    the failed one, or end in an error about a lost connection.
     """
     if accelerator is None or accelerator.num_processes == 1:
         yield
@@ -109,22 +86,13 @@ def together(accelerator: Accelerator | None) -> Iterator[None]:
     failed = accelerator.gather(torch.tensor([failure is not None], device=accelerator.device))
     if not failed.any():
         return
-    texts = gather_object([_describe(failure, accelerator.process_index)])
+    text = "" if failure is None else str(failure)
+    if failure is not None and not isinstance(failure, HsisrError):
+        text = f"Process {accelerator.process_index} stopped: {type(failure).__name__}: {failure}"
+    texts = gather_object([text])
     if failure is not None:
         raise failure
-    raise HsisrError(next(text for text in texts if text))
-
-
-def _describe(failure: Exception | None, process: int) -> str:
-    if failure is None or isinstance(failure, HsisrError):
-        return str(failure or "")
-    return f"Process {process} stopped: {type(failure).__name__}: {failure}"
-
-
-def check_same(accelerator: Accelerator, value: int) -> bool:
-    """Is `value` the same in every process?"""
-    values = accelerator.gather(torch.tensor([value], device=accelerator.device))
-    return len(set(values.tolist())) == 1
+    raise HsisrError(next(filter(None, texts)))
 
 
 def leave_group() -> None:

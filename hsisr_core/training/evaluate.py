@@ -20,21 +20,6 @@ from hsisr_core.metrics import score
 from hsisr_core.models import Bicubic, SuperResolver
 from hsisr_core.runs import COLUMNS, Run, read_run, run_folders, shard
 
-__all__ = [
-    "GIGABYTES",
-    "PROTOCOL",
-    "TEST_SIDE",
-    "Scored",
-    "evaluate",
-    "finished_runs",
-    "mean_scores",
-    "reduced_pairs",
-    "rescore",
-    "score_frame",
-    "super_resolve_clipped",
-    "tile_for",
-]
-
 # pixels: the paper tests on the top left 512 x 512 (Sec. IV-B)
 TEST_SIDE = 512
 PROTOCOL = (
@@ -60,20 +45,15 @@ def evaluate(
     bicubic: bool = True,
     self_ensemble: bool = False,
 ) -> list[dict[str, Any]]:
-    """Scores of `model` on every pair, of bicubic interpolation and of the self-ensemble beside it.
+    """A row of scores for every pair and result: bicubic, the `method` of `model`, and its self-ensemble, METHOD+.
 
-    All are scored on what `model` keeps of HR (see `SuperResolver.margin`), so that they compare.
-
-    Returns
-    -------
-    list of dict
-        Keys: image, result ("bicubic", `method`, or `method` with a "+" for the self-ensemble), psnr and
-        mpsnr in dB, ssim, sam in degrees, rmse, ergas, zero_pixels, scored_bands, and scored_border: the
-        pixels left out on each side.
+    All are scored on what `model` keeps of HR (see `SuperResolver.margin`), so that they compare; scored_border is
+    the pixels left out on each side. PSNR and MPSNR are in dB, SAM in degrees.
     """
-    entries: list[tuple[str, SuperResolver, bool]] = [(method, model, False)]
-    if bicubic:
-        entries.insert(0, ("bicubic", Bicubic(model.scale), False))
+    entries: list[tuple[str, SuperResolver, bool]] = (
+        [("bicubic", Bicubic(model.scale), False)] if bicubic else []
+    )
+    entries.append((method, model, False))
     if self_ensemble:
         entries.append((f"{method}+", model, True))
     rows = []
@@ -121,12 +101,7 @@ def finished_runs(folder: Path, part: str | None = None) -> list[Run]:
     """The run in `folder`, or the finished runs in the folders inside it; part i of n for ``part = "i/n"``.
 
     The parts are dealt out before anything is left out, so they fit together while runs are still being
-    trained. What is not finished or not a run folder is left out with a warning that names it.
-
-    Raises
-    ------
-    HsisrError
-        There is no finished run in `folder`.
+    trained. What is not finished or damaged is left out with a warning that names it.
     """
     inside = [path for path in run_folders(folder) if (path / "config.yaml").is_file()]
     if (folder / "config.yaml").is_file() or not inside:
@@ -135,26 +110,18 @@ def finished_runs(folder: Path, part: str | None = None) -> list[Run]:
     for path in shard(inside, part):
         try:
             run = read_run(path)
+            _ = run.metrics
         except HsisrError as error:
-            warnings.warn(f"{path} is left out: {error}", stacklevel=2)
+            warnings.warn(f"Left out: {error}", stacklevel=2)
             continue
-        if run.finished:
-            runs.append(run)
-        else:
-            warnings.warn(f"{path} is left out: it is not finished.", stacklevel=2)
+        runs.append(run)
     return runs
 
 
 def rescore(
     run: Run, data: str | None = None, split: str | None = None, self_ensemble: bool = False
 ) -> Scored:
-    """Score the network of `run` on its own test images, or on those of `data` and `split`; also its self-ensemble.
-
-    Raises
-    ------
-    HsisrError
-        The weights are missing or damaged, the data is not there or has other bands.
-    """
+    """Score the network of `run` on its own test images, or on those of `data` and `split`; also its self-ensemble."""
     dataset = load_dataset(data or run.config.data, split or (None if data else run.config.split))
     pairs = reduced_pairs(dataset, run.config.scale)
     rows = evaluate(run.model(), pairs, run.config.method, self_ensemble=self_ensemble)

@@ -1,11 +1,9 @@
 """Train one network: loss, schedule, checkpoints, exact resume.
 
-Source: paper, Sec. III-D and IV-B. The loop holds no random state: the batch and the learning rate are
-functions of the step, so a training that was killed and resumed ends in the same weights, bit for bit,
-on the same machine with the same number of threads.
-
-On several devices (training/devices.py) each process takes its share of the same batch, so the loss
-curve is that of one process up to rounding; the main process alone writes and scores.
+Source: paper, Sec. III-D and IV-B. The loop holds no random state: the batch and the learning rate are functions of
+the step, so a training that was killed and resumed ends in the same weights, bit for bit, on the same machine with
+the same number of threads. On several devices (training/devices.py) each process takes its share of the same batch,
+so the loss curve is that of one process up to rounding; the main process alone writes and scores.
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ import platform
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.metadata import version
@@ -35,27 +32,10 @@ from hsisr_core.fast import Trainer, reuse_memory
 from hsisr_core.models import SuperResolver, build_model, count_parameters
 from hsisr_core.runs import Run, RunConfig, open_run, peak_bytes, run_lock
 from hsisr_core.training.checkpoint import History, load_latest, save_checkpoint, save_weights
-from hsisr_core.training.devices import (
-    check_same,
-    is_main,
-    launched_processes,
-    make_accelerator,
-    to_device,
-    together,
-)
+from hsisr_core.training.devices import launched_processes, make_accelerator, to_device, together
 from hsisr_core.training.evaluate import PROTOCOL, evaluate, mean_scores, reduced_pairs
 from hsisr_core.training.losses import LOSSES
 from hsisr_core.training.patches import PatchSampler
-
-__all__ = [
-    "build_network",
-    "build_sampler",
-    "git_commit",
-    "learning_rate",
-    "train",
-    "train_step",
-    "versions",
-]
 
 _LOG_EVERY = 10  # steps
 
@@ -97,18 +77,15 @@ def train(
     accelerator = make_accelerator(config) if launched_processes() > 1 else None
     with together(accelerator):
         dataset = dataset or load_dataset(config.data, config.split)
-        if is_main(accelerator):
-            # writes config.yaml before the others look
-            open_run(config, runs, dataset)
-    run = open_run(config, runs, dataset)
+        run = open_run(config, runs, dataset)
     with ExitStack() as stack:
         with together(accelerator):
-            if is_main(accelerator):
+            if accelerator is None or accelerator.is_main_process:
                 # a second worker waits here, then finds the run finished
                 stack.enter_context(run_lock(run.folder, wait))
         if not run.finished:
             with together(accelerator):
-                training = Training(run, dataset, progress, accelerator)
+                training = Training(run, dataset, progress, accelerator or make_accelerator(config))
             training.finish()
     return run
 
@@ -143,12 +120,9 @@ def train_step(
 class Training:
     """The state of one training: network, optimiser, batches, history."""
 
-    def __init__(
-        self, run: Run, dataset: Dataset, progress: bool, accelerator: Accelerator | None = None
-    ) -> None:
+    def __init__(self, run: Run, dataset: Dataset, progress: bool, accelerator: Accelerator) -> None:
         config = run.config
-        self.run, self.config, self.dataset = run, config, dataset
-        self.accelerator = accelerator or make_accelerator(config)
+        self.run, self.config, self.dataset, self.accelerator = run, config, dataset, accelerator
         # the one process that writes and scores
         self.main = self.accelerator.is_main_process
         self.progress = progress and self.main
@@ -183,7 +157,9 @@ class Training:
             if step % _LOG_EVERY == 0 or step == self.steps or self._is_scored(step):
                 self._log(step, seconds)
             if step % self.config.checkpoint_every == 0 and step < self.steps:
-                self._save()
+                with together(self.accelerator):
+                    if self.main:
+                        save_checkpoint(self.checkpoints, self.network, self.optimizer.optimizer, self.state)
             bar.update()
             a_fifth_more = step * 5 // self.steps > (step - 1) * 5 // self.steps
             if self.progress and not terminal and a_fifth_more:
@@ -196,19 +172,16 @@ class Training:
     def _resume(self) -> None:
         """Spread the network over the devices and go to the last checkpoint."""
         self.model, self.optimizer = self.accelerator.prepare(self.model, self.optimizer)
-        with together(self.accelerator), warnings.catch_warnings():
-            if not self.main:
-                # the main process says which checkpoint is damaged
-                warnings.simplefilter("ignore")
+        with together(self.accelerator):
             self.state |= load_latest(self.checkpoints, self.network, self.optimizer.optimizer) or {}
-        if not check_same(self.accelerator, self.state["step"]):
+            path = self.run.folder / "history.csv"
+            self.history = History(path, self.state["step"]) if self.main else None
+        found = torch.tensor([self.state["step"]], device=self.accelerator.device)
+        if len(set(self.accelerator.gather(found).tolist())) > 1:
             raise HsisrError(
                 f"The processes found different checkpoints in {self.checkpoints} (here: step "
                 f"{self.state['step']}): it must be on a disk that all machines see."
             )
-        with together(self.accelerator):
-            path = self.run.folder / "history.csv"
-            self.history = History(path, self.state["step"]) if self.main else None
 
     def take_step(self, step: int) -> None:
         """Train on the batch of `step`, counted from 1."""
@@ -247,32 +220,23 @@ class Training:
             if self.history is None:
                 return
             if self._is_scored(step):
-                means = mean_scores(self._score(bicubic=False), self.config.method)
+                scores = evaluate(self.network.eval(), self.pairs, self.config.method, bicubic=False)
+                means = mean_scores(scores, self.config.method)
                 row |= {metric: means[metric] for metric in ("psnr", "ssim", "sam")}
             self.history.add(row)
 
-    def _save(self) -> None:
-        """Write a checkpoint of the current step."""
-        with together(self.accelerator):
-            if self.main:
-                save_checkpoint(self.checkpoints, self.network, self.optimizer.optimizer, self.state)
-
-    def _score(self, bicubic: bool) -> list[dict[str, Any]]:
-        return evaluate(self.network.eval(), self.pairs, self.config.method, bicubic)
-
     def _write_results(self) -> None:
         """Write the weights, then metrics.json, which marks the run as finished."""
-        rows = self._score(bicubic=True)
-        model, dataset = self.network, self.dataset
+        model, dataset = self.network.eval(), self.dataset
+        rows = evaluate(model, self.pairs, self.config.method)
         save_weights(self.run.folder / "weights.safetensors", model, {"hash": self.run.folder.name})
-        split = {"name": dataset.split.name, "train": dataset.train, "test": dataset.test}
         write_json(
             self.run.folder / "metrics.json",
             {
                 "config": self.config.to_dict(),
                 "dataset": dataset.name,
                 "fingerprint": dataset.fingerprint,
-                "split": split,
+                "split": {"name": dataset.split.name, "train": dataset.train, "test": dataset.test},
                 "protocol": PROTOCOL,
                 "images": rows,
                 "mean": {name: mean_scores(rows, name) for name in ("bicubic", self.config.method)},
@@ -301,17 +265,9 @@ def build_network(config: RunConfig, bands: int) -> SuperResolver:
 
 def build_sampler(config: RunConfig, dataset: Dataset) -> PatchSampler:
     """The batches of `config` on the training images of `dataset`."""
-    return PatchSampler(
-        (dataset.scene(name).cube for name in dataset.train),
-        config.scale,
-        config.patch,
-        config.batch,
-        config.seed,
-        config.lr_side,
-        config.patches_per_image,
-        config.image_sizes,
-        config.augment,
-    )
+    scenes = (dataset.scene(name).cube for name in dataset.train)
+    options = (config.lr_side, config.patches_per_image, config.image_sizes, config.augment)
+    return PatchSampler(scenes, config.scale, config.patch, config.batch, config.seed, *options)
 
 
 def learning_rate(config: RunConfig, step: int, steps: int, steps_per_epoch: int | None) -> float:

@@ -15,8 +15,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import l1_loss, mse_loss
 
-__all__ = ["LOSSES", "spectral_angle"]
-
 # a spectrum of a smaller norm has no direction
 _DARK = 1e-6
 

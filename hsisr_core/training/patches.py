@@ -19,41 +19,21 @@ from hsisr_core.degrade import imresize, resize_matrix
 from hsisr_core.errors import HsisrError
 from hsisr_core.runs import AUGMENTATIONS
 
-__all__ = ["MEMORY_BYTES", "PatchSampler"]
-
 # of training images in memory; what is beyond is mapped from files, of which the system holds what it has room for
 MEMORY_BYTES = 2 * 10**9
 
 
 class PatchSampler:
-    """Draw batches of LR and HR patches from training scenes.
+    """Draw batches of LR and HR patches from training scenes, HR cubes (bands, height, width), float32 in [0, 1].
 
-    Parameters
-    ----------
-    scenes : iterable of ndarray
-        HR cubes (bands, height, width), float32 in [0, 1]. Taken one by one, so they can be read on the way.
-    scale : int
-        Factor r.
-    patch : int
-        LR pixels a side; the HR patch has ``scale * patch``.
-    batch : int
-        Patches in a batch.
-    seed : int
-    lr_side : {"patch", "scene"}
-        "patch": cut HR, augment, then reduce the patch itself, so its border is seen by the bicubic
-        filter (the group's scripts). "scene": reduce the whole scene once and cut both sides from it.
-    patches_per_image : int or None
-        Places per image and size, drawn once; an epoch is every place in every augmentation (paper,
-        Sec. IV-B: 24). None draws new places endlessly, more often from larger images; there are no epochs.
-    image_sizes : sequence of float
-        The images are also used reduced by these factors (paper: 1, 0.75, 0.5).
-    augment : {"none", "paper", "dihedral"}
-        "paper": as it is, turned by 90, 180 and 270 degrees, flipped once. "dihedral": all eight.
+    The scenes are taken one by one, so they can be read on the way; `patch` is in LR pixels a side. As in `RunConfig`:
 
-    Raises
-    ------
-    HsisrError
-        A scene, at its smallest size, is smaller than one HR patch, or an epoch is smaller than a batch.
+    - `lr_side`: "patch" cuts HR, augments, then reduces the patch itself, so its border is seen by the bicubic
+      filter (the group's scripts). "scene" reduces the whole scene once and cuts both sides from it.
+    - `patches_per_image`: places per image and size, drawn once; an epoch is every place in every augmentation
+      (paper, Sec. IV-B: 24). None draws new places endlessly, more often from larger images; there are no epochs.
+    - `image_sizes`: the images are also used reduced by these factors (paper: 1, 0.75, 0.5).
+    - `augment`: "paper" is as it is, turned by 90, 180 and 270 degrees, flipped once; "dihedral" all eight.
     """
 
     def __init__(
@@ -76,7 +56,15 @@ class PatchSampler:
         self.lr: list[np.ndarray] = []
         self._memory_left = MEMORY_BYTES
         for scene in scenes:
-            self._check_side(scene, min(image_sizes))
+            smallest = min(image_sizes)
+            height, width = (math.ceil(side * smallest) for side in scene.shape[1:])
+            side = scale * patch
+            if min(height, width) < side:
+                raise HsisrError(
+                    f"A training image of {height}x{width} pixels (size factor {smallest:g}) "
+                    f"is smaller than an HR patch of {side}x{side} pixels: "
+                    f"use a smaller `patch` than {patch}, or leave small values out of `image_sizes`."
+                )
             for size in image_sizes:
                 image = scene if size == 1 else imresize(scene, size)
                 height, width = (side // scale * scale for side in image.shape[1:])
@@ -88,17 +76,6 @@ class PatchSampler:
         step = scale if lr_side == "scene" else 1
         self.places = [tuple((side - scale * patch) // step + 1 for side in hr.shape[1:]) for hr in self.hr]
         self.pool = None if patches_per_image is None else self._draw_pool(patches_per_image)
-
-    def _check_side(self, scene: np.ndarray, size: float) -> None:
-        """Raise HsisrError when `scene`, reduced by the factor `size`, is smaller than an HR patch."""
-        height, width = (math.ceil(side * size) for side in scene.shape[1:])
-        side = self.scale * self.patch
-        if min(height, width) < side:
-            raise HsisrError(
-                f"A training image of {height}x{width} pixels (size factor {size:g}) "
-                f"is smaller than an HR patch of {side}x{side} pixels: "
-                f"use a smaller `patch` than {self.patch}, or leave small values out of `image_sizes`."
-            )
 
     def _store(self, image: np.ndarray) -> np.ndarray:
         """`image` itself, or the same values in a mapped file once the memory for images is used up."""

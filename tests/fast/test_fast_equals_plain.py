@@ -19,7 +19,7 @@ from hsisr_core.fast.rows import Piece, Sum, Windows, cut
 from hsisr_core.fast.tail import _link
 from hsisr_core.metrics import score
 from hsisr_core.models import SSRNet, SuperResolver, build_model
-from hsisr_core.training import LiveBytes
+from hsisr_core.training.cost import LiveBytes
 
 SIZES = [(2, 3, 4, 5), (1, 1, 3, 2)]  # (batch, bands, height, width): odd sides, one band, all border
 SWITCHES: list[dict[str, Any]] = [

@@ -20,7 +20,6 @@ from hsisr_core.models import SSRNet, build_model
 from hsisr_core.predict import super_resolve
 from hsisr_core.runs import RunConfig, load_results, open_run
 from hsisr_core.training import (
-    LiveBytes,
     evaluate,
     finished_runs,
     mean_scores,
@@ -31,6 +30,7 @@ from hsisr_core.training import (
     tile_for,
     train,
 )
+from hsisr_core.training.cost import LiveBytes
 
 
 def large_dataset() -> SimpleNamespace:
@@ -120,7 +120,7 @@ def test_shards_are_dealt_before_anything_is_left_out(tmp_path: Path) -> None:
         finish(by_folder[folder])
     open_run(by_folder[folders[0]].config, tmp_path / "runs")  # not finished
     (tmp_path / "runs" / "foreign").mkdir()
-    with pytest.warns(UserWarning, match="it is not finished"):
+    with pytest.warns(UserWarning, match="is not finished"):
         first = finished_runs(tmp_path / "runs", "1/2")
     second = finished_runs(tmp_path / "runs", "2/2")
     assert [run.folder for run in first] == [folders[2]]

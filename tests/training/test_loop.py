@@ -22,7 +22,7 @@ from hsisr_core.data import load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import count_parameters
 from hsisr_core.runs import Run, RunConfig, load_results, open_run, short_results
-from hsisr_core.training import evaluate, learning_rate, reduced_pairs, train
+from hsisr_core.training import evaluate, reduced_pairs, train
 
 TINY = str(Path(__file__).parents[1] / "tiny.yaml")
 
@@ -162,7 +162,7 @@ def test_seed_changes_the_weights_and_leaves_the_global_generator_alone(
 )  # fmt: skip
 def test_learning_rate(schedule: str, step: int, expected: float) -> None:
     config = RunConfig(learning_rate=1.0, schedule=schedule)
-    assert learning_rate(config, step, steps=1000, steps_per_epoch=10) == pytest.approx(expected)
+    assert loop.learning_rate(config, step, steps=1000, steps_per_epoch=10) == pytest.approx(expected)
 
 
 def test_clipping_limits_the_gradient(tmp_path: Path) -> None:

@@ -402,7 +402,7 @@ def stage_table(results: dict[str, Any], scale: int) -> pd.DataFrame:
     share = parts["seconds"] / parts["seconds"].sum()
     if (share < 0.01).any():
         rest = parts[share < 0.01].sum().rename("others, each below 1% of the time")
-        parts = pd.concat([parts[share >= 0.01], rest.to_frame().T])
+        parts = pd.concat([parts[share >= 0.01], rest.to_frame().T]).rename_axis("stage")
     rate = parts["gflop"] / parts["seconds"]
     return pd.DataFrame(
         {

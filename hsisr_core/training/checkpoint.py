@@ -49,28 +49,23 @@ def load_latest(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             if _checksum(tensors) != metadata.get("sha256"):
                 raise ValueError("its checksum does not fit its content")
+            weights: dict[str, Tensor] = {}
+            moments: dict[int, dict[str, Tensor]] = {}
+            for name, value in tensors.items():
+                kind, _, rest = name.partition(".")
+                if kind == "model":
+                    weights[rest] = value
+                else:
+                    index, key = rest.split(".")
+                    moments.setdefault(int(index), {})[key] = value
             state = json.loads(metadata["state"])
-            _load(tensors, model, optimizer)
+            model.load_state_dict(weights)
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
         except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
             warnings.warn(f"Checkpoint {path} is damaged ({error}); the one before it is used.", stacklevel=2)
             continue
         return dict(state)
     return None
-
-
-def _load(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put a checkpoint's tensors back into `model` and `optimizer`."""
-    weights = {
-        name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")
-    }
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name in tensors:
-        if name.startswith("adam."):
-            _, index, key = name.split(".")
-            moments.setdefault(int(index), {})[key] = tensors[name]
-    groups = optimizer.state_dict()["param_groups"]
-    model.load_state_dict(weights)
-    optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:

@@ -210,13 +210,12 @@ def estimate_runs(runs: Sequence[PlannedRun], gpu: str | None = None) -> list[Es
         rate, other_bytes, method = timed[kind]
         flop = _run_flop(config, dataset)
         on_gpu = torch.cuda.is_available() and config.device != "cpu"
+        data_bytes = 0 if on_gpu else _data_bytes(config, dataset)
         estimates.append(
             Estimate(
                 count_parameters(build_network(config, dataset.bands)),
                 flop,
-                other_bytes
-                + _tensor_bytes(config, dataset)
-                + (0 if on_gpu else _data_bytes(config, dataset)),
+                other_bytes + _tensor_bytes(config, dataset) + data_bytes,
                 flop / rate,
                 method,
                 flop / (PEAK_SHARE * gpu_peak * 1e12) if gpu_peak else None,
@@ -229,7 +228,7 @@ def _measure_rate(config: RunConfig, dataset: Dataset) -> tuple[float, int, str]
     """Take real training steps on the first training image.
 
     Returns operations a second, bytes of all but the tensors (the process, the convolution library), and how many
-    steps were timed. The batch is the true one where two steps of it fit into the budget, else a smaller one.
+    steps were timed: of the true batch where two steps of it fit into the budget, else of a smaller one.
     """
     if not torch.cuda.is_available():
         # a plan for a GPU is estimated where there is none, too
@@ -262,15 +261,13 @@ def _measure_rate(config: RunConfig, dataset: Dataset) -> tuple[float, int, str]
         times = []
     while sum(times) < _BUDGET:
         times.append(time_step(batch))
-    other_bytes = max(
-        0, peak_bytes() - _training_bytes(_same_cost(config).changed(batch=batch), dataset.bands)
-    )
+    other_bytes = peak_bytes() - _training_bytes(_same_cost(config).changed(batch=batch), dataset.bands)
     method = f"{len(times)} step{'s' if len(times) > 1 else ''}"
     if batch < config.batch:
         method += f" with batch {batch} of {config.batch}, scaled"
     # not the median: what slows some steps here slows some of the run
     step_flop = training_flop(config.changed(steps=1, batch=batch), dataset.bands, 1)
-    return step_flop / statistics.fmean(times), other_bytes, method
+    return step_flop / statistics.fmean(times), max(0, other_bytes), method
 
 
 def measure_costs(models: Mapping[str, SuperResolver], bands: int, side: int) -> pd.DataFrame:

@@ -111,10 +111,9 @@ def finished_runs(folder: Path, part: str | None = None) -> list[Run]:
         try:
             run = read_run(path)
             _ = run.metrics
+            runs.append(run)
         except HsisrError as error:
             warnings.warn(f"Left out: {error}", stacklevel=2)
-            continue
-        runs.append(run)
     return runs
 
 

@@ -144,10 +144,8 @@ class Training:
         self._resume()
         started = time.monotonic() - self.state["seconds"]
         first, name = self.state["step"], self.run.folder.name
-        terminal = sys.stderr.isatty()
-        bar = tqdm(
-            total=self.steps, initial=first, desc=name, unit="step", disable=not (self.progress and terminal)
-        )
+        terminal = self.progress and sys.stderr.isatty()
+        bar = tqdm(total=self.steps, initial=first, desc=name, unit="step", disable=not terminal)
         if first == 0:
             self._log(0, 0.0)
         for step in range(first + 1, self.steps + 1):

@@ -85,7 +85,7 @@ def test_help_waits_for_no_large_library() -> None:
         (["runs", TINY, "--shard", "3/2"], "expected i/n"),
         (["runs", TINY, "--gpu", "a100"], "only --dry-run"),
         (["runs", TINY, "--dry-run", "--gpu", "potato"], "choose one of"),
-        (["runs", TINY, "--data", "nowhere"], "plan tiny, data nowhere: Unknown dataset"),
+        (["runs", TINY, "--data", "nowhere"], "Unknown dataset 'nowhere'"),
         (["runs", TINY, "-p", "filters=7"], "Valid settings"),
         (["results", "nowhere"], "nowhere is not a folder"),
         (["evaluate", "nowhere", "--shard", "1/2"], "not a run folder"),

@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from hsisr_core.base import book_folder
 from hsisr_core.data.sources import DATASETS
-from hsisr_core.errors import HsisrError
+from hsisr_core.errors import HsisrError, describe_mistake
 from hsisr_core.scenes import MINIMUM_SIDE, span
 
 _TUNE = "-tune"
@@ -244,7 +244,7 @@ def _read(path: Path) -> _SplitFile:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the content"
-        raise HsisrError(f"{path}: {key}: {first['msg']}. Fix the file.") from error
+        raise HsisrError(f"{path}: {key}: {describe_mistake(first)}. Fix the file.") from error
     if split.rule and (split.train or split.test):
         raise HsisrError(f"{path} has a rule and lists of scenes; expected one of the two. Remove the other.")
     return split

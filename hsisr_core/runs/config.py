@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from hsisr_core.base import book_folder
-from hsisr_core.errors import HsisrError
+from hsisr_core.errors import HsisrError, describe_mistake
 from hsisr_core.models import option_names
 
 # How a run is carried out, not what it computes: these do not enter the hash.
@@ -132,10 +132,10 @@ class RunConfig(BaseModel):
         name, *places = map(str, first["loc"])
         if first["type"] == "extra_forbidden":
             return f"{name!r} is not a setting of a run. Valid settings: {', '.join(cls.model_fields)}."
-        expected = first["msg"].removeprefix("Input should be ").replace("valid tuple", "list of numbers")
+        expected = describe_mistake(first)
         if type(None) in get_args(cls.model_fields[name].annotation):
             expected += " or null"
-        return f"{name}{''.join(f'[{place}]' for place in places)}={first['input']!r}: expected {expected}."
+        return f"{name}{''.join(f'[{place}]' for place in places)}={first['input']!r}: {expected}."
 
     @model_validator(mode="after")
     def _check_length(self) -> Self:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from hsisr_core.data import Dataset, load_dataset
-from hsisr_core.errors import HsisrError
+from hsisr_core.errors import HsisrError, describe_mistake
 from hsisr_core.models import MODELS
 from hsisr_core.paper import TABLES, table_settings
 from hsisr_core.runs.config import EXECUTION_FIELDS, RunConfig, preset_path, preset_values
@@ -158,9 +158,7 @@ def _expand(runs: Any, defaults: RunConfig, where: str) -> Iterator[tuple[str | 
         except ValidationError as error:
             first = error.errors()[0]
             name = "".join(f"{part}: " for part in first["loc"])
-            raise HsisrError(
-                f"{place}: {name}{first['msg']}. Expected an entry such as {EXAMPLE}."
-            ) from error
+            raise HsisrError(f"{place}: {name}{describe_mistake(first)}, such as {EXAMPLE}.") from error
         except HsisrError as error:
             listed = any(isinstance(value, list) for value in values.values())
             hint = " A list of values expands only inside `product`." if listed else ""

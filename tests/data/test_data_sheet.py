@@ -88,6 +88,7 @@ def test_a_sample_is_compared_with_its_split(project: Path, tmp_path: Path) -> N
     assert sheet_of(tmp_path, scene("a", 1), scene("b", 2), dataset="toys").problems == ()
 
 
+@pytest.mark.slow
 def test_the_contact_sheet_is_a_picture_of_all_scenes(tmp_path: Path) -> None:
     sheet = sheet_of(tmp_path, *(scene(f"s{i}", i, 400, 500) for i in range(6)))
     assert sheet.scenes[0].thumbnail.cube.shape == (31, 134, 167)

@@ -137,7 +137,9 @@ class Training:
         self.optimizer: Any = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
         reuse_memory()
         self.checkpoints = run.folder / "checkpoint"
-        self.state: dict[str, Any] = {"step": 0, "seconds": 0.0, "loss_sum": 0.0, "loss_count": 0}
+        self.state: dict[str, Any] = {
+            "step": 0, "seconds": 0.0, "processor_seconds": 0.0, "loss_sum": 0.0, "loss_count": 0,
+        }  # fmt: skip
 
     def finish(self) -> None:
         """Train from the last checkpoint to the last step, then score and write the results."""
@@ -149,7 +151,9 @@ class Training:
         if first == 0:
             self._log(0, 0.0)
         for step in range(first + 1, self.steps + 1):
+            spent = time.process_time()
             self.take_step(step)
+            self.state["processor_seconds"] += time.process_time() - spent
             seconds = time.monotonic() - started
             self.state |= {"step": step, "seconds": seconds}
             if step % _LOG_EVERY == 0 or step == self.steps or self._is_scored(step):
@@ -240,6 +244,8 @@ class Training:
                 "mean": {name: mean_scores(rows, name) for name in ("bicubic", self.config.method)},
                 "steps": self.steps,
                 "seconds": round(self.state["seconds"], 3),
+                # of the steps alone, all threads of this process together
+                "processor_seconds": round(self.state["processor_seconds"], 3),
                 "parameters": count_parameters(model),
                 "peak_bytes": peak_bytes(),
                 "device": str(self.accelerator.device),

@@ -222,7 +222,7 @@ def test_an_override_holds_for_all_runs_of_the_chapters(tmp_path: Path) -> None:
     assert len(plan_for_chapters(path, {"seed": 1}).table("loss")) == 6
 
 
-@pytest.mark.parametrize("preset", ["demo", "cpu", "paper", str(TINY)])
+@pytest.mark.parametrize("preset", ["demo", "cpu", "evidence", "paper", str(TINY)])
 def test_the_presets_feed_every_table(preset: str) -> None:
     plan = read_plan(preset)
     assert plan.defaults in plan.configs

@@ -81,14 +81,19 @@ def book(
 
 
 @app.command()
-def train(preset: Preset = "demo", data: Data = None, settings: Settings = None) -> None:
+def train(
+    preset: Preset = "demo",
+    data: Data = None,
+    settings: Settings = None,
+    again: Annotated[bool, Option("--again", help="Train here a run that came with the book.")] = False,
+) -> None:
     """Train one run of a preset, or resume it; a finished one is only shown."""
     from hsisr_core.cli.report import results_table
     from hsisr_core.runs import RunConfig
     from hsisr_core.training import leave_group
     from hsisr_core.training import train as train_run
 
-    run = train_run(RunConfig.from_preset(preset, **parse_settings(settings, data)))
+    run = train_run(RunConfig.from_preset(preset, **parse_settings(settings, data)), again=again)
     if first_process():
         typer.echo(f"{results_table(run)}\n\nThe run: {run.folder}")
     leave_group()

@@ -1,7 +1,18 @@
 """Runs: their settings, their folders, plans of many of them, the workers that carry a plan out, and the results."""
 
 from hsisr_core.runs.config import AUGMENTATIONS, EXECUTION_FIELDS, RunConfig, preset_path, preset_values
-from hsisr_core.runs.folder import Run, open_run, peak_bytes, read_run, reset_peak, run_folder, run_lock
+from hsisr_core.runs.folder import (
+    Run,
+    find_run,
+    known_fingerprint,
+    open_run,
+    peak_bytes,
+    read_run,
+    reset_peak,
+    results_folder,
+    run_folder,
+    run_lock,
+)
 from hsisr_core.runs.plan import Plan, PlannedRun, plan_for_chapters, planned_runs, read_plan, shard
 from hsisr_core.runs.results import COLUMNS, load_results, run_folders, short_results, write_table
 from hsisr_core.runs.status import STATES, RunState, record_failure, run_state, time_left
@@ -19,6 +30,8 @@ __all__ = [
     "RunState",
     "Train",
     "carry_out",
+    "find_run",
+    "known_fingerprint",
     "load_results",
     "open_run",
     "peak_bytes",
@@ -30,6 +43,7 @@ __all__ = [
     "read_run",
     "record_failure",
     "reset_peak",
+    "results_folder",
     "run_folder",
     "run_folders",
     "run_lock",

@@ -181,6 +181,20 @@ class RunConfig(BaseModel):
         """Plain values, ready for YAML or JSON."""
         return self.model_dump(mode="json")
 
+    def command(self) -> str:
+        """The command that trains this run: its preset, and what differs from it."""
+        try:
+            preset = type(self).from_preset(self.preset)
+        except HsisrError:  # a preset of its maker's own
+            preset = self
+        values = self.to_dict()
+        changed = [
+            f" -p {name}={json.dumps(values[name])}"
+            for name in values
+            if name not in (*DATA_FIELDS, *EXECUTION_FIELDS) and getattr(self, name) != getattr(preset, name)
+        ]
+        return f"hsisr train --preset {self.preset} --data {self.data}{''.join(changed)}"
+
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.to_dict(), sort_keys=False)
 

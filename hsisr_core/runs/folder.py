@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from hsisr_core.base import atomic_text, runs_folder
+from hsisr_core.base import atomic_text, book_folder, runs_folder
 from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.errors import HsisrError, RunLockedError
 from hsisr_core.models import SuperResolver, build_model
@@ -67,9 +68,19 @@ class Run:
             raise HsisrError(f"{self.folder} has no history.csv yet: the training has not started.")
         return pd.read_csv(path, on_bad_lines="skip")  # a line being written may be incomplete
 
+    @property
+    def committed(self) -> bool:
+        """Whether this run came with the book, in book/results, without its weights."""
+        return self.folder.is_relative_to(results_folder())
+
     def model(self) -> SuperResolver:
         """The trained network, ready for inference."""
         path = self.folder / "weights.safetensors"
+        if self.committed and not path.is_file():
+            raise HsisrError(
+                f"{self.folder.name} came with the book, without its weights. `{self.config.command()} --again` "
+                "trains it here."
+            )
         if not path.is_file():
             raise HsisrError(f"{self.folder} has no weights yet: train it with the same settings to resume.")
         try:
@@ -88,20 +99,65 @@ class Run:
 
 
 def run_folder(config: RunConfig, dataset: Dataset, runs: str | os.PathLike[str] | None = None) -> Path:
-    """Where the run of `config` on `dataset` is or will be, in `runs` (default: ``runs/`` of the project)."""
-    name = f"{config.method}-x{config.scale}-{dataset.name}-{config.hash(dataset.fingerprint)}"
-    return Path(runs or runs_folder()) / name
+    """Where the run of `config` on `dataset` is or will be, in `runs` (default: ``runs/`` of the project).
+
+    A run that is not there, but came with the book, is in book/results.
+    """
+    return _find_folder(config, dataset.name, dataset.fingerprint, runs)
+
+
+def _find_folder(config: RunConfig, data: str, fingerprint: str, runs: str | os.PathLike[str] | None) -> Path:
+    name = f"{config.method}-x{config.scale}-{data}-{config.hash(fingerprint)}"
+    own = Path(runs or runs_folder()) / name
+    return own if own.exists() else next(results_folder().glob(f"*/{name}"), own)
+
+
+def find_run(config: RunConfig, runs: str | os.PathLike[str] | None = None) -> Run | None:
+    """The finished run of `config`, found without its data; None where there is none, or the data are not known.
+
+    The fingerprints of the data and splits that committed runs belong to are in book/results/fingerprints.json.
+    """
+    fingerprint = known_fingerprint(config.data, config.split)
+    if fingerprint is None:
+        return None
+    run = Run(_find_folder(config, config.data, fingerprint, runs), config, fingerprint)
+    return run if run.finished else None
+
+
+def known_fingerprint(data: str, split: str | None) -> str | None:
+    """The fingerprint of a dataset and its split, where committed runs belong to them."""
+    path = results_folder() / "fingerprints.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return known.get(data, {}).get(split or data)
+
+
+def results_folder() -> Path:
+    """Where the runs that come with the book are, a folder for each preset."""
+    return book_folder() / "results"
 
 
 def open_run(
-    config: RunConfig, runs: str | os.PathLike[str] | None = None, dataset: Dataset | None = None
+    config: RunConfig,
+    runs: str | os.PathLike[str] | None = None,
+    dataset: Dataset | None = None,
+    again: bool = False,
 ) -> Run:
     """The run of `config` in the folder `runs`, new or not. Its folder gets a config.yaml; nothing is trained.
 
-    `dataset` is the data of `config`, when the caller has it open already.
+    `dataset` is the data of `config`, when the caller has it open already. `again`: in `runs`, also where the run
+    came with the book.
     """
     dataset = dataset or load_dataset(config.data, config.split)
+    known = known_fingerprint(dataset.name, dataset.split.name)
+    if known not in (None, dataset.fingerprint):
+        warnings.warn(
+            f"{config.data} is not the {dataset.name} of the results that came with the book (its fingerprint is "
+            f"{dataset.fingerprint[:12]}, not {known[:12]}): they are not shown for it.",
+            stacklevel=2,
+        )
     folder = run_folder(config, dataset, runs)
+    if again:
+        folder = Path(runs or runs_folder()) / folder.name
     if not (folder / "config.yaml").is_file():
         atomic_text(folder / "config.yaml", f"fingerprint: {dataset.fingerprint}\n{config.to_yaml()}")
     stored = read_run(folder)

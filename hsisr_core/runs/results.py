@@ -16,12 +16,14 @@ import pandas as pd
 from hsisr_core.base import atomic_path, runs_folder
 from hsisr_core.errors import HsisrError
 from hsisr_core.runs.config import RunConfig
+from hsisr_core.runs.folder import results_folder
 
 SUFFIXES = (".csv", ".parquet", ".tex")
 SETTINGS = tuple(RunConfig.model_fields)
 SCORES = ("psnr", "mpsnr", "ssim", "sam", "rmse", "ergas", "zero_pixels", "scored_bands", "scored_border")
 COLUMNS = (
-    "run", *SETTINGS, "dataset", "fingerprint", "image", "result", *SCORES, "trained_steps", "seconds", "parameters",
+    "run", "place", *SETTINGS, "dataset", "fingerprint", "image", "result", *SCORES, "trained_steps", "seconds",
+    "parameters",
 )  # fmt: skip
 SHORT = ("psnr", "ssim", "sam", "trained_steps", "seconds")
 
@@ -29,13 +31,14 @@ SHORT = ("psnr", "ssim", "sam", "trained_steps", "seconds")
 def load_results(folder: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     """One tidy table of every finished run in `folder`.
 
-    A row is one test image of one run, for the trained method and for bicubic. Columns: run, every
+    A row is one test image of one run, for the trained method and for bicubic. Columns: run, place, every
     setting of `RunConfig`, dataset, fingerprint, image, result ("bicubic" or the method), psnr and mpsnr
     (dB), ssim, sam (degrees), rmse, ergas, zero_pixels, scored_bands, scored_border
     (pixels left out on each side), trained_steps, seconds, parameters.
 
     Runs that are not finished are left out; a damaged or foreign folder is left out with a warning that
-    names it. Files and hidden folders beside the runs are ignored.
+    names it. Files and hidden folders beside the runs are ignored. Without `folder` the runs that came with the
+    book stand behind those that were trained here; the column ``place`` is the folder of a run's folder.
 
     Parameters
     ----------
@@ -50,8 +53,13 @@ def load_results(folder: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     place = Path(folder or runs_folder())
     if folder is not None and not place.is_dir():
         raise HsisrError(f"{place} is not a folder: give a folder of run folders.")
+    found = [place] if (place / "metrics.json").is_file() else run_folders(place)
+    if folder is None:
+        here = {path.name for path in found}
+        committed = [path for preset in run_folders(results_folder()) for path in run_folders(preset)]
+        found += [path for path in committed if path.name not in here]
     rows: list[dict[str, Any]] = []
-    for path in [place] if (place / "metrics.json").is_file() else run_folders(place):
+    for path in found:
         try:
             rows += _run_rows(path)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -80,6 +88,7 @@ def _run_rows(path: Path) -> list[dict[str, Any]]:
     }
     shared = settings | {
         "run": path.name,
+        "place": str(path.parent),
         "trained_steps": metrics["steps"],
         **{name: metrics[name] for name in ("dataset", "fingerprint", "seconds", "parameters")},
     }

@@ -30,7 +30,7 @@ from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.fast import Trainer, reuse_memory
 from hsisr_core.models import SuperResolver, build_model, count_parameters
-from hsisr_core.runs import Run, RunConfig, open_run, peak_bytes, run_lock
+from hsisr_core.runs import Run, RunConfig, find_run, open_run, peak_bytes, run_lock
 from hsisr_core.training.checkpoint import History, load_latest, save_checkpoint, save_weights
 from hsisr_core.training.devices import launched_processes, make_accelerator, to_device, together
 from hsisr_core.training.evaluate import PROTOCOL, evaluate, mean_scores, reduced_pairs
@@ -46,8 +46,11 @@ def train(
     dataset: Dataset | None = None,
     progress: bool = True,
     wait: bool = True,
+    again: bool = False,
 ) -> Run:
     """Train the network of one run, or return the run when it is finished already; an unfinished one is resumed.
+
+    A run that came with the book (book/results) is finished, and its data are not needed.
 
     Parameters
     ----------
@@ -60,11 +63,13 @@ def train(
         Show a progress bar in a terminal or notebook, a few plain lines elsewhere.
     wait : bool
         Wait while another process trains this run. False: raise RunLockedError.
+    again : bool
+        Train here what came with the book.
 
     Returns
     -------
     Run
-        Finished: with weights, history and metrics.
+        Finished: with metrics, history and, if it was trained here, weights.
 
     Raises
     ------
@@ -74,10 +79,14 @@ def train(
     RunLockedError
         Another process trains this run, and `wait` is False.
     """
+    if dataset is None and not again and (found := find_run(config, runs)):
+        return found
     accelerator = make_accelerator(config) if launched_processes() > 1 else None
     with together(accelerator):
         dataset = dataset or load_dataset(config.data, config.split)
-        run = open_run(config, runs, dataset)
+        run = open_run(config, runs, dataset, again=again)
+    if run.committed:
+        return run
     with ExitStack() as stack:
         with together(accelerator):
             if accelerator is None or accelerator.is_main_process:

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from hsisr_core.base import atomic_text, sha256_file, write_json
 from hsisr_core.data import DATASETS, dataset_source
-from hsisr_core.errors import HsisrError
 from hsisr_core.models import SuperResolver
 from hsisr_core.paper import DATA_NAMES
-from hsisr_core.runs import EXECUTION_FIELDS, Run, RunConfig
+from hsisr_core.runs import Run, RunConfig
 from hsisr_core.training import reduced_pairs, super_resolve_clipped, write_tensors
 from hsisr_core.upscale.weights import (
     FOLDER,
@@ -134,7 +133,7 @@ noise {average["noise"]:.5f} |
 
 Protocol: {metrics["protocol"]}. Measured with the float32 weights.
 
-Trained by `{_command(config)}`.
+Trained by `{RunConfig.from_mapping(config).command()}`.
 
 Use: `hsisr upscale CUBE --scale {info["scale"]} --model {info["name"]}`. Packed by `python -m hsisr_core.pretrained`.
 """
@@ -148,14 +147,3 @@ def _terms(dataset: str) -> str:
     if dataset == "indian-pines":
         return "Trained on Indian Pines (doi:10.4231/R7RX991C), which is CC BY 3.0: name its authors."
     return f"Trained on {dataset}: its own terms hold."
-
-
-def _command(config: dict[str, Any]) -> str:
-    """The command that trains with these settings: the preset, and what differs from it."""
-    try:
-        preset = RunConfig.from_preset(config["preset"]).to_dict()
-    except HsisrError:  # a preset of its maker's own
-        preset = {}
-    kept = {name: value for name, value in preset.items() if name not in ("data", "split", *EXECUTION_FIELDS)}
-    changed = [f" -p {name}={json.dumps(config[name])}" for name in kept if config[name] != kept[name]]
-    return f"hsisr train --preset {config['preset']} --data {config['data']}{''.join(changed)}"

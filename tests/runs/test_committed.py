@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from small_book import ROOT
 
-from hsisr_core.runs import read_run
+from hsisr_core.errors import HsisrError
+from hsisr_core.runs import RunConfig, find_run, known_fingerprint, load_results, open_run, read_run
+from hsisr_core.train import train
+
+TRIED = RunConfig.from_preset("tune", features=32)
 
 COMMITTED = sorted(file.parent for file in (ROOT / "book" / "results").glob("*/*/metrics.json"))
 
@@ -20,6 +25,7 @@ def test_a_committed_run_is_whole_and_named_by_its_hash(folder: Path) -> None:
     assert folder.name.endswith(run.config.hash(run.fingerprint))
     assert metrics["fingerprint"] == run.fingerprint
     assert metrics["config"] == run.config.to_dict()
+    assert run.fingerprint == known_fingerprint(run.config.data, run.config.split)
     assert {row["image"] for row in metrics["images"]} == set(metrics["split"]["test"])
     assert run.history()["step"].iloc[-1] == metrics["steps"] == run.config.steps
     assert "/" not in run.config.data
@@ -28,3 +34,55 @@ def test_a_committed_run_is_whole_and_named_by_its_hash(folder: Path) -> None:
 
 def test_there_are_committed_runs() -> None:
     assert COMMITTED
+
+
+def test_a_committed_run_is_found_without_its_data(tmp_path: Path) -> None:
+    run = train(TRIED, tmp_path)
+    assert run.committed
+    assert run.folder.parent == ROOT / "book" / "results" / "tune"
+    assert run.metrics["mean"]["ssrnet"]["psnr"] > run.metrics["mean"]["bicubic"]["psnr"] > 0
+    command = r"`hsisr train --preset tune --data cave-25 -p features=32 --again`"
+    with pytest.raises(HsisrError, match=f"without its weights. {command} trains it here"):
+        run.model()
+    assert find_run(TRIED.changed(seed=99), tmp_path) is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_trained_here_comes_before_the_committed_one(tmp_path: Path) -> None:
+    folder = tmp_path / train(TRIED, tmp_path).folder.name
+    folder.mkdir()
+    (folder / "metrics.json").write_text("{}")
+    found = find_run(TRIED, tmp_path)
+    assert found is not None
+    assert (found.folder, found.committed) == (folder, False)
+
+
+def test_all_results_hold_the_committed_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HSISR_RUNS", str(tmp_path))
+    table = load_results()
+    assert {folder.name for folder in COMMITTED} == set(table["run"])
+    assert set(table["place"]) == {str(folder.parent) for folder in COMMITTED}
+    assert load_results(tmp_path).empty
+
+
+def test_other_data_of_the_same_name_do_not_get_the_committed_results(tmp_path: Path) -> None:
+    other = SimpleNamespace(name="cave-25", split=SimpleNamespace(name="cave-25-tune"), fingerprint="f" * 64)
+    with pytest.warns(
+        UserWarning, match=r"is not the cave-25 of the results .* fingerprint is ffffffffffff, not 883e"
+    ):
+        run = open_run(TRIED, tmp_path, other)  # type: ignore[arg-type]
+    assert not run.committed
+
+
+def test_trained_again_here(tmp_path: Path) -> None:
+    """`again` needs the data: without them the command says so, and leaves nothing."""
+    with pytest.raises(HsisrError, match="cave-25"):
+        train(TRIED, tmp_path, again=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_names_what_differs_from_the_preset() -> None:
+    config = RunConfig.from_preset("evidence", scale=3, steps=1500, clip=None, evaluate_every=500)
+    expected = "hsisr train --preset evidence --data cave-25 -p scale=3 -p steps=1500 -p clip=null"
+    assert config.command() == expected
+    assert config.changed(preset="mine").command() == "hsisr train --preset mine --data cave-25"

@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_row_per_run_and_image_with_the_settings(folder: Path) -> None:
     table = load_results(folder)
     assert len(table) == 8
-    assert list(table.columns[:4]) == ["run", "preset", "method", "data"]
+    assert list(table.columns[:4]) == ["run", "place", "preset", "method"]
     row = table[(table["scale"] == 3) & (table["seed"] == 2) & (table["result"] == "ssrnet")].iloc[0]
     assert (row["psnr"], row["trained_steps"], row["dataset"]) == (33.0, 20, "indian-pines")
     assert row["image_sizes"] == (1.0,)

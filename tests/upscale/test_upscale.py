@@ -39,7 +39,6 @@ from hsisr_core.upscale import (
     shipped,
     upscale,
 )
-from hsisr_core.upscale.pack import _command
 
 TINY = str(Path(__file__).parents[1] / "tiny.yaml")
 COUNTS = np.random.default_rng(3).integers(100, 4000, (5, 40, 36), dtype=np.uint16)
@@ -271,13 +270,6 @@ def test_far_cubes_are_tested_and_near_ones_are_not(cube: Path, packed: Path, tm
 def test_the_self_test_of_bicubic_has_no_gain() -> None:
     scores = self_test(load_pretrained("bicubic", 2).model, (COUNTS / 4000).astype(np.float32))
     assert scores["network"]["psnr"] == pytest.approx(scores["bicubic"]["psnr"], abs=1e-4)
-
-
-def test_the_card_names_what_differs_from_the_preset() -> None:
-    config = RunConfig.from_preset("cpu", scale=3, steps=1500, clip=None, evaluate_every=500).to_dict()
-    expected = "hsisr train --preset cpu --data cave_sample -p scale=3 -p steps=1500 -p clip=null"
-    assert _command(config | {"data": "cave_sample"}) == expected
-    assert _command(config | {"preset": "mine"}) == "hsisr train --preset mine --data cave"
 
 
 def test_packed_weights_name_no_folder_of_the_machine_that_made_them(run: Run, tmp_path: Path) -> None:

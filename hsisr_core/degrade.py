@@ -20,15 +20,6 @@ from numpy.typing import ArrayLike, NDArray
 from hsisr_core.base import thread_count
 from hsisr_core.errors import HsisrError
 
-__all__ = [
-    "SCALES",
-    "bicubic",
-    "check_scale",
-    "imresize",
-    "make_pair",
-    "resize_matrix",
-]
-
 SCALES = (2, 3, 4)
 """The factors r of the paper."""
 
@@ -171,6 +162,18 @@ def imresize(
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(resize, images))
     return out
+
+
+def shrink_mask(mask: NDArray[np.bool_], scale: float) -> NDArray[np.bool_]:
+    """Which pixels of ``imresize(image, scale)`` come from pixels inside `mask`
+    (height, width) alone: no weight of the kernel is on another one."""
+    sides = (math.ceil(side * scale) for side in mask.shape)
+    rows, columns = (
+        (_resizer(side, out, scale) != 0).astype(np.float64)
+        for side, out in zip(mask.shape, sides, strict=True)
+    )
+    touched: NDArray[np.float64] = (columns @ (rows @ (~mask).astype(float)).T).T
+    return touched == 0
 
 
 def _check_factor(scale: Any) -> float:

@@ -3,6 +3,8 @@
 Cubes are (bands, height, width) with values in [0, 1]. Everything is computed in float64, except SSIM of two
 float32 cubes, which is computed in float32 and right to about 1e-7. The definitions are those of the paper's
 Section IV-C as the authors' scripts compute them; where other papers use another one, the docstring says so.
+Everywhere `mask`, bool (height, width), leaves out the pixels where it is False, which may be NaN; of SSIM the
+windows that touch one. None: every pixel counts.
 """
 
 from __future__ import annotations
@@ -19,15 +21,16 @@ from torch import Tensor
 
 from hsisr_core.errors import HsisrError
 
-__all__ = ["ergas", "mpsnr", "psnr", "rmse", "sam", "score", "score_maps", "ssim"]
+Mask = NDArray[np.bool_] | None
 
-_WINDOW, _SIGMA = 11, 1.5  # pixels, SSIM's Gaussian window
+# pixels, SSIM's Gaussian window
+WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = 0.01**2, 0.03**2  # (K L)^2 with L = 1
 _PIXELS = 8192  # a step in `_errors_and_angles`: small enough for the cache, large enough for threads
 _BLOCK = 24  # outputs of each matrix product in SSIM's filter
 
 
-def psnr(sr: ArrayLike, hr: ArrayLike) -> float:
+def psnr(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> float:
     """Peak signal-to-noise ratio over the whole cube, in dB, peak 1.
 
     One mean squared error is taken over all bands and pixels. This is the column to hold against
@@ -37,40 +40,42 @@ def psnr(sr: ArrayLike, hr: ArrayLike) -> float:
     ----------
     sr, hr : array, shape (bands, height, width)
         Not clipped here.
+    mask : array of bool, shape (height, width), optional
+        False leaves a pixel out.
 
     Raises
     ------
     HsisrError
-        The cubes are not 3-D, differ in shape, or hold NaN or inf.
+        The cubes are not 3-D, differ in shape, or hold NaN or inf; the mask is not as above, or leaves nothing.
     """
-    return float(_decibel(_band_mse(*_checked_pair(sr, hr)).mean()))
+    return float(_decibel(_band_mse(*_checked_pair(sr, hr, mask)).mean()))
 
 
-def mpsnr(sr: ArrayLike, hr: ArrayLike) -> float:
+def mpsnr(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> float:
     """Mean over the bands of each band's PSNR, in dB, peak 1; see `psnr` for input and errors.
 
     Never below `psnr`: a band that is nearly right raises this mean more than a bad one lowers it; inf if one is right.
     """
-    return float(_decibel(_band_mse(*_checked_pair(sr, hr))).mean())
+    return float(_decibel(_band_mse(*_checked_pair(sr, hr, mask))).mean())
 
 
-def rmse(sr: ArrayLike, hr: ArrayLike) -> float:
+def rmse(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> float:
     """Root mean squared error over the whole cube, in the cubes' units; see `psnr` for errors."""
-    return math.sqrt(_band_mse(*_checked_pair(sr, hr)).mean())
+    return math.sqrt(_band_mse(*_checked_pair(sr, hr, mask)).mean())
 
 
-def ergas(sr: ArrayLike, hr: ArrayLike, scale: float) -> float:
+def ergas(sr: ArrayLike, hr: ArrayLike, scale: float, mask: Mask = None) -> float:
     r"""Relative dimensionless global error: :math:`\frac{100}{r}\sqrt{\mathrm{mean}_b(rmse_b^2 / mean_b^2)}`.
 
     `scale` is the factor r between HR and LR; see `psnr` for input and errors. A band whose HR mean is 0 has no
     relative error and is left out; if all are, the result is nan. Wald, "Quality of high resolution synthesised
     images: is there a simple criterion?", 2000.
     """
-    pair = _checked_pair(sr, hr)
+    pair = _checked_pair(sr, hr, mask)
     return _ergas(_band_mse(*pair), pair[1], scale)
 
 
-def ssim(sr: ArrayLike, hr: ArrayLike) -> float:
+def ssim(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> float:
     """Structural similarity: mean over the bands and over each band's valid region; 1 for identical cubes.
 
     Gaussian window of 11x11 pixels with sigma 1.5, K = (0.01, 0.03), dynamic range 1, statistics
@@ -78,10 +83,11 @@ def ssim(sr: ArrayLike, hr: ArrayLike) -> float:
     of less than 11 pixels is an error; see `psnr` for the others. Wang, Bovik, Sheikh and Simoncelli, IEEE
     Transactions on Image Processing 13(4), 2004.
     """
-    return _ssim(*_checked_pair(sr, hr))
+    pair = _checked_pair(sr, hr, mask)
+    return _ssim(*pair) if mask is None else _masked_ssim(sr, hr, mask)
 
 
-def sam(sr: ArrayLike, hr: ArrayLike) -> float:
+def sam(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> float:
     """Spectral angle mapper: mean angle between the spectra of SR and HR, in degrees; see `psnr` for errors.
 
     A pixel whose HR spectrum is zero in every band has no angle: it is left out of the mean (the
@@ -95,11 +101,11 @@ def sam(sr: ArrayLike, hr: ArrayLike) -> float:
     >>> round(sam(np.array([1.0, 0.0]).reshape(2, 1, 1), hr), 6)
     45.0
     """
-    _, angles, lit = _errors_and_angles(*_checked_pair(sr, hr))
+    _, angles, lit = _errors_and_angles(*_checked_pair(sr, hr, mask))
     return math.degrees(angles[lit].mean()) if lit.any() else math.nan
 
 
-def score(sr: ArrayLike, hr: ArrayLike, scale: float = 1) -> dict[str, float]:
+def score(sr: ArrayLike, hr: ArrayLike, scale: float = 1, mask: Mask = None) -> dict[str, float]:
     """All metrics of one super-resolved cube, with SR clipped to [0, 1] first as the authors do.
 
     Parameters
@@ -108,6 +114,8 @@ def score(sr: ArrayLike, hr: ArrayLike, scale: float = 1) -> dict[str, float]:
         HR in [0, 1], at least 11 pixels high and wide.
     scale : float
         The factor r between HR and LR, for ERGAS only.
+    mask : array of bool, shape (height, width), optional
+        False leaves a pixel out, and every window of SSIM that touches it.
 
     Returns
     -------
@@ -121,7 +129,7 @@ def score(sr: ArrayLike, hr: ArrayLike, scale: float = 1) -> dict[str, float]:
         As `psnr`, `ssim` and `ergas`; or HR is zero everywhere; or HR leaves [0, 1] by more than
         0.5, so that a peak of 1 would be wrong.
     """
-    sr_cube, hr_cube = _checked_pair(sr, hr)
+    sr_cube, hr_cube = _checked_pair(sr, hr, mask)
     low, high = (extreme.item() for extreme in hr_cube.aminmax())
     if low == high == 0:
         raise HsisrError("HR is zero everywhere; there is nothing to score. Check how it was read.")
@@ -131,7 +139,7 @@ def score(sr: ArrayLike, hr: ArrayLike, scale: float = 1) -> dict[str, float]:
     return {
         "psnr": float(_decibel(band_mse.mean())),
         "mpsnr": float(_decibel(band_mse).mean()),
-        "ssim": _ssim(sr_cube, hr_cube, clip=True),
+        "ssim": _ssim(sr_cube, hr_cube, True) if mask is None else _masked_ssim(sr, hr, mask, True),
         "sam": math.degrees(angles[lit].mean()),
         "rmse": math.sqrt(band_mse.mean()),
         "ergas": _ergas(band_mse, hr_cube, scale),
@@ -147,17 +155,19 @@ def score_maps(sr: ArrayLike, hr: ArrayLike) -> dict[str, NDArray[np.float64]]:
     """
     x, y = (cube.double() for cube in _checked_pair(sr, hr))
     _, angles, lit = _errors_and_angles(x, y)
-    bands = [
-        torch.cat([part.transpose(0, 1).flatten(1) for part in parts], dim=1)
-        for parts in _ssim_of_bands(x, y)
-    ]
-    similarity = np.pad(torch.stack(bands).mean(dim=0), _WINDOW // 2, constant_values=np.nan)
+    similarity = np.pad(_ssim_map(x, y), WINDOW // 2, constant_values=np.nan)
     degrees = np.where(lit, np.degrees(angles), np.nan).reshape(similarity.shape)
     return {"mse": (x - y).square().mean(dim=0).numpy(), "ssim": similarity, "sam": degrees}
 
 
-def _checked_pair(sr: ArrayLike, hr: ArrayLike) -> tuple[Tensor, Tensor]:
-    """Both cubes as tensors, or HsisrError: every metric needs the same things of its input."""
+def whole_windows(mask: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
+    """Where a window of `side` x `side` pixels can start so that `mask` is True in all of it."""
+    missing = np.pad((~mask).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    return missing[side:, side:] - missing[side:, :-side] == missing[:-side, side:] - missing[:-side, :-side]
+
+
+def _checked_pair(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> tuple[Tensor, Tensor]:
+    """Both cubes as tensors, or HsisrError; with a mask its pixels alone, in one row."""
     cubes = {name: _as_tensor(value, name) for name, value in (("SR", sr), ("HR", hr))}
     sr_shape, hr_shape = (tuple(cube.shape) for cube in cubes.values())
     if sr_shape != hr_shape or len(sr_shape) != 3 or 0 in sr_shape:
@@ -165,6 +175,13 @@ def _checked_pair(sr: ArrayLike, hr: ArrayLike) -> tuple[Tensor, Tensor]:
             f"SR has shape {sr_shape} and HR {hr_shape}; expected the same (bands, height, width). "
             "Crop HR to a multiple of the scale first (make_pair does)."
         )
+    if mask is not None:
+        if mask.shape != sr_shape[1:] or mask.dtype != np.bool_ or not mask.any():
+            raise HsisrError(
+                f"The mask is {mask.dtype} of shape {mask.shape}, True in {int(np.sum(mask))} pixels; expected bool of "
+                f"shape {sr_shape[1:]}, True where a pixel is scored."
+            )
+        cubes = {name: cube[:, torch.tensor(mask)].unsqueeze(1) for name, cube in cubes.items()}
     for name, cube in cubes.items():
         # Both extremes are NaN if one value is: no array of flags.
         if not all(map(math.isfinite, cube.aminmax())):
@@ -245,6 +262,17 @@ def _errors_and_angles(
     return (errors / pixels).numpy(), angles.numpy(), lit.numpy()
 
 
+def _masked_ssim(sr: ArrayLike, hr: ArrayLike, mask: NDArray[np.bool_], clip: bool = False) -> float:
+    """Mean over bands and the windows inside `mask`."""
+    # zero, for NaN would reach the windows beside it
+    x, y = (_as_tensor(np.where(mask, cube, 0), "the cube") for cube in (sr, hr))
+    similarity = _ssim_map(x, y, clip)
+    whole = whole_windows(mask, WINDOW)
+    if not whole.any():
+        raise HsisrError(f"No {WINDOW} by {WINDOW} pixels lie inside the mask: there is no SSIM.")
+    return float(similarity[torch.from_numpy(whole)].mean(dtype=torch.float64))
+
+
 def _ssim(sr: Tensor, hr: Tensor, clip: bool = False) -> float:
     """Mean over bands and windows."""
     total, windows = 0.0, 0
@@ -255,6 +283,15 @@ def _ssim(sr: Tensor, hr: Tensor, clip: bool = False) -> float:
     return total / windows
 
 
+def _ssim_map(sr: Tensor, hr: Tensor, clip: bool = False) -> Tensor:
+    """SSIM of each window, (height - 10, width - 10), mean over the bands."""
+    bands = [
+        torch.cat([part.transpose(0, 1).flatten(1) for part in parts], dim=1)
+        for parts in _ssim_of_bands(sr, hr, clip)
+    ]
+    return torch.stack(bands).mean(dim=0)
+
+
 def _ssim_of_bands(sr: Tensor, hr: Tensor, clip: bool = False) -> Iterator[Iterator[Tensor]]:
     """SSIM of each window, band after band: parts (count, rows, columns) that lie side by side, to be used at once.
 
@@ -263,12 +300,12 @@ def _ssim_of_bands(sr: Tensor, hr: Tensor, clip: bool = False) -> Iterator[Itera
     Filters are matrix products, in the precision of the cubes: single costs less than half of double.
     """
     height, width = sr.shape[1:]
-    if min(height, width) < _WINDOW:
+    if min(height, width) < WINDOW:
         raise HsisrError(
-            f"SSIM needs at least {_WINDOW} by {_WINDOW} pixels and the cubes are {height} by {width}; "
+            f"SSIM needs at least {WINDOW} by {WINDOW} pixels and the cubes are {height} by {width}; "
             "score a larger region."
         )
-    out_height = height - _WINDOW + 1
+    out_height = height - WINDOW + 1
     dtype = torch.promote_types(sr.dtype, hr.dtype)
     c1, c2 = (torch.tensor(2 * constant, dtype=dtype) for constant in (_C1, _C2))
     maps = torch.empty(4, height, width, dtype=dtype)
@@ -301,11 +338,11 @@ def _formula(filtered: Tensor, c1: Tensor) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _window_matrix(outputs: int, dtype: torch.dtype) -> Tensor:
-    """SSIM's Gaussian window on each of `outputs` neighbours, shape (outputs, outputs + _WINDOW - 1)."""
-    window = np.exp(-(np.arange(-(_WINDOW // 2), _WINDOW // 2 + 1) ** 2) / (2 * _SIGMA**2))
-    matrix = np.zeros((outputs, outputs + _WINDOW - 1))
+    """SSIM's Gaussian window on each of `outputs` neighbours, shape (outputs, outputs + WINDOW - 1)."""
+    window = np.exp(-(np.arange(-(WINDOW // 2), WINDOW // 2 + 1) ** 2) / (2 * _SIGMA**2))
+    matrix = np.zeros((outputs, outputs + WINDOW - 1))
     for row in range(outputs):
-        matrix[row, row : row + _WINDOW] = window / window.sum()
+        matrix[row, row : row + WINDOW] = window / window.sum()
     return torch.tensor(matrix, dtype=dtype)
 
 
@@ -313,7 +350,7 @@ def _filter_down(image: Tensor, out: Tensor) -> None:
     """Filter (height, width) along the height into `out`, all blocks in one batched product and the rest in another."""
     blocks, rest = divmod(len(out), _BLOCK)
     if blocks:
-        windows = image.unfold(0, _BLOCK + _WINDOW - 1, _BLOCK)[:blocks].transpose(1, 2)
+        windows = image.unfold(0, _BLOCK + WINDOW - 1, _BLOCK)[:blocks].transpose(1, 2)
         matrix = _window_matrix(_BLOCK, out.dtype).expand(blocks, -1, -1)
         torch.bmm(matrix, windows, out=out[: blocks * _BLOCK].unflatten(0, (blocks, _BLOCK)))
     if rest:
@@ -322,9 +359,9 @@ def _filter_down(image: Tensor, out: Tensor) -> None:
 
 def _filter_across(image: Tensor) -> Iterator[Tensor]:
     """Filter (height, width) along the width: the blocks (count, height, outputs) and the rest (1, height, outputs)."""
-    blocks, rest = divmod(image.shape[1] - _WINDOW + 1, _BLOCK)
+    blocks, rest = divmod(image.shape[1] - WINDOW + 1, _BLOCK)
     if blocks:
-        windows = image.unfold(1, _BLOCK + _WINDOW - 1, _BLOCK)[:, :blocks].transpose(0, 1)
+        windows = image.unfold(1, _BLOCK + WINDOW - 1, _BLOCK)[:, :blocks].transpose(0, 1)
         yield windows @ _window_matrix(_BLOCK, image.dtype).T
     if rest:
         yield (image[:, blocks * _BLOCK :] @ _window_matrix(rest, image.dtype).T)[None]

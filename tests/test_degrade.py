@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from hsisr_core import degrade
-from hsisr_core.degrade import bicubic, imresize, make_pair, resize_matrix
+from hsisr_core.degrade import bicubic, imresize, make_pair, resize_matrix, shrink_mask
 from hsisr_core.errors import HsisrError
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -140,6 +140,15 @@ def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(degrade, "_THREADED", 0)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     np.testing.assert_array_equal(imresize(cube, size=(7, 30)), np.reshape(alone, (2, 3, 7, 30)))
+
+
+@pytest.mark.parametrize("scale", [1 / 2, 1 / 3, 1 / 4, 0.75, 0.5])
+def test_a_resized_mask_leaves_out_what_a_masked_pixel_reaches(scale: float) -> None:
+    image = np.random.default_rng(0).random((41, 36))
+    mask = np.ones(image.shape, np.bool_)
+    mask[7, 30] = mask[20:23, 0] = False
+    changed = imresize(image, scale) != imresize(np.where(mask, image, image + 1e3), scale)
+    np.testing.assert_array_equal(shrink_mask(mask, scale), ~changed)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"scale": 2, "size": (4, 4)}])

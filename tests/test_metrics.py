@@ -35,9 +35,8 @@ def test_fixture_values(pair: tuple[np.ndarray, np.ndarray]) -> None:
     expected = FIXTURES["metric_fixture"]["values"]
     assert psnr(*pair) == pytest.approx(expected["psnr_global_f64"], abs=1e-9)
     assert mpsnr(*pair) == pytest.approx(expected["mpsnr"], abs=1e-9)
-    assert ssim(*(cube.astype(np.float64) for cube in pair)) == pytest.approx(
-        expected["ssim_skimage"], abs=1e-9
-    )
+    sr, hr = (cube.astype(np.float64) for cube in pair)
+    assert ssim(sr, hr) == pytest.approx(expected["ssim_skimage"], abs=1e-9)
     assert ssim(*pair) == pytest.approx(expected["ssim_skimage"], abs=1e-6)  # in single precision
     assert sam(*pair) == pytest.approx(expected["sam_f64_deg"], abs=1e-8)
     assert rmse(*pair) == pytest.approx(expected["rmse"], abs=1e-12)
@@ -194,6 +193,34 @@ def test_input_checks(metric: Callable[..., Any]) -> None:
             metric(good, bad)
     with pytest.raises(HsisrError, match="type"):
         metric(good.astype(complex), good)
+
+
+def test_masked_pixels_are_left_out(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    """Of a scene that is five eighths no-data every score is that of its measured part alone."""
+    sr, hr = (cube.copy() for cube in pair)
+    mask = np.zeros((64, 64), np.bool_)
+    mask[3:27] = True
+    sr[:, ~mask], hr[:, ~mask] = 7, np.nan
+    part = pair[0][:, 3:27], pair[1][:, 3:27]
+    for metric in (psnr, mpsnr, rmse, ssim, sam):
+        assert metric(sr, hr, mask=mask) == pytest.approx(metric(*part), rel=1e-6)
+    assert score(sr, hr, 2, mask) == pytest.approx(score(*part, 2), rel=1e-6)
+    assert ergas(sr, hr, 2, mask) == pytest.approx(ergas(*part, 2))
+    holed = np.ones((64, 64), np.bool_)
+    holed[30, 31] = False
+    windows = score_maps(*pair)["ssim"][5:-5, 5:-5]
+    windows[20:31, 21:32] = np.nan
+    assert ssim(*pair, holed) == pytest.approx(np.nanmean(windows), abs=1e-6)
+
+
+def test_a_mask_that_fits_nothing_is_refused(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    masks: list[Any] = [np.ones((64, 63), np.bool_), np.ones((64, 64)), np.zeros((64, 64), np.bool_)]
+    for mask in masks:
+        with pytest.raises(HsisrError, match="expected bool of shape"):
+            psnr(*pair, mask)
+    stripes = np.broadcast_to(np.arange(64) % 10 > 0, (64, 64))
+    with pytest.raises(HsisrError, match="there is no SSIM"):
+        score(*pair, mask=stripes)
 
 
 def test_score_refuses_counts() -> None:

@@ -112,18 +112,21 @@ class Dataset:
             raise HsisrError(
                 f"Split {self.split.name} has no region {name!r}. It has: {', '.join(self.train + self.test)}."
             )
-        return replace(self.store.read(region.scene, region.rows, region.cols), name=name)
+        scene = self.store.read(region.scene, region.rows, region.cols)
+        # Harvard's says where something moved between two bands: like the paper we do not use it
+        return replace(scene, name=name, mask=None if self.name in DATASETS else scene.mask)
 
     def train_mean(self) -> NDArray[np.float32]:
-        """Mean of each band over all training pixels, (bands,), summed in double precision.
+        """Mean of each band over all measured training pixels, (bands,), summed in double precision.
 
         It is subtracted from LR and added to SR (group's scripts); test pixels have no part in it.
         """
         total, pixels = np.zeros(self.bands), 0
         for name in self.train:
-            cube = self.scene(name).cube
-            total += cube.sum(axis=(1, 2), dtype=np.float64)
-            pixels += cube.shape[1] * cube.shape[2]
+            scene = self.scene(name)
+            measured = True if scene.mask is None else scene.mask
+            total += scene.cube.sum(axis=(1, 2), dtype=np.float64, where=measured)
+            pixels += scene.height * scene.width if scene.mask is None else int(scene.mask.sum())
         return (total / pixels).astype(np.float32)
 
 

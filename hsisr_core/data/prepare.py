@@ -14,7 +14,7 @@ from hsisr_core.base import sha256_file
 from hsisr_core.data.sources import DatasetSource, dataset_source
 from hsisr_core.data.splits import Split, choose_split
 from hsisr_core.data.store import Source, Store, write_store
-from hsisr_core.degrade import imresize
+from hsisr_core.degrade import imresize, shrink_mask
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes import (
     Scene,
@@ -143,11 +143,7 @@ def reduce_scene(scene: Scene, side: int | None) -> Scene:
             small[...] = np.floor(counts + 0.5).clip(0, scene.divisor) / scene.divisor
         else:
             small[...] = imresize(band, scale=1 / factor)
-    mask = None
-    if scene.mask is not None:
-        # a pixel is a measurement if all that it was made of are
-        rows, cols = range(0, scene.height, factor), range(0, scene.width, factor)
-        mask = np.logical_and.reduceat(np.logical_and.reduceat(scene.mask, rows, 0), cols, 1)
+    mask = None if scene.mask is None else shrink_mask(scene.mask, 1 / factor)
     return replace(
         scene, cube=cube, mask=mask, georeference=None, source=f"{scene.source} Reduced by {factor}."
     )

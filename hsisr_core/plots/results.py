@@ -29,7 +29,8 @@ def band_near(wavelengths: ArrayLike, nm: float = 660) -> int:
 def telling_pixels(srs: Mapping[str, ArrayLike], hr: ArrayLike) -> list[tuple[int, int]]:
     """Three pixels (row, column) that every method has: where the first is worst, median, and in its best 5 %."""
     cubes, reference = _same_shape(srs, hr)
-    shared = np.all([np.isfinite(cube).any(axis=0) for cube in cubes.values()], axis=0)
+    # HR has no value where it is not scored
+    shared = np.all([np.isfinite(cube).any(axis=0) for cube in (reference, *cubes.values())], axis=0)
     if not shared.any():
         raise HsisrError("No pixel has a value from every method: give a larger image.")
     error = np.sqrt(((next(iter(cubes.values())) - reference) ** 2).mean(axis=0))

@@ -89,6 +89,6 @@ def image_spread(name: str, label: str, runs: Sequence[Run], dataset: Dataset, p
 
 
 def _part_means(image: np.ndarray, parts: int) -> np.ndarray:
-    """Means (parts, parts) of the equal parts of an image (height, width)."""
+    """Means (parts, parts) of the equal parts of an image (height, width), over its scored pixels."""
     strips = np.array_split(image, parts)
-    return np.array([[part.mean() for part in np.array_split(strip, parts, axis=1)] for strip in strips])
+    return np.array([[np.nanmean(part) for part in np.array_split(strip, parts, axis=1)] for strip in strips])

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from hsisr_core.data import Dataset, load_dataset
-from hsisr_core.degrade import make_pair
+from hsisr_core.degrade import make_pair, shrink_mask
 from hsisr_core.errors import HsisrError
 from hsisr_core.fast import bytes_needed, super_resolve
-from hsisr_core.metrics import score
+from hsisr_core.metrics import WINDOW, score, whole_windows
 from hsisr_core.models import Bicubic, SuperResolver
 from hsisr_core.runs import COLUMNS, Run, read_run, run_folders, shard
 
@@ -25,7 +25,8 @@ TEST_SIDE = 512
 PROTOCOL = (
     "HR cropped to its top left 512x512, then to a multiple of the scale; LR by MATLAB-style antialiased bicubic; "
     "SR clipped to [0, 1]; PSNR over the whole cube, SSIM mean over bands, SAM in degrees; mean over images; "
-    "a network that returns less than HR is scored on that, and bicubic beside it too"
+    "a network that returns less than HR is scored on that, and bicubic beside it too; SR made of LR whose kernel "
+    "touches a pixel without a measurement is not scored"
 )
 # that a network may need for a scene, before it is cut into tiles
 GIGABYTES = 3.0
@@ -33,9 +34,41 @@ _METRICS = ("psnr", "mpsnr", "ssim", "sam", "rmse", "ergas")
 
 
 def reduced_pairs(dataset: Dataset, scale: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """LR and HR cubes of every test image, by name."""
-    cubes = {name: dataset.scene(name).cube[:, :TEST_SIDE, :TEST_SIDE] for name in dataset.test}
-    return {name: make_pair(cube, scale) for name, cube in cubes.items()}
+    """LR and HR cubes of every test image, by name; HR is NaN where it is not scored (see `reduce_measured`)."""
+    pairs = {}
+    for name in dataset.test:
+        scene = dataset.scene(name)
+        mask = None if scene.mask is None else scene.mask[:TEST_SIDE, :TEST_SIDE]
+        pairs[name] = reduce_measured(
+            scene.cube[:, :TEST_SIDE, :TEST_SIDE], mask, scale, f"Test image {name}"
+        )
+    return pairs
+
+
+def reduce_measured(
+    cube: np.ndarray, mask: np.ndarray | None, scale: int, what: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """`make_pair` of a cube of which the pixels inside `mask` (height, width) are measured.
+
+    Where it is False the nearest measured pixel stands in. HR is NaN in all pixels that SR makes of an LR pixel whose
+    kernel touches one of these. HsisrError, which names `what`, if so little is left that there is no SSIM.
+    """
+    if mask is None:
+        return make_pair(cube, scale)
+    # a tenth of a second to import
+    from scipy.ndimage import distance_transform_edt
+
+    rows, columns = distance_transform_edt(~mask, return_distances=False, return_indices=True)
+    lr, hr = make_pair(cube[:, rows, columns], scale)
+    measured = shrink_mask(mask[: hr.shape[1], : hr.shape[2]], 1 / scale)
+    measured = measured.repeat(scale, axis=0).repeat(scale, axis=1)
+    if not whole_windows(measured, WINDOW).any():
+        raise HsisrError(
+            f"{what} has too few measured pixels: no {WINDOW}x{WINDOW} that the reduction by {scale} keeps clear of "
+            "those without a measurement. Choose another part of the scene."
+        )
+    hr[:, ~measured] = np.nan
+    return lr, hr
 
 
 def evaluate(
@@ -48,7 +81,8 @@ def evaluate(
     """A row of scores for every pair and result: bicubic, the `method` of `model`, and its self-ensemble, METHOD+.
 
     All are scored on what `model` keeps of HR (see `SuperResolver.margin`), so that they compare; scored_border is
-    the pixels left out on each side. PSNR and MPSNR are in dB, SAM in degrees.
+    the pixels left out on each side, masked_pixels (only where there are some) those where HR is NaN. PSNR and MPSNR
+    are in dB, SAM in degrees.
     """
     entries: list[tuple[str, SuperResolver, bool]] = (
         [("bicubic", Bicubic(model.scale), False)] if bicubic else []
@@ -59,10 +93,14 @@ def evaluate(
     rows = []
     for image, (lr, hr) in pairs.items():
         kept = model.kept(hr)
+        mask = np.isfinite(kept[0])
+        masked = int(mask.size - mask.sum())
         region = {"scored_bands": len(kept), "scored_border": model.margin[1]}
+        if masked:
+            region["masked_pixels"] = masked
         for result, network, ensemble in entries:
             sr = super_resolve_clipped(network, lr, ensemble)
-            scores = score(model.kept(sr), kept, model.scale)
+            scores = score(model.kept(sr), kept, model.scale, mask if masked else None)
             rows.append({"image": image, "result": result, **scores, **region})
     return rows
 

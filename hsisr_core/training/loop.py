@@ -278,7 +278,7 @@ def build_network(config: RunConfig, bands: int) -> SuperResolver:
 
 def build_sampler(config: RunConfig, dataset: Dataset) -> PatchSampler:
     """The batches of `config` on the training images of `dataset`."""
-    scenes = (dataset.scene(name).cube for name in dataset.train)
+    scenes = map(dataset.scene, dataset.train)
     options = (config.lr_side, config.patches_per_image, config.image_sizes, config.augment)
     return PatchSampler(scenes, config.scale, config.patch, config.batch, config.seed, *options)
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hsisr_core.base import cache_folder
-from hsisr_core.degrade import imresize, resize_matrix
+from hsisr_core.data import Scene
+from hsisr_core.degrade import imresize, resize_matrix, shrink_mask
 from hsisr_core.errors import HsisrError
+from hsisr_core.metrics import whole_windows
 from hsisr_core.runs import AUGMENTATIONS
 
 # of training images in memory; what is beyond is mapped from files, of which the system holds what it has room for
@@ -24,9 +27,10 @@ MEMORY_BYTES = 2 * 10**9
 
 
 class PatchSampler:
-    """Draw batches of LR and HR patches from training scenes, HR cubes (bands, height, width), float32 in [0, 1].
+    """Draw batches of LR and HR patches from training scenes, or HR cubes (bands, height, width), float32 in [0, 1].
 
-    The scenes are taken one by one, so they can be read on the way; `patch` is in LR pixels a side. As in `RunConfig`:
+    The scenes are taken one by one, so they can be read on the way; `patch` is in LR pixels a side. No patch has a
+    pixel that is masked, or that was resized from one. As in `RunConfig`:
 
     - `lr_side`: "patch" cuts HR, augments, then reduces the patch itself, so its border is seen by the bicubic
       filter (the group's scripts). "scene" reduces the whole scene once and cuts both sides from it.
@@ -38,7 +42,7 @@ class PatchSampler:
 
     def __init__(
         self,
-        scenes: Iterable[np.ndarray],
+        scenes: Iterable[np.ndarray | Scene],
         scale: int,
         patch: int,
         batch: int,
@@ -55,10 +59,15 @@ class PatchSampler:
         # only where LR patches are cut from reduced scenes
         self.lr: list[np.ndarray] = []
         self._memory_left = MEMORY_BYTES
-        for scene in scenes:
+        # places where a patch can start; on the LR grid, or any HR pixel when the patch itself is reduced
+        self.places: list[tuple[int, int]] = []
+        # the indices of those without a masked pixel; None: all
+        self.allowed: list[np.ndarray | None] = []
+        side, step = scale * patch, scale if lr_side == "scene" else 1
+        for item in scenes:
+            scene, mask = (item.cube, item.mask) if isinstance(item, Scene) else (item, None)
             smallest = min(image_sizes)
-            height, width = (math.ceil(side * smallest) for side in scene.shape[1:])
-            side = scale * patch
+            height, width = (math.ceil(length * smallest) for length in scene.shape[1:])
             if min(height, width) < side:
                 raise HsisrError(
                     f"A training image of {height}x{width} pixels (size factor {smallest:g}) "
@@ -67,14 +76,25 @@ class PatchSampler:
                 )
             for size in image_sizes:
                 image = scene if size == 1 else imresize(scene, size)
-                height, width = (side // scale * scale for side in image.shape[1:])
+                height, width = (length // scale * scale for length in image.shape[1:])
                 image = image[:, :height, :width]
                 if lr_side == "scene":
                     self.lr.append(self._store(imresize(image, 1 / scale)))
                 self.hr.append(self._store(image))
-        # places where a patch can start; on the LR grid, or any HR pixel when the patch itself is reduced
-        step = scale if lr_side == "scene" else 1
-        self.places = [tuple((side - scale * patch) // step + 1 for side in hr.shape[1:]) for hr in self.hr]
+                self.places.append(((height - side) // step + 1, (width - side) // step + 1))
+                self.allowed.append(None)
+                if mask is not None:
+                    measured = (mask if size == 1 else shrink_mask(mask, size))[:height, :width]
+                    clear = whole_windows(measured, side)[::step, ::step]
+                    if lr_side == "scene":
+                        clear &= whole_windows(shrink_mask(measured, 1 / scale), patch)
+                    self.allowed[-1] = np.flatnonzero(clear)
+                    if not clear.any():
+                        raise HsisrError(
+                            f"A training image (size factor {size:g}) has no {side}x{side} pixels without a masked "
+                            "one among them: use a smaller `patch`, leave small values out of `image_sizes`, or "
+                            "leave that image out."
+                        )
         self.pool = None if patches_per_image is None else self._draw_pool(patches_per_image)
 
     def _store(self, image: np.ndarray) -> np.ndarray:
@@ -94,14 +114,22 @@ class PatchSampler:
         """All patches of an epoch as rows (image, place y, place x, variant)."""
         rng = np.random.default_rng([self.seed, 0])
         rows = []
-        for image, (height, width) in enumerate(self.places):
-            for y, x in zip(rng.integers(height, size=count), rng.integers(width, size=count), strict=True):
+        for image in range(len(self.places)):
+            for y, x in zip(*self._draw_places(rng, image, count), strict=True):
                 rows += [(image, y, x, variant) for variant in range(len(self.variants))]
         if len(rows) < self.batch_size:
             raise HsisrError(
                 f"batch={self.batch_size} is larger than an epoch of {len(rows)} patches: use a smaller batch."
             )
         return np.array(rows)
+
+    def _draw_places(self, rng: np.random.Generator, image: int, count: int | None = None) -> tuple[Any, Any]:
+        """Rows and columns of `count` places in an image, or of one."""
+        height, width = self.places[image]
+        allowed = self.allowed[image]
+        if allowed is None:
+            return rng.integers(height, size=count), rng.integers(width, size=count)
+        return divmod(rng.choice(allowed, count), width)
 
     def draw(self, step: int) -> np.ndarray:
         """Rows (image, place y, place x, variant) of the batch of `step`, counted from 0."""
@@ -111,10 +139,13 @@ class PatchSampler:
             order = np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.pool))
             return self.pool[order[index * batch : (index + 1) * batch]]
         rng = np.random.default_rng([self.seed, 2, step])
-        areas = np.array([height * width for height, width in self.places], dtype=float)
+        sizes = zip(self.places, self.allowed, strict=True)
+        areas = np.array(
+            [math.prod(place) if rest is None else rest.size for place, rest in sizes], dtype=float
+        )
         images = rng.choice(len(areas), size=batch, p=areas / areas.sum())
         variants = rng.integers(len(self.variants), size=batch)
-        places = [[rng.integers(side) for side in self.places[image]] for image in images]
+        places = [self._draw_places(rng, image) for image in images]
         return np.column_stack([images, places, variants])
 
     def batch(self, step: int, share: tuple[int, int] = (0, 1)) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from hsisr_core import __version__
-from hsisr_core.degrade import make_pair
 from hsisr_core.errors import HsisrError
 from hsisr_core.fast import super_resolve_tiles
 from hsisr_core.models import SuperResolver
@@ -33,7 +32,7 @@ from hsisr_core.scenes import (
     output_files,
     scene_files,
 )
-from hsisr_core.training import evaluate, tile_for
+from hsisr_core.training import evaluate, reduce_measured, tile_for
 from hsisr_core.upscale.weights import Pretrained, adapt_network, find_differences, load_pretrained
 
 _Scores = dict[str, dict[str, Any]]
@@ -156,19 +155,25 @@ def find_middle(height: int, width: int, side: int = _SIDE) -> tuple[slice, slic
     return slice(tops[0], min(tops[0] + side, height)), slice(tops[1], min(tops[1] + side, width))
 
 
-def self_test(model: SuperResolver, cube: NDArray[np.float32], name: str = "network") -> _Scores:
+def self_test(
+    model: SuperResolver,
+    cube: NDArray[np.float32],
+    name: str = "network",
+    mask: NDArray[np.bool_] | None = None,
+) -> _Scores:
     """Reduce a cube by the model's scale, super-resolve it, compare it with the cube (Wald's protocol).
 
     It measures how well the network brings back what the reduction took away, one scale further down; that the same
     holds at the cube's own scale is assumed (Wald, Ranchin, Mangolini 1997). The cube (bands, height, width) is in
-    [0, 1]. The result has the scores of "bicubic" and of `name`, as `evaluate` names them.
+    [0, 1]; pixels outside `mask` (height, width) are left out. The result has the scores of "bicubic" and of `name`,
+    as `evaluate` names them.
     """
     if min(cube.shape[1:]) < _LEAST_SIDE * model.scale:
         raise HsisrError(
             f"The cube is {cube.shape[1]}x{cube.shape[2]} pixels; the self-test at scale {model.scale} needs "
             f"{_LEAST_SIDE * model.scale} a side. Leave it out (--no-check)."
         )
-    rows = evaluate(model, {"self-test": make_pair(cube, model.scale)}, name)
+    rows = evaluate(model, {"self-test": reduce_measured(cube, mask, model.scale, "The cube")}, name)
     return {row["result"]: {key: row[key] for key in row if key not in ("image", "result")} for row in rows}
 
 
@@ -176,7 +181,7 @@ def _check(
     weights: Pretrained, network: SuperResolver, scene: OpenScene, check: bool | None, say: _Say
 ) -> _Scores | None:
     """Warn where the cube is far from the training data; self-test there, or where it is asked for."""
-    middle, _ = scene.read(*find_middle(*scene.shape[1:]))
+    middle, missing = scene.read(*find_middle(*scene.shape[1:]))
     far = find_differences(weights, middle, scene.wavelengths)
     if far:
         warnings.warn(
@@ -186,7 +191,9 @@ def _check(
         return None
     name = "network" if weights.sha256 else weights.name
     try:
-        scores = self_test(network, middle, name)
+        # a band without any measurement masks no pixel
+        mask = None if missing is None else np.logical_not(missing[np.isfinite(scene.means)].any(axis=0))
+        scores = self_test(network, middle, name, mask)
     except HsisrError as error:
         if check:
             raise

@@ -90,6 +90,20 @@ def test_the_mean_is_over_training_pixels_only(toys: Path) -> None:
     assert not np.allclose(mean, np.mean([p.mean(axis=1) for p in pixels], axis=0), rtol=1e-4)
 
 
+@pytest.mark.parametrize(("name", "used"), [("toys", True), ("harvard", False)])
+def test_the_mean_is_over_measured_pixels_and_harvards_mask_is_not_used(
+    name: str, used: bool, tmp_path: Path
+) -> None:
+    cube, mask = RNG.random((2, 8, 9)).astype(np.float32), RNG.random((8, 9)) > 0.3
+    scenes = [Scene(scene, cube, np.full(2, np.nan), 1.0, "", mask) for scene in "ab"]
+    write_store(tmp_path / "s.h5", scenes, sources=[], dataset=name)
+    split = Split(name, name, (Region("a", "a", rows=(2, 8)),), (Region("b", "b"),))
+    dataset = Dataset(name, split, Store(tmp_path / "s.h5"))
+    inside = mask[2:] if used else np.ones((6, 9), np.bool_)
+    np.testing.assert_allclose(dataset.train_mean(), cube[:, 2:][:, inside].mean(axis=1), rtol=1e-6)
+    assert (dataset.scene("a").mask is not None) == used
+
+
 def test_indian_pines_needs_no_file(project: Path, tmp_path: Path) -> None:
     dataset = load_dataset(split=SPLITS / "indian-pines.yaml")
     assert dataset.bands == 31

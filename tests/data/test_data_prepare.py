@@ -196,7 +196,8 @@ def test_reducing_follows_matlab_on_integers_and_clips_nothing_else() -> None:
     exact = imresize(cube.astype(np.float64), scale=0.5)
     assert np.array_equal(small.cube, (np.floor(exact * 255 + 0.5).clip(0, 255) / 255).astype(np.float32))
     assert small.mask is not None
-    assert np.argwhere(~small.mask).tolist() == [[1, 2]]
+    # the kernel is 8 pixels wide
+    assert np.array_equal(~small.mask, np.tile([False, True, True, True, True, False], (4, 1)))
     assert small.source == "read. Reduced by 2."
     floats = reduce_scene(Scene("a", cube, nm, 1.0, ""), 6)
     assert np.allclose(floats.cube, exact, atol=1e-6)

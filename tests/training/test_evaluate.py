@@ -13,6 +13,7 @@ from small_plan import TINY, finish, small_plan
 
 from hsisr_core.cli.report import score_table
 from hsisr_core.data import Scene, load_dataset
+from hsisr_core.degrade import bicubic, make_pair
 from hsisr_core.errors import HsisrError
 from hsisr_core.fast import bytes_needed, runner
 from hsisr_core.metrics import psnr
@@ -23,6 +24,7 @@ from hsisr_core.training import (
     evaluate,
     finished_runs,
     mean_scores,
+    reduce_measured,
     reduced_pairs,
     rescore,
     score_frame,
@@ -46,6 +48,35 @@ def test_the_top_left_512_then_a_multiple_of_the_scale(scale: int, side: int) ->
     assert hr.shape == (2, side, side)
     assert lr.shape == (2, side // scale, side // scale)
     np.testing.assert_array_equal(hr, dataset.scene("big").cube[:, :side, :side])
+
+
+def test_what_touches_a_masked_pixel_is_not_scored() -> None:
+    cube = load_dataset("indian-pines").scene("north-east").cube[:, :48]
+    mask = np.ones(cube.shape[1:], np.bool_)
+    mask[24:], mask[2, 3] = False, False
+    rows = []
+    for nothing in (0, 1):
+        pair = reduce_measured(np.where(mask, cube, nothing), mask, 2, "it")
+        rows += evaluate(build_model("bicubic", 2, len(cube)), {"a": pair}, "bicubic", bicubic=False)
+    assert rows[0] == rows[1]
+    # rows 20 to 23 come from LR whose kernel (4 LR pixels) reaches row 24; so do the first 6 x 8 from the hole
+    scored = np.isfinite(pair[1]).all(axis=0)
+    expected = np.zeros_like(mask)
+    expected[:20] = True
+    expected[:6, :8] = False
+    np.testing.assert_array_equal(scored, expected)
+    assert rows[0]["masked_pixels"] == (~expected).sum()
+    # as of the measured part alone, but for its own border
+    _, hr = part = make_pair(cube[:, :24], 2)
+    sr = bicubic(part[0], 2).clip(0, 1)
+    assert rows[0]["psnr"] == pytest.approx(psnr(sr, hr, expected[:24]), abs=0.05)
+
+
+def test_a_test_image_without_a_window_of_measured_pixels_is_refused() -> None:
+    mask = np.zeros((48, 48), np.bool_)
+    mask[:12] = True
+    with pytest.raises(HsisrError, match="Test image a has too few measured pixels"):
+        reduce_measured(np.ones((2, 48, 48), np.float32), mask, 4, "Test image a")
 
 
 def test_cubes_are_clipped_and_scored_so() -> None:

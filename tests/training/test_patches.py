@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from hsisr_core.data import Scene
 from hsisr_core.degrade import imresize, make_pair
 from hsisr_core.errors import HsisrError
 from hsisr_core.runs import RunConfig
@@ -50,8 +51,7 @@ def test_lr_side_patch_is_the_reduced_patch() -> None:
 def test_lr_side_scene_is_cut_from_the_reduced_scene() -> None:
     image = scenes()[0]
     low, high = make_pair(image, 2)
-    sampler = PatchSampler([image], 2, 6, 8, 1, lr_side="scene", patches_per_image=None, augment="none")
-    sampler.hr, sampler.lr, sampler.places = sampler.hr[:1], sampler.lr[:1], sampler.places[:1]
+    sampler = PatchSampler([image], 2, 6, 8, 1, "scene", None, (1.0,), "none")
     lr, hr = (side.numpy() for side in sampler.batch(3))
     for (_, y, x, _), small, large in zip(sampler.draw(3), lr, hr, strict=True):
         np.testing.assert_array_equal(small, low[:, y : y + 6, x : x + 6])
@@ -104,6 +104,23 @@ def test_batches_depend_on_seed_and_step_alone(patches_per_image: int | None) ->
     np.testing.assert_array_equal(batch(1, 9), batch(1, 9, before=5))
     assert not np.array_equal(batch(1, 9), batch(1, 10))
     assert not np.array_equal(batch(1, 9), batch(2, 9))
+
+
+@pytest.mark.parametrize("lr_side", ["patch", "scene"])
+@pytest.mark.parametrize("patches_per_image", [24, None])
+def test_no_patch_touches_a_masked_pixel(lr_side: str, patches_per_image: int | None) -> None:
+    cube = np.full((2, 60, 52), 0.5, np.float32)
+    mask = np.ones(cube.shape[1:], np.bool_)
+    mask[40:], mask[5, 20] = False, False
+    cube[:, ~mask] = 0
+    scene = Scene("a", cube, np.full(2, np.nan), 1.0, "", mask)
+    sampler = PatchSampler([scene], 2, 5, 16, 1, lr_side, patches_per_image, (1.0, 0.75), "dihedral")
+    batches = [sampler.batch(step) for step in range(8)]
+    for side in (torch.cat(sides) for sides in zip(*batches, strict=True)):
+        assert torch.allclose(side, torch.tensor(0.5))
+    assert len({(y, x) for step in range(8) for _, y, x, _ in sampler.draw(step)}) > 20
+    with pytest.raises(HsisrError, match=r"size factor 0.5\) has no 20x20 pixels without a masked one"):
+        PatchSampler([scene], 2, 10, 4, 1, lr_side, image_sizes=(0.5,))
 
 
 def test_a_scene_smaller_than_a_patch_is_refused() -> None:

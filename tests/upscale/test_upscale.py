@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.io
 import spectral
 import tifffile
 from tqdm.auto import tqdm
@@ -270,6 +271,26 @@ def test_far_cubes_are_tested_and_near_ones_are_not(cube: Path, packed: Path, tm
 def test_the_self_test_of_bicubic_has_no_gain() -> None:
     scores = self_test(load_pretrained("bicubic", 2).model, (COUNTS / 4000).astype(np.float32))
     assert scores["network"]["psnr"] == pytest.approx(scores["bicubic"]["psnr"], abs=1e-4)
+
+
+def test_the_self_test_leaves_out_what_was_not_measured(tmp_path: Path) -> None:
+    counts = np.random.default_rng(0).integers(1, 9000, (64, 64, 4)).astype(np.int16)
+    scipy.io.savemat(tmp_path / "part.mat", {"cube": counts[:32]})
+    for fill in (-1, -9999):
+        holed = counts.copy()
+        holed[32:] = fill
+        np.save(tmp_path / f"{-fill}.npy", holed)
+
+    def psnr_of(name: str, **options: Any) -> float:
+        found = upscale(
+            tmp_path / name, 2, "bicubic", tmp_path / "o.npy", check=True, divisor=9000, **options
+        )
+        assert found.self_test is not None
+        return float(found.self_test["bicubic"]["psnr"])
+
+    tested = psnr_of("1.npy", nodata=-1)
+    assert tested == psnr_of("9999.npy", nodata=-9999)
+    assert tested == pytest.approx(psnr_of("part.mat"), abs=0.3)
 
 
 def test_packed_weights_name_no_folder_of_the_machine_that_made_them(run: Run, tmp_path: Path) -> None:

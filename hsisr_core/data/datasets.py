@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -131,7 +132,9 @@ class Dataset:
 
 
 def load_dataset(
-    data: str | os.PathLike[str] = INDIAN_PINES, split: str | os.PathLike[str] | None = None
+    data: str | os.PathLike[str] = INDIAN_PINES,
+    split: str | os.PathLike[str] | None = None,
+    **reading: Any,
 ) -> Dataset:
     """Load a dataset; its scenes are read and checked once and kept in the cache folder.
 
@@ -144,6 +147,8 @@ def load_dataset(
     split
         Name or path of a split, see `load_split`; other scenes than it names are not read. None: the one in
         `book/splits` that fits; of several, that of a whole dataset of the paper, or else of most scenes.
+    **reading
+        `key`, `band_axis`, `divisor` and `bands` of `read_scene`, for all scenes; a store is read already.
 
     Raises
     ------
@@ -160,7 +165,7 @@ def load_dataset(
         data = prepared_store(data.lower())
     if dataset_name(data) is not None:
         chosen = choose_split(split, [INDIAN_PINES], str(data))
-        return Dataset(chosen.dataset, chosen, _prepare(chosen, {INDIAN_PINES: INDIAN_PINES}))
+        return Dataset(chosen.dataset, chosen, _prepare(chosen, {INDIAN_PINES: INDIAN_PINES}, reading))
     path = existing(data)
     if path.is_file() and not is_scene_file(path):
         if path.suffix.lower() not in (".h5", ".hdf5"):
@@ -169,19 +174,29 @@ def load_dataset(
                 "a store of prepared scenes (.h5)."
             )
         store = Store(path)
+        if reading:
+            raise HsisrError(
+                f"{path} holds prepared scenes, which are not read again: {', '.join(reading)} would change nothing. "
+                "Leave it out, or give the folder of the scenes."
+            )
         chosen = choose_split(split, store.names, str(data), store.dataset)
         return Dataset(chosen.dataset, chosen, store)
     found, _ = find_scenes(path)
     chosen = choose_split(split, list(found), str(data))
-    return Dataset(chosen.dataset, chosen, _prepare(chosen, pick_places(found, chosen.scenes)))
+    return Dataset(chosen.dataset, chosen, _prepare(chosen, pick_places(found, chosen.scenes), reading))
 
 
-def _prepare(split: Split, scenes: Mapping[str, str | Path]) -> Store:
+def _prepare(split: Split, scenes: Mapping[str, str | Path], reading: dict[str, Any]) -> Store:
     """Return the store of `scenes` (name: place) in the cache folder; write it if it is not there."""
     # the source files by path, size and time of change
     files = [(name, file.absolute()) for name in scenes for file in scene_files(scenes[name])]
     stamps = [(name, str(file), file.stat().st_size, file.stat().st_mtime_ns) for name, file in files]
-    made_of = [STORE_FORMAT, stamps, {name: split.reduce_to(name) for name in scenes}]
+    made_of = [
+        STORE_FORMAT,
+        stamps,
+        {name: split.reduce_to(name) for name in scenes},
+        *sorted(reading.items()),
+    ]
     key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:12]
     target = cache_folder() / f"{split.dataset}-{key}" / "scenes.h5"
     # a damaged one is written again; without the lock, so that a cache on a read-only disk can be used
@@ -193,7 +208,13 @@ def _prepare(split: Split, scenes: Mapping[str, str | Path]) -> Store:
             # another process may have written it while this one waited
             with suppress(HsisrError):
                 return Store(target)
-            return prepare_scenes(target, scenes, split)
+            return prepare_scenes(target, scenes, split, reading)
+    except HsisrError as error:
+        if "--" in str(error):
+            raise HsisrError(
+                f"{error} For the data of a run: -p key=, -p band_axis=, -p divisor=, -p bands=."
+            ) from None
+        raise
     except OSError as error:
         raise HsisrError(
             f"Cannot write to the cache folder {target.parent}: {error.strerror or error}. "

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -98,9 +100,15 @@ def pick_places(found: Mapping[str, list[Path]], names: Iterable[str]) -> dict[s
 
 
 def prepare_scenes(
-    out: str | os.PathLike[str], scenes: Mapping[str, str | Path], title: Split | str
+    out: str | os.PathLike[str],
+    scenes: Mapping[str, str | Path],
+    title: Split | str,
+    reading: Mapping[str, Any] = MappingProxyType({}),
 ) -> Store:
-    """Write a store of `scenes` (name: place) for a split, reduced as it says, or of a dataset's name."""
+    """Write a store of `scenes` (name: place) for a split, reduced as it says, or of a dataset's name.
+
+    `reading` are keywords of `read_scene`.
+    """
     split = title if isinstance(title, Split) else None
     dataset = title if isinstance(title, str) else title.dataset
     sources: list[Source] = []
@@ -113,7 +121,7 @@ def prepare_scenes(
                 except OSError as error:
                     raise HsisrError(f"{file} cannot be read: {error.strerror or error}.") from error
             side = None if split is None else split.reduce_to(name)
-            yield reduce_scene(read_scene(place, name=name), side)
+            yield reduce_scene(read_scene(place, name=name, **reading), side)
 
     write_store(out, read(), sources=sources, dataset=dataset)
     return Store(out)

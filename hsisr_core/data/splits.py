@@ -162,10 +162,13 @@ def find_split(scenes: list[str], where: str, dataset: str | None = None) -> Spl
     ranks = [(split.name in DATASETS, len(split.scenes)) for split in fitting]
     several = f"{where} holds the scenes of several splits ({', '.join(split.name for split in fitting)})"
     if ranks.count(max(ranks)) > 1:
-        raise HsisrError(f"{several}. Say which with split=.")
+        raise HsisrError(f"{several}. Say which with -p split=NAME (in Python: split=).")
     best = fitting[ranks.index(max(ranks))]
     if len(fitting) > 1:
-        warnings.warn(f"{several}: {best.name} is taken. Say another with split=.", stacklevel=4)
+        warnings.warn(
+            f"{several}: {best.name} is taken. Say another with -p split=NAME (in Python: split=).",
+            stacklevel=4,
+        )
     return best.split(scenes)
 
 
@@ -258,7 +261,8 @@ def _none_fits(splits: list[_SplitFile], scenes: list[str], where: str) -> Hsisr
     ]
     return HsisrError(
         f"No split in book/splits fits the scenes in {where} ({_some(scenes) or 'none'}): "
-        f"{'; '.join(needs) or 'there is none'}. Give the name of another as split=, or write one and give its path."
+        f"{'; '.join(needs) or 'there is none'}. Name another with -p split=NAME, or write one and give it with "
+        "-p split=FILE.yaml (in Python: split=)."
     )
 
 

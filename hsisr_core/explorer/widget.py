@@ -163,7 +163,7 @@ class SpectralExplorer(anywidget.AnyWidget):
         if not runs or len({(run.fingerprint, run.config.scale) for run in runs}) > 1:
             raise HsisrError("from_run takes one or more runs with the same data, split and scale.")
         config = runs[0].config
-        dataset = load_dataset(config.data, config.split)
+        dataset = load_dataset(config.data, config.split, **config.reading)
         if image is not None and image not in dataset.test:
             raise HsisrError(f"image={image!r} is no test image; expected one of {', '.join(dataset.test)}.")
         lr, hr = reduced_pairs(dataset, config.scale)[image or dataset.test[0]]

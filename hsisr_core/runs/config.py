@@ -18,8 +18,10 @@ from hsisr_core.models import option_names
 
 # How a run is carried out, not what it computes: these do not enter the hash.
 EXECUTION_FIELDS = ("device", "checkpoint_every", "evaluate_every")
+# How the files of the data are read, as keywords of `read_scene`.
+READING_FIELDS = ("key", "band_axis", "divisor", "bands")
 # The data enter the hash by their fingerprint.
-DATA_FIELDS = ("data", "split")
+DATA_FIELDS = ("data", "split", *READING_FIELDS)
 # These enter the hash whatever their value. A setting added since enters where it differs from its default, so that
 # the runs from before keep their names. Never add to this list.
 SETTINGS_OF_0_1_0 = (
@@ -41,6 +43,15 @@ def _number(value: Any) -> Any:
     with suppress(ValueError):
         return float(value) if isinstance(value, str) else value
     return value
+
+
+def _choose_bands(value: Any) -> Any:
+    """Bands as `read_scene` takes them, hashable."""
+    if value in (None, "all") or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    if isinstance(value, list | tuple) and all(type(band) is int for band in value):
+        return tuple(value)
+    raise ValueError(f"bands={value!r}: expected a number of bands, a list of 0-based indices, or 'all'.")
 
 
 Number = Annotated[float, BeforeValidator(_number)]
@@ -68,6 +79,11 @@ class RunConfig(BaseModel):
     data: str = "indian-pines"
     # name of a file in book/splits, or a path; None: the one that fits the data
     split: str | None = None
+    # how its files are read: the array of a .mat or HDF5 file, the axis of its bands, the value that stands for 1
+    key: str | None = None
+    band_axis: Literal[0, 1, 2] | None = None
+    divisor: Number | None = Field(None, gt=0)
+    bands: Annotated[Any, BeforeValidator(_choose_bands)] = None
     scale: Literal[2, 3, 4] = 2
     seed: int = Field(1, ge=0)
 
@@ -189,9 +205,10 @@ class RunConfig(BaseModel):
             preset = self
         values = self.to_dict()
         changed = [
-            f" -p {name}={json.dumps(values[name])}"
+            f" -p {name}={json.dumps(values[name], separators=(',', ':'))}"
             for name in values
-            if name not in (*DATA_FIELDS, *EXECUTION_FIELDS) and getattr(self, name) != getattr(preset, name)
+            if name not in ("data", "split", *EXECUTION_FIELDS)
+            and getattr(self, name) != getattr(preset, name)
         ]
         return f"hsisr train --preset {self.preset} --data {self.data}{''.join(changed)}"
 
@@ -214,6 +231,11 @@ class RunConfig(BaseModel):
         }
         text = json.dumps(kept | {"fingerprint": fingerprint}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The keywords of `load_dataset` that say how the files are read."""
+        return {name: getattr(self, name) for name in READING_FIELDS if getattr(self, name) is not None}
 
     def steps_per_epoch(self, train_images: int) -> int | None:
         """Whole batches in an epoch over `train_images` images; None where patches are drawn endlessly."""

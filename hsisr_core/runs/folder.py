@@ -117,7 +117,7 @@ def find_run(config: RunConfig, runs: str | os.PathLike[str] | None = None) -> R
 
     The fingerprints of the data and splits that committed runs belong to are in book/results/fingerprints.json.
     """
-    fingerprint = known_fingerprint(config.data, config.split)
+    fingerprint = None if config.reading else known_fingerprint(config.data, config.split)
     if fingerprint is None:
         return None
     run = Run(_find_folder(config, config.data, fingerprint, runs), config, fingerprint)
@@ -147,7 +147,7 @@ def open_run(
     `dataset` is the data of `config`, when the caller has it open already. `again`: in `runs`, also where the run
     came with the book.
     """
-    dataset = dataset or load_dataset(config.data, config.split)
+    dataset = dataset or load_dataset(config.data, config.split, **config.reading)
     known = known_fingerprint(dataset.name, dataset.split.name)
     if known not in (None, dataset.fingerprint):
         warnings.warn(

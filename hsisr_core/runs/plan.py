@@ -189,7 +189,7 @@ def planned_runs(plan: Plan, runs: str | os.PathLike[str] | None = None) -> list
     planned: dict[Path, PlannedRun] = {}
     numbers: dict[tuple[Path, str | None], int] = {}
     for number, (table, config) in enumerate(plan.entries, start=1):
-        dataset = load(config.data, config.split)
+        dataset = load(config.data, config.split, **config.reading)
         folder = run_folder(config, dataset, runs)
         if (folder, table) in numbers:
             raise HsisrError(

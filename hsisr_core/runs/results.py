@@ -86,7 +86,9 @@ def _run_rows(path: Path) -> list[dict[str, Any]]:
     settings = {
         name: tuple(value) if isinstance(value, list) else value for name, value in metrics["config"].items()
     }
-    shared = settings | {
+    # a setting that is newer than the run had its default
+    shared = {name: field.default for name, field in RunConfig.model_fields.items()} | settings
+    shared |= {
         "run": path.name,
         "place": str(path.parent),
         "trained_steps": metrics["steps"],

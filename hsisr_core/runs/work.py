@@ -122,7 +122,7 @@ def _attempt(train: Train, config: RunConfig, folder: Path) -> str | None:
     try:
         (folder / "failed.json").unlink(missing_ok=True)
         reset_peak()
-        dataset = _load_dataset(config.data, config.split)
+        dataset = _load_dataset(config.data, config.split, **config.reading)
         train(config, folder.parent, dataset, progress=False, wait=False)
     except RunLockedError:
         return LOCKED

@@ -65,7 +65,9 @@ def run_scores(run: Run, rows: Sequence[Mapping[str, Any]] | None = None) -> lis
 
 def ensemble_scores(run: Run) -> list[dict[str, Any]]:
     """As `run_scores`, of the mean over the eight symmetries alone (the field's "+"); eight times the work."""
-    pairs = reduced_pairs(load_dataset(run.config.data, run.config.split), run.config.scale)
+    pairs = reduced_pairs(
+        load_dataset(run.config.data, run.config.split, **run.config.reading), run.config.scale
+    )
     rows = evaluate(run.model(), pairs, run.config.method, self_ensemble=True)
     return [record for record in run_scores(run, rows) if record["method"].endswith("+")]
 

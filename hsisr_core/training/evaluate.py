@@ -159,9 +159,13 @@ def rescore(
     run: Run, data: str | None = None, split: str | None = None, self_ensemble: bool = False
 ) -> Scored:
     """Score the network of `run` on its own test images, or on those of `data` and `split`; also its self-ensemble."""
-    dataset = load_dataset(data or run.config.data, split or (None if data else run.config.split))
-    pairs = reduced_pairs(dataset, run.config.scale)
-    rows = evaluate(run.model(), pairs, run.config.method, self_ensemble=self_ensemble)
+    config = run.config
+    if data is None:
+        dataset = load_dataset(config.data, split or config.split, **config.reading)
+    else:
+        dataset = load_dataset(data, split)
+    pairs = reduced_pairs(dataset, config.scale)
+    rows = evaluate(run.model(), pairs, config.method, self_ensemble=self_ensemble)
     return Scored(run, dataset, rows)
 
 

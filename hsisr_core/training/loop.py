@@ -83,7 +83,7 @@ def train(
         return found
     accelerator = make_accelerator(config) if launched_processes() > 1 else None
     with together(accelerator):
-        dataset = dataset or load_dataset(config.data, config.split)
+        dataset = dataset or load_dataset(config.data, config.split, **config.reading)
         run = open_run(config, runs, dataset, again=again)
     if run.committed:
         return run

@@ -198,7 +198,7 @@ def describe(metrics: dict[str, Any]) -> str:
 
 def load_training_data(run: Run) -> Dataset:
     """The data of `run`; HsisrError if they are not at hand or have changed since."""
-    dataset = load_dataset(run.config.data, run.config.split)
+    dataset = load_dataset(run.config.data, run.config.split, **run.config.reading)
     if dataset.fingerprint != run.fingerprint:
         raise HsisrError(f"{run.config.data} is not what {run.folder} was trained on: it has changed since.")
     return dataset

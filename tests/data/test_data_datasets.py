@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -160,6 +161,27 @@ def test_files_of_other_formats_are_scenes_of_a_dataset(toys: Path, project: Pat
     assert load_dataset(toys / "h.h5", "halves").scene("up").height == 16
 
 
+def test_how_files_are_read_is_said_for_all_of_them(toys: Path, project: Path, tmp_path: Path) -> None:
+    write_split(project, "[a]", "[b]", "mine")
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name in "ab":
+        cube, picture = RNG.integers(1, 4000, (7, 12, 9)), RNG.random((12, 9, 8))
+        scipy.io.savemat(folder / f"{name}.mat", {"rad": cube, "other": picture})
+    with pytest.raises(HsisrError, match=r"several 3-D arrays.*For the data of a run: -p key="):
+        load_dataset(folder, "mine")
+    options: dict[str, Any] = {"key": "rad", "band_axis": 0, "divisor": 4000.0, "bands": (0, 2, 6)}
+    dataset = load_dataset(folder, "mine", **options)
+    scene = dataset.scene("a")
+    assert scene.cube.shape == (3, 12, 9)
+    assert np.array_equal(scene.cube, read_scene(folder / "a.mat", **options).cube)
+    assert load_dataset(folder, "mine", **options | {"divisor": 5000.0}).fingerprint != dataset.fingerprint
+    assert load_dataset(folder, "mine", key="other").bands == 8
+    assert load_dataset("indian-pines", bands=5).bands == 5
+    with pytest.raises(HsisrError, match=r"prepared scenes, which are not read again: bands would change"):
+        load_dataset(dataset.store.path, "mine", bands=3)
+
+
 def test_a_prepared_dataset_of_the_paper_goes_by_its_name(
     project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -238,6 +260,7 @@ def test_a_damaged_cache_is_written_again(toys: Path, damage: Callable[[bytes], 
 _PREPARE = """
 import importlib, sys, time
 from pathlib import Path
+from typing import Any
 from hsisr_core.data import load_dataset
 prepare = importlib.import_module("hsisr_core.data.prepare")
 folder, me = Path(sys.argv[1]), sys.argv[2]

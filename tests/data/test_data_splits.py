@@ -175,13 +175,15 @@ def test_a_store_says_which_of_several_splits_is_meant(project: Path) -> None:
     # of a dataset that no split is for: by the scenes
     with pytest.warns(UserWarning, match=r"here holds .* several splits \(all, some\): all is taken\. Say"):
         assert find_split(["a", "b", "c"], "here", "unknown").name == "all"
-    with pytest.raises(HsisrError, match=r"some needs a, b\. Give the name of another as split="):
+    with pytest.raises(HsisrError, match=r"some needs a, b\. Name another with -p split=NAME, or"):
         find_split(["y", "z"], "here")
 
 
 def test_of_several_splits_the_one_that_needs_most_scenes_is_found(project: Path) -> None:
     book_of(project, two="t:a:b", three="t:a:b,c", three_tune="t:a:b", four="t:a,d:b,e")
-    with pytest.warns(UserWarning, match=r"\(three, two\): three is taken\. Say another with split=") as said:
+    with pytest.warns(
+        UserWarning, match=r"\(three, two\): three is taken\. Say another with -p split="
+    ) as said:
         assert find_split(["a", "b", "c"], "here").name == "three"
     assert len(said) == 1
     # the whole dataset of the paper goes first
@@ -192,7 +194,7 @@ def test_of_several_splits_the_one_that_needs_most_scenes_is_found(project: Path
 
 def test_splits_for_tuning_are_never_found(project: Path) -> None:
     book_of(project, two_tune="t:a:b", three="t:a:b,c")
-    with pytest.raises(HsisrError, match=r"three needs a, b, c\. Give"):
+    with pytest.raises(HsisrError, match=r"three needs a, b, c\. Name"):
         find_split(["a", "b"], "here", "t")
     assert find_split(["a", "b", "c"], "here").name == "three"
 
@@ -200,7 +202,7 @@ def test_splits_for_tuning_are_never_found(project: Path) -> None:
 def test_splits_that_fit_equally_well_are_refused(project: Path) -> None:
     book_of(project, one="t:a:b", two="t:b:a")
     with pytest.raises(
-        HsisrError, match=r"here holds .* several splits \(one, two\)\. Say which with split="
+        HsisrError, match=r"here holds .* several splits \(one, two\)\. Say which with -p split="
     ):
         find_split(["a", "b"], "here")
 

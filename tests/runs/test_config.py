@@ -105,6 +105,21 @@ def test_every_setting_is_of_0_1_0_or_has_a_default() -> None:
     assert not any(item.is_required() for item in RunConfig.model_fields.values())
 
 
+def test_how_files_are_read_is_a_setting_of_the_data() -> None:
+    config = RunConfig.from_preset("demo", key="rad", band_axis=0, divisor=4095, bands=[0, 2, 5])
+    assert config.reading == {"key": "rad", "band_axis": 0, "divisor": 4095.0, "bands": (0, 2, 5)}
+    assert config.hash("a") == RunConfig.from_preset("demo").hash("a")
+    assert RunConfig.from_mapping(yaml.safe_load(config.to_yaml())) == config
+    assert len({config, config.changed()}) == 1
+    assert "-p bands=[0,2,5]" in config.command()
+    assert RunConfig().reading == {}
+    for bands in ("rad", [0.5], True):
+        with pytest.raises(
+            HsisrError, match=r"bands=.*: expected a number of bands, a list of 0-based indices"
+        ):
+            RunConfig(bands=bands)
+
+
 def test_full_precision_has_two_names_and_one_hash() -> None:
     assert RunConfig(precision="float32") == RunConfig()
     assert RunConfig(precision="float32").hash("a") == RunConfig().hash("a")

@@ -23,6 +23,7 @@ from hsisr_core.study.rows import (
     row_label,
     rows_of,
     show_rows,
+    show_tries,
 )
 from hsisr_core.study.significance import difference_table, image_spread, repeats_needed, smallest_difference
 
@@ -49,6 +50,7 @@ __all__ = [
     "run_scores",
     "show_comparison",
     "show_rows",
+    "show_tries",
     "smallest_difference",
     "super_resolve_each",
 ]

@@ -11,17 +11,18 @@ from pandas.io.formats.style import Styler
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.paper import paper_table, table_settings
-from hsisr_core.runs import EXECUTION_FIELDS, Run, RunConfig
+from hsisr_core.runs import EXECUTION_FIELDS, Run, RunConfig, find_run, read_plan
 
 _LOSS_LABELS = {"l1": "L1", "mse": "MSE", "0.5*mse+0.5*sam": "0.5 MSE + 0.5 SAM"}
 SHOWN = ("psnr", "ssim", "sam")
 UNITS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "sam": "SAM (°)", "difference": "difference (dB)"}
-COSTS = ("parameters", "steps", "seconds")
+_TITLES = UNITS | {"over_bicubic": "over bicubic (dB)"}
+COSTS = ("parameters", "steps", "processor_seconds")
 _FORMATS = {
     "psnr": "{:.2f}", "ssim": "{:.4f}", "sam": "{:.2f}",
     "paper_psnr": "{:.2f}", "paper_ssim": "{:.3f}", "paper_sam": "{:.2f}",
     "spread": "{:.3f}", "difference": "{:+.2f}", "paper_difference": "{:+.2f}", "over_bicubic": "{:+.2f}",
-    "seconds": "{:.1f}", "scored_on": None,
+    "scored_on": None,
 }  # fmt: skip
 _LATE = 0.05  # dB gained in the second half of a training: more is not converged
 
@@ -93,6 +94,28 @@ def compare_rows(name: str, runs: Sequence[Run]) -> pd.DataFrame:
     table["paper_difference"] = table["paper_psnr"] - float(table["paper_psnr"][baseline(name)])
     table.attrs = {"table": printed.attrs["table"], "ours": belongs_to(runs), "baseline": baseline(name)}
     return table
+
+
+def show_tries(preset: str) -> Styler:
+    """The finished runs of a plan as it stands in a chapter: the settings in which they differ, and their scores.
+
+    HsisrError where none of them is at hand.
+    """
+    runs = [run for config in read_plan(preset).configs if (run := find_run(config))]
+    if not runs:
+        raise HsisrError(f"No run of preset {preset} is at hand: `hsisr runs {preset}` trains them.")
+    settings = pd.DataFrame([run.config.to_dict() for run in runs]).drop(columns=list(EXECUTION_FIELDS))
+    differ = [name for name in settings if settings[name].map(str).nunique() > 1]
+    scores = pd.DataFrame([_scores(run) for run in runs])[[*SHOWN, "over_bicubic"]]
+    table = settings[differ].join(scores).sort_values("method", ascending=False, kind="stable")
+    return (
+        table.rename(columns=lambda name: _TITLES.get(name, str(name).replace("_", " ")))
+        .style.format({_TITLES[name]: _FORMATS[name] for name in (*SHOWN, "over_bicubic")})
+        .format("{:g}", subset=["learning rate"] if "learning_rate" in differ else [])
+        .format("{:,}", subset=["steps"] if "steps" in differ else [])
+        .hide(axis="index")
+        .set_caption(f"x{runs[0].config.scale}, {origin(runs)}")
+    )
 
 
 def belongs_to(runs: Sequence[Run]) -> str:
@@ -173,7 +196,8 @@ def _scores(run: Run) -> dict[str, float]:
     return {
         **{metric: means[metric] for metric in SHOWN},
         "over_bicubic": means["psnr"] - metrics["mean"]["bicubic"]["psnr"],
-        **{cost: metrics[cost] for cost in COSTS},
+        # runs of 0.1.0 did not count processor seconds
+        **{cost: metrics.get(cost, np.nan) for cost in COSTS},
     }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from small_book import ROOT
+from small_plan import finish, small_plan
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.runs import RunConfig, find_run, known_fingerprint, load_results, open_run, read_run
@@ -79,6 +81,29 @@ def test_trained_again_here(tmp_path: Path) -> None:
     with pytest.raises(HsisrError, match="cave-25"):
         train(TRIED, tmp_path, again=True)
     assert not list(tmp_path.iterdir())
+
+
+def test_runs_are_committed_by_name_and_without_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = importlib.import_module("commit_runs")
+    monkeypatch.setattr(tool, "results_folder", lambda: tmp_path / "results")
+    planned, other = small_plan(tmp_path, "[{seed: 1}, {seed: 2}]")
+    monkeypatch.setattr(tool, "known_fingerprint", lambda data, split: planned.dataset.fingerprint)
+    split = {"name": "indian-pines", "train": ["west"], "test": ["north-east"]}
+    finish(planned, git_commit="0123456789ab", split=split)
+    (planned.folder / "history.csv").write_text("step\n0\n")
+    (planned.folder / "weights.safetensors").touch()
+    open_run(other.config, other.folder.parent, other.dataset)
+    tool.main(str(tmp_path / "runs"), "tiny")
+    (folder,) = (tmp_path / "results" / "tiny").iterdir()
+    assert {file.name for file in folder.iterdir()} == {"config.yaml", "history.csv", "metrics.json"}
+    run = read_run(folder)
+    assert (run.config.data, run.metrics["config"]["data"]) == ("indian-pines", "indian-pines")
+    assert folder.name.endswith(run.config.hash(run.fingerprint))
+    finish(other, git_commit="0123456789ab+", split=split)
+    with pytest.raises(HsisrError, match="was trained with uncommitted changes"):
+        tool.main(str(tmp_path / "runs"), "tiny")
 
 
 def test_the_command_names_what_differs_from_the_preset() -> None:

@@ -12,7 +12,7 @@ from small_plan import small_plan
 from hsisr_core.base import write_json
 from hsisr_core.data import load_dataset
 from hsisr_core.errors import HsisrError
-from hsisr_core.runs.folder import Run, open_run
+from hsisr_core.runs import Run, open_run, results_folder
 from hsisr_core.study import (
     baseline,
     compare_rows,
@@ -24,6 +24,7 @@ from hsisr_core.study import (
     row_label,
     rows_of,
     show_rows,
+    show_tries,
     smallest_difference,
 )
 from hsisr_core.study.significance import _part_means
@@ -45,8 +46,9 @@ def finished(tmp_path: Path, runs: str, scores: dict[Any, float], *names: str) -
         write_json(
             run.folder / "metrics.json",
             {
-                "mean": mean, "images": images, "dataset": "indian-pines", "steps": 20, "seconds": 2.0 + number,
-                "parameters": 7, "split": {"name": "indian-pines", "train": [], "test": ["north-east"]},
+                "mean": mean, "images": images, "dataset": "indian-pines", "steps": 20,
+                "processor_seconds": 2.0 + number, "parameters": 7,
+                "split": {"name": "indian-pines", "train": [], "test": ["north-east"]},
             },
         )  # fmt: skip
         (run.folder / "history.csv").write_text(
@@ -84,11 +86,25 @@ def test_rows_means_and_differences(losses: list[Run]) -> None:
     assert table["difference"].tolist() == pytest.approx([-0.8, 0, -3.0])
     assert table["over_bicubic"].tolist() == pytest.approx([-0.1, 0.7, -2.5])
     assert table["seeds"].tolist() == [2, 2, 1]
-    assert table["seconds"].tolist() == pytest.approx([(3 + 5) / 2, (2 + 4) / 2, 6])  # in the plan's order
+    assert table["processor_seconds"].tolist() == pytest.approx(
+        [(3 + 5) / 2, (2 + 4) / 2, 6]
+    )  # in the plan's order
     assert table.attrs["table"] == "Table I"
     assert table.attrs["ours"] == (
         "x2, preset tiny, indian-pines (split indian-pines, test: north-east), seeds 1, 2, 20 steps; bicubic 29.50 dB"
     )
+
+
+def test_the_tries_are_shown_with_what_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HSISR_RUNS", str(tmp_path))
+    shown: Any = show_tries("tune").data  # type: ignore[attr-defined]
+    assert list(shown.columns)[-4:] == ["PSNR (dB)", "SSIM", "SAM (°)", "over bicubic (dB)"]
+    assert {"method", "learning rate", "steps"} <= set(shown.columns)
+    assert not {"seed", "scale", "evaluate every"} & set(shown.columns)
+    assert shown["method"].tolist() == sorted(shown["method"], reverse=True)
+    assert len(shown) == len(list((results_folder() / "tune").glob("*/metrics.json")))
+    with pytest.raises(HsisrError, match="`hsisr runs demo` trains them"):
+        show_tries("demo")
 
 
 def test_pairs_are_of_the_same_seed(losses: list[Run]) -> None:

@@ -1,0 +1,42 @@
+"""Copy finished runs to book/results: settings, curve and scores, without weights and without a path of this machine.
+
+python workflow/commit_runs.py runs evidence tune
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from hsisr_core.base import atomic_text, run_command, write_json
+from hsisr_core.errors import HsisrError
+from hsisr_core.runs import known_fingerprint, read_run, results_folder, run_folders
+
+
+def main(runs: str, *presets: str) -> None:
+    """Copy the finished runs of `presets` in the folder `runs` that are not in book/results yet."""
+    for folder in run_folders(Path(runs)):
+        run = read_run(folder)
+        target = results_folder() / run.config.preset / folder.name
+        if run.config.preset not in presets or not run.finished or target.exists():
+            continue
+        metrics = run.metrics
+        data, split = metrics["dataset"], metrics["split"]["name"]
+        if metrics["git_commit"] is None or metrics["git_commit"].endswith("+"):
+            raise HsisrError(
+                f"{folder} was trained with uncommitted changes: train it again from a clean commit."
+            )
+        if known_fingerprint(data, split) != run.fingerprint:
+            raise HsisrError(
+                f"{folder}: book/results/fingerprints.json does not name this {data} with split {split}. Add it there."
+            )
+        config = run.config.changed(data=data, split=split)
+        write_json(target / "metrics.json", metrics | {"config": config.to_dict()})
+        shutil.copy(folder / "history.csv", target)
+        atomic_text(target / "config.yaml", f"fingerprint: {run.fingerprint}\n{config.to_yaml()}")
+        print(target)
+
+
+if __name__ == "__main__":
+    run_command(lambda: main(*sys.argv[1:]))

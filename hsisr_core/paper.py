@@ -16,6 +16,7 @@ from hsisr_core.errors import HsisrError
 __all__ = [
     "DATA_NAMES",
     "METHOD_NAMES",
+    "SUCCESSORS",
     "TABLES",
     "agrees",
     "method_label",
@@ -36,6 +37,8 @@ METHOD_NAMES = {
     "bicubic": "bicubic", "gdrrn": "GDRRN", "3d-fcnn": "3D-FCNN", "edsr": "EDSR", "ssrnet": "SSRNet",
 }  # fmt: skip
 """What the paper calls each method, in the order of Table V."""
+SUCCESSORS = {"mcnet": "MCNet", "sfcsr": "SFCSR", "ercsr": "ERCSR"}
+"""The networks after the paper, by the same group."""
 DATA_NAMES = {"cave": "CAVE", "harvard": "Harvard", "foster": "Foster"}
 """What the paper calls each dataset, in the order of Table V."""
 PADDED = ", padded"
@@ -43,7 +46,8 @@ PADDED = ", padded"
 
 def method_label(method: str, keep_size: bool = False) -> str:
     """What tables call a method: "EDSR", or "3D-FCNN, padded" for the variant that keeps all bands."""
-    return METHOD_NAMES[method] + PADDED * (method == "3d-fcnn" and keep_size)
+    name = (METHOD_NAMES | SUCCESSORS).get(method, method)
+    return name + PADDED * (method == "3d-fcnn" and keep_size)
 
 
 @cache

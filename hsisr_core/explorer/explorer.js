@@ -2,7 +2,7 @@
 // page without a kernel, where `mountPage` finds state and data beside it. All drawing happens here, from 16-bit
 // integers that are already in memory; `model` holds the state that Python sees.
 
-const DASHES = ["", "7 3", "7 2 1.5 2", "1.5 2.5", "10 3 2 3 2 3", "2 2"];
+const DASHES = ["", "7 3", "7 2 1.5 2", "1.5 2.5", "10 3 2 3 2 3"];
 const MODES = { band: "Band", colour: "False colour", error: "Error" };
 const CLICK = 4; // CSS pixels that a pointer may move and still click
 const LENS = 15; // pixels of the image across the magnifier

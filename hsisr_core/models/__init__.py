@@ -9,21 +9,27 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.models.base import SuperResolver
 from hsisr_core.models.bicubic import Bicubic
 from hsisr_core.models.edsr import EDSR
+from hsisr_core.models.ercsr import ERCSR
 from hsisr_core.models.fcnn3d import FCNN3D
 from hsisr_core.models.gdrrn import GDRRN
+from hsisr_core.models.mcnet import MCNet
 from hsisr_core.models.operations import (
     count_parameters,
     multiply_adds,
     multiply_adds_by_part,
 )
+from hsisr_core.models.sfcsr import SFCSR
 from hsisr_core.models.ssrnet import SSRNet
 
 __all__ = [
     "EDSR",
+    "ERCSR",
     "FCNN3D",
     "GDRRN",
     "MODELS",
+    "SFCSR",
     "Bicubic",
+    "MCNet",
     "SSRNet",
     "SuperResolver",
     "build_model",
@@ -33,13 +39,16 @@ __all__ = [
     "option_names",
 ]
 
-# in the order of Table V
+# in the order of Table V, then of their papers
 MODELS: dict[str, type[SuperResolver]] = {
     "bicubic": Bicubic,
     "gdrrn": GDRRN,
     "3d-fcnn": FCNN3D,
     "edsr": EDSR,
     "ssrnet": SSRNet,
+    "mcnet": MCNet,
+    "sfcsr": SFCSR,
+    "ercsr": ERCSR,
 }
 
 
@@ -67,7 +76,7 @@ def build_model(
         Factor r.
     bands : int
         Bands of the cubes it will see. GDRRN and EDSR treat bands as channels
-        and need it; the others take any number.
+        and need it; the others take any number (SFCSR: at least 3).
     **options
         The network's own keywords, for example ``features=16``.
 

@@ -6,6 +6,7 @@ from copy import deepcopy
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
 
 __all__ = ["count_parameters", "multiply_adds", "multiply_adds_by_part"]
@@ -31,7 +32,8 @@ def multiply_adds_by_part(
     # "meta": shapes without values, so nothing is computed
     shapes = deepcopy(model).to("meta")
     lr = torch.empty(1, bands, height, width, device="meta")
-    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
+    counter = FlopCounterMode(display=False)
+    with torch.enable_grad(), parametrize.cached(), counter:
         shapes(lr)
     kind = torch.ops.aten.convolution
     return {

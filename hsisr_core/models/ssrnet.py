@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import weight_norm as normalise_weight
 
 from hsisr_core.models.base import SuperResolver, check_choice, check_options
-from hsisr_core.models.starts import convolutions, he_init, interpolation_init
+from hsisr_core.models.starts import interpolation_init, start
 
 __all__ = ["Module", "SSRNet", "Unit", "make_block"]
 
@@ -82,13 +81,7 @@ class SSRNet(SuperResolver):
             features, features, kernel, stride, padding=1
         )
         self.tail = convolution(features, 1, FULL)
-        if init == "he":
-            he_init(self)
-        elif init == "interpolation":
-            interpolation_init(self)
-        if weight_norm:
-            for layer in convolutions(self):
-                normalise_weight(layer)
+        start(self, init, weight_norm, interpolation_init)
 
     def super_resolve(self, lr: Tensor) -> Tensor:  # (batch, bands, h, w)
         first = self.head(lr.unsqueeze(1))  # Eq. 1

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm as normalise_weight
 
 from hsisr_core.degrade import resize_matrix
 from hsisr_core.errors import HsisrError
 
 if TYPE_CHECKING:
+    from hsisr_core.models.mcnet import MCNet
     from hsisr_core.models.ssrnet import SSRNet
 
-__all__ = [
-    "convolutions",
-    "he_init",
-    "interpolation_init",
-    "interpolation_kernels",
-    "shuffle_kernels",
-]
-
 Convolution = nn.Conv2d | nn.Conv3d | nn.ConvTranspose3d
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def convolutions(model: nn.Module) -> list[Convolution]:
@@ -42,46 +38,85 @@ def he_init(
             nn.init.zeros_(layer.bias)
 
 
+def start(
+    model: Model,
+    init: str,
+    weight_norm: bool,
+    interpolate: Callable[[Model], object],
+) -> None:
+    """Set the starting weights that `init` names, then normalise weights."""
+    if init == "he":
+        he_init(model)
+    elif init == "interpolation":
+        interpolate(model)
+    if weight_norm:
+        for layer in convolutions(model):
+            normalise_weight(layer)
+
+
 @torch.no_grad()
-def interpolation_init(model: SSRNet) -> None:
+def interpolation_init(model: SSRNet | MCNet) -> None:
     """Start as an interpolator instead of noise; ours, not the paper's.
 
-    The head copies the image into nine channels, shifted by -1, 0 and 1 LR
-    pixels in y and x; the transposed convolution enlarges them with kernels
-    that add up to bicubic interpolation; the tail reads that sum alone. The
-    last convolution of each module is scaled by 0.1, so that what untrained
-    modules add stays small. All other channels keep PyTorch's random weights
-    and learn from the first step. With fewer than ten features there is one
-    copy, unshifted, and the interpolation is close to linear.
+    The first channels hold the image (`copy_image`), and what untrained
+    modules add to it is scaled by 0.1.
     """
-    if not model.global_residual:
+    if not getattr(model, "global_residual", True):
         raise HsisrError(
             "init='interpolation' needs global_residual=True: the image "
             "reaches the tail through that skip. Use init='pytorch' for a "
             "network without it."
         )
-    head, upsample, tail = model.head, model.upsample, model.tail
+    copy_image(model.head, model.upsample, model.tail)
+    for module in model.body:
+        damp(convolutions(module)[-1])
+
+
+def copy_image(
+    head: Convolution, upsample: Convolution, tail: Convolution
+) -> int:
+    """Let the first channels hold the image; returns how many.
+
+    The head copies the image into nine channels, shifted by -1, 0 and 1 LR
+    pixels in y and x; the transposed convolution enlarges them with kernels
+    that add up to bicubic interpolation; the tail reads that sum alone. All
+    other channels keep PyTorch's random weights and learn from the first
+    step. With fewer than ten features there is one copy, unshifted, and the
+    interpolation is close to linear.
+    """
     assert head.bias is not None
     assert upsample.bias is not None
-    assert tail.bias is not None
+    scale = int(upsample.stride[1])
     shifts = (-1, 0, 1) if head.out_channels > 9 else (0,)
-    kernels = interpolation_kernels(model.scale, shifts)
+    kernels = interpolation_kernels(scale, shifts)
     carriers = [(y, x) for y in shifts for x in shifts]
+    middle = head.kernel_size[0] // 2
     upsample.weight[:, 0] = 0
     for channel, (y, x) in enumerate(carriers):
         head.weight[channel] = 0
-        head.weight[channel, 0, 1, 1 + y, 1 + x] = 1
+        head.weight[channel, 0, middle, 1 + y, 1 + x] = 1
         head.bias[channel] = 0
         upsample.weight[channel, 0, 1] = torch.outer(kernels[y], kernels[x])
     upsample.bias[0] = 0
-    for module in model.body:
-        last = convolutions(module)[-1]
-        assert last.bias is not None
-        last.weight.mul_(0.1)
-        last.bias.mul_(0.1)
-    tail.weight.zero_()
-    tail.weight[0, 0, 1, 1, 1] = 1
-    tail.bias.zero_()
+    keep(tail)
+    return len(carriers)
+
+
+def keep(layer: Convolution, channels: int = 1) -> None:
+    """Let the first `channels` pass `layer` unchanged."""
+    assert layer.bias is not None
+    centre = tuple(side // 2 for side in layer.kernel_size)
+    layer.weight[:channels] = 0
+    layer.bias[:channels] = 0
+    for channel in range(channels):
+        layer.weight[channel, channel, *centre] = 1
+
+
+def damp(layer: Convolution) -> None:
+    """Scale by 0.1 what an untrained `layer` adds."""
+    assert layer.bias is not None
+    layer.weight.mul_(0.1)
+    layer.bias.mul_(0.1)
 
 
 def interpolation_kernels(

@@ -18,8 +18,8 @@ from hsisr_core.errors import HsisrError
 WIDTH = 7.2  # inches, the text width of the book
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe-Ito colours for methods, in order; black is kept for HR and yellow is too light for lines."""
-DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
-"""A line style for each of `COLOURS`, so that lines can be told apart in grey."""
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+"""Line styles, so that lines can be told apart in grey; one fewer than `COLOURS`, so that no pair comes again soon."""
 FALSE_COLOUR_NM = {"natural": (640, 550, 460), "CIR": (860, 650, 550)}
 """Wavelengths of red, green and blue in false-colour pictures; CIR is colour infrared."""
 STYLE: dict[str, Any] = {
@@ -88,7 +88,7 @@ def picture_grid(shapes: Sequence[tuple[int, int]], columns: int) -> tuple[Figur
 
 
 def line_styles(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Colour, line and label of each, as options of `Axes.plot`; they start again after the sixth."""
+    """Colour, line and label of each, as options of `Axes.plot`; thirty differ."""
     looks = zip(labels, cycle(COLOURS), cycle(DASHES), strict=False)
     return {label: {"color": colour, "linestyle": dash, "label": label} for label, colour, dash in looks}
 

@@ -15,7 +15,7 @@ from pandas.io.formats.style_render import CSSDict
 from hsisr_core.data import DATASETS, Dataset, commands, load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import build_model
-from hsisr_core.paper import DATA_NAMES, METHOD_NAMES, PADDED, method_label, paper_table
+from hsisr_core.paper import DATA_NAMES, METHOD_NAMES, PADDED, SUCCESSORS, method_label, paper_table
 from hsisr_core.plots import stores_at_hand
 from hsisr_core.runs import Run, RunConfig
 from hsisr_core.study.rows import COSTS, SHOWN, UNITS, origin, style_table
@@ -217,11 +217,12 @@ def _places(runs: Sequence[Run]) -> list[str]:
 
 
 def _order(row: tuple[str, int, str]) -> tuple[Any, ...]:
-    """Where a row stands: other data first, then as in the paper; variants behind their method."""
+    """Where a row stands: other data first; as in the paper, then what came after; variants behind their method."""
     data, scale, method = row
     known = list(DATA_NAMES.values())
     name = method.removesuffix("+").removesuffix(PADDED)
-    order = list(METHOD_NAMES.values()).index(name)
+    names = [*METHOD_NAMES.values(), *SUCCESSORS.values()]
+    order = names.index(name) if name in names else len(names)
     return (known.index(data) if data in known else -1, data, scale, order, method)
 
 

@@ -34,6 +34,9 @@ SMALL: list[tuple[str, dict[str, Any]]] = [
     ("3d-fcnn", {"features": 6}),
     ("3d-fcnn", {"features": 6, "keep_size": True}),
     ("edsr", {"features": 6, "blocks": 1}),
+    ("mcnet", {"features": 4}),
+    ("sfcsr", {"features": 4}),
+    ("ercsr", {"features": 4}),
 ]
 
 

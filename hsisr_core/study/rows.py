@@ -11,7 +11,8 @@ from pandas.io.formats.style import Styler
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.paper import paper_table, table_settings
-from hsisr_core.runs import EXECUTION_FIELDS, Run, RunConfig, find_run, read_plan
+from hsisr_core.runs import EXECUTION_FIELDS, Run, RunConfig, find_run, read_plan, results_folder
+from hsisr_core.training import train
 
 _LOSS_LABELS = {"l1": "L1", "mse": "MSE", "0.5*mse+0.5*sam": "0.5 MSE + 0.5 SAM"}
 SHOWN = ("psnr", "ssim", "sam")
@@ -66,6 +67,22 @@ def rows_of(name: str, runs: Sequence[Run]) -> dict[str, list[Run]]:
     return {row_label(name, row): [run for run in ordered if _has(run.config, row)] for row in rows}
 
 
+def get_runs(configs: Sequence[RunConfig]) -> list[Run]:
+    """The finished runs of `configs`, trained now where they are not finished.
+
+    A preset with runs that came with the book takes hours: of it, those that are finished, and none is trained.
+    """
+    preset = configs[0].preset
+    if not (results_folder() / preset).is_dir():
+        return [train(config) for config in configs]
+    runs = [run for config in configs if (run := find_run(config))]
+    if not runs:
+        raise HsisrError(
+            f"No run of preset {preset} with these settings is at hand: `hsisr runs {preset}` trains them."
+        )
+    return runs
+
+
 def paired(name: str, runs: Sequence[Run], metric: str = "psnr") -> pd.DataFrame:
     """Each run's score minus that of the baseline row with the same seed: a row per seed, a column per row."""
     scores = pd.DataFrame(
@@ -97,13 +114,8 @@ def compare_rows(name: str, runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def show_tries(preset: str) -> Styler:
-    """The finished runs of a plan as it stands in a chapter: the settings in which they differ, and their scores.
-
-    HsisrError where none of them is at hand.
-    """
-    runs = [run for config in read_plan(preset).configs if (run := find_run(config))]
-    if not runs:
-        raise HsisrError(f"No run of preset {preset} is at hand: `hsisr runs {preset}` trains them.")
+    """The finished runs of a plan as they stand in a chapter: the settings in which they differ, and their scores."""
+    runs = get_runs(read_plan(preset).configs)
     settings = pd.DataFrame([run.config.to_dict() for run in runs]).drop(columns=list(EXECUTION_FIELDS))
     differ = [name for name in settings if settings[name].map(str).nunique() > 1]
     scores = pd.DataFrame([_scores(run) for run in runs])[[*SHOWN, "over_bicubic"]]

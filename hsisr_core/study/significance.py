@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from hsisr_core.data import Dataset
+from hsisr_core.data import load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.runs import Run
 from hsisr_core.study.rows import baseline, compare_rows, paired, rows_of
@@ -62,11 +62,11 @@ def difference_table(name: str, runs: Sequence[Run]) -> pd.DataFrame:
     return table.assign(low=table["mean"] - half, high=table["mean"] + half, seeds=seeds, needed=needed)
 
 
-def image_spread(name: str, label: str, runs: Sequence[Run], dataset: Dataset, parts: int = 3) -> pd.Series:
+def image_spread(name: str, label: str, runs: Sequence[Run], parts: int = 3) -> pd.Series:
     """How a row's gain over the baseline row (dB) differs from image to image, with the lowest seed that both have.
 
-    With one test image its `parts` x `parts` equal parts stand for images. They are more alike than images of
-    different scenes are, so their spread is likely too small.
+    With one test image its `parts` x `parts` equal parts stand for images (data and weights must be at hand). They
+    are more alike than images of different scenes are, so their spread is likely too small.
     """
     groups = rows_of(name, runs)
     own, reference = ({run.config.seed: run for run in groups[key]} for key in (label, baseline(name)))
@@ -76,11 +76,13 @@ def image_spread(name: str, label: str, runs: Sequence[Run], dataset: Dataset, p
             f"Table {name}: {label} and {baseline(name)} have no seed in common; train both with one."
         )
     pair = own[common[0]], reference[common[0]]
-    if len(dataset.test) > 1:
+    if len(pair[0].metrics["split"]["test"]) > 1:
         new, old = (pd.DataFrame(run.metrics["images"]).query("result != 'bicubic'") for run in pair)
         gains = new.set_index("image")["psnr"] - old.set_index("image")["psnr"]
         return gains.rename(label)
-    (lr, hr), *_ = reduced_pairs(dataset, pair[0].config.scale).values()
+    config = pair[0].config
+    dataset = load_dataset(config.data, config.split, **config.reading)
+    (lr, hr), *_ = reduced_pairs(dataset, config.scale).values()
     after, before = (
         _part_means(((super_resolve_clipped(run.model(), lr) - hr) ** 2).mean(axis=0), parts) for run in pair
     )

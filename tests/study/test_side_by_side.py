@@ -10,13 +10,13 @@ import pytest
 from small_plan import small_plan
 
 from hsisr_core.base import write_json
-from hsisr_core.data import load_dataset
 from hsisr_core.errors import HsisrError
-from hsisr_core.runs import Run, open_run, results_folder
+from hsisr_core.runs import Run, find_run, open_run, read_plan, results_folder
 from hsisr_core.study import (
     baseline,
     compare_rows,
     difference_table,
+    get_runs,
     image_spread,
     not_converged,
     paired,
@@ -103,8 +103,19 @@ def test_the_tries_are_shown_with_what_differs(tmp_path: Path, monkeypatch: pyte
     assert not {"seed", "scale", "evaluate every"} & set(shown.columns)
     assert shown["method"].tolist() == sorted(shown["method"], reverse=True)
     assert len(shown) == len(list((results_folder() / "tune").glob("*/metrics.json")))
-    with pytest.raises(HsisrError, match="`hsisr runs demo` trains them"):
-        show_tries("demo")
+
+
+def test_no_run_of_the_evidence_is_trained_by_a_chapter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HSISR_RUNS", str(tmp_path))
+    tries = read_plan("tune").configs
+    runs = get_runs(tries)
+    assert all(run.committed for run in runs)
+    assert [run.config for run in runs] == [run.config for config in tries if (run := find_run(config))]
+    with pytest.raises(HsisrError, match=r"No run of preset tune .* `hsisr runs tune` trains them"):
+        get_runs([tries[0].changed(seed=99)])
+    assert not list(tmp_path.iterdir())
 
 
 def test_pairs_are_of_the_same_seed(losses: list[Run]) -> None:
@@ -177,12 +188,11 @@ def test_parts_stand_for_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(
         "hsisr_core.study.significance.reduced_pairs", lambda *_: {"a": (np.zeros(0), np.zeros((2, 9, 9)))}
     )
-    dataset = load_dataset("indian-pines")
-    gains = image_spread("loss", "MSE", runs, dataset)
+    gains = image_spread("loss", "MSE", runs)
     assert gains.index[:2].tolist() == ["part 1.1", "part 1.2"]
     assert gains.tolist() == pytest.approx([-1.0] * 9, abs=1e-4)
     with pytest.raises(HsisrError, match=r"0.5 MSE \+ 0.5 SAM and L1 have no seed in common"):
-        image_spread("loss", "0.5 MSE + 0.5 SAM", runs, dataset)
+        image_spread("loss", "0.5 MSE + 0.5 SAM", runs)
 
 
 def test_several_images_are_taken_from_the_scores(tmp_path: Path) -> None:
@@ -190,6 +200,7 @@ def test_several_images_are_taken_from_the_scores(tmp_path: Path) -> None:
     for run in runs:
         metrics = run.metrics
         mean = metrics["mean"]["ssrnet"]["psnr"]
+        metrics["split"]["test"] = ["a", "b"]
         metrics["images"] = [
             {"image": image, "result": result, "psnr": value}
             for image, value in (("a", mean), ("b", 2 * mean))
@@ -197,8 +208,5 @@ def test_several_images_are_taken_from_the_scores(tmp_path: Path) -> None:
         ]
         write_json(run.folder / "metrics.json", metrics)
 
-    class Two:
-        test = ("a", "b")
-
-    gains = image_spread("loss", "MSE", runs, Two())  # type: ignore[arg-type]
+    gains = image_spread("loss", "MSE", runs)
     assert (gains.name, gains.to_dict()) == ("MSE", {"a": -1, "b": -2})

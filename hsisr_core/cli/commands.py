@@ -250,6 +250,17 @@ def upscale(
     typer.echo(f"\n{made.path}: {height} x {width} pixels, {count} bands")
 
 
+@app.command()
+def export(
+    model: Annotated[str, Argument(help="Shipped weights, a packed file or a run folder.")],
+    out: Annotated[Path, Option("-o", "--out", help="The .onnx file.")],
+) -> None:
+    """Write a trained network as ONNX, for engines that run without PyTorch."""
+    from hsisr_core.upscale import export_onnx
+
+    typer.echo(export_onnx(model, out))
+
+
 def version(show: bool) -> None:
     if show:
         typer.echo(f"hsisr {__version__}")

@@ -16,6 +16,7 @@ from hsisr_core.models import SuperResolver
 from hsisr_core.paper import DATA_NAMES
 from hsisr_core.runs import Run, RunConfig
 from hsisr_core.training import reduced_pairs, super_resolve_clipped, write_tensors
+from hsisr_core.upscale.export import fold
 from hsisr_core.upscale.weights import (
     FOLDER,
     KEY,
@@ -83,15 +84,9 @@ def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
 def _plain_weights(run: Run, model: SuperResolver) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors of `model` without weight normalisation, and the options of `build_model` that take them."""
     options = run.config.model_options()
-    if not options.get("weight_norm"):
-        return dict(model.state_dict()), options
-    tensors = {"mean": model.mean}
-    for place, module in model.named_modules():
-        for key in ("weight", "bias"):
-            value = getattr(module, key, None)
-            if isinstance(value, Tensor):
-                tensors[f"{place}.{key}"] = value.detach().clone()
-    return tensors, options | {"weight_norm": False, "init": "pytorch"}
+    if options.get("weight_norm"):
+        options |= {"weight_norm": False, "init": "pytorch"}
+    return dict(fold(model).state_dict()), options
 
 
 def model_card(info: dict[str, Any], sha256: str, size: int) -> str:

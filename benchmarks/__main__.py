@@ -4,8 +4,10 @@
     python -m benchmarks --only score         one group
     python -m benchmarks --quick              small sizes: does it work? Its numbers mean nothing
     python -m benchmarks --json results.json  write what was measured, for chapter "What it costs"
+    python -m benchmarks --resume folder      keep what was measured there; started again, it goes on where it was
 
-Run it on a machine that does nothing else. Of their own, for what is not in a bar: ``python -m benchmarks.prepare``
+Run it on a machine that does nothing else. The engines that people would pick are measured where they are installed:
+pip install -e .[engines]. Of their own, for what is not in a bar: ``python -m benchmarks.prepare``
 (datasets), ``python -m benchmarks.results`` (the table of runs), ``python -m benchmarks.estimates`` (estimates).
 """
 
@@ -14,13 +16,16 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import tempfile
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.suite import GROUPS, Row, Settings
+from benchmarks.measure import Settings
+from benchmarks.suite import GROUPS, Row
 from hsisr_core.base import write_json
 from hsisr_core.training import git_commit, versions
 
@@ -30,22 +35,33 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=list(GROUPS), help="this group; may be repeated")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each way, in turns (default 3)")
+    parser.add_argument("--resume", type=Path, metavar="FOLDER", help="keep measurements, reuse those there")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the results to this file")
     arguments = parser.parse_args()
-    settings = Settings(arguments.quick, 1 if arguments.quick else max(1, arguments.rounds))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (arguments.resume or Path(temporary)).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        rounds = 1 if arguments.quick else max(1, arguments.rounds)
+        measure(Settings(arguments.quick, rounds, folder), arguments.only or [*GROUPS], arguments.json)
+
+
+def measure(settings: Settings, groups: Sequence[str], out: Path | None) -> None:
+    """Measure these groups, print their rows, and write them to `out`."""
     result: dict[str, Any] = {"quick": settings.quick, "machine": machine(), "rows": []}
     print(f"{result['machine']['cores']} cores, {result['machine']['isa']}, PyTorch {torch.__version__}")
     if settings.quick:
         print("A quick run: sizes are small and the numbers mean nothing.")
-    for name in arguments.only or GROUPS:
+    for name in groups:
         print(f"\n{name}", flush=True)
         rows, tables = GROUPS[name](settings)
         for row in rows:
             print(line(row), flush=True)
+        for engine, reason in tables.get("engines_left_out", {}).items():
+            print(f"  {engine} was not measured: {reason}")
         result["rows"] += [{"group": name, **row.to_dict()} for row in rows]
         result |= tables
-        if arguments.json:  # after each group: an hour's work survives an interruption
-            write_json(arguments.json, result)
+        if out:  # after each group: an hour's work survives an interruption
+            write_json(out, result)
 
 
 def machine() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Time and peak memory of one piece of work in a process of its own, ours and the plain one in turns.
+"""Time and peak memory of one piece of work in a process of its own, each way in turns.
 
 A process that measures imports everything, prepares its input, warms up on a small one, and then does the work. Its
 memory is the peak while working minus what it held before, so neither PyTorch nor the input is counted.
@@ -8,27 +8,60 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import hashlib
 import json
+import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.work import WORK
 from hsisr_core.runs import peak_bytes, reset_peak
 
-__all__ = ["Measured", "compare", "measure", "ratio"]
+__all__ = ["OURS", "PLAIN", "Measured", "Settings", "Way", "compare", "ratio"]
 
 ROOT = Path(__file__).resolve().parent.parent
+# Ends by itself when the process that started it has ended.
+SPIN = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How everything is measured."""
+
+    quick: bool
+    rounds: int
+    folder: (
+        Path  # of what was measured, a folder a process: those that are there already are not measured again
+    )
+
+    def side(self, pixels: int) -> int:
+        """HR pixels a side of a cube: an eighth in a quick run."""
+        return pixels // 8 if self.quick else pixels
+
+    @property
+    def features(self) -> int:
+        return 8 if self.quick else 64
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way of doing a piece of work: by which code, with how many threads, beside a process that needs a core?"""
+
+    code: str
+    threads: int | None = None  # None: as many as the code takes by itself
+    busy: bool = False
+
+
+OURS, PLAIN = Way("ours"), Way("plain")
 
 
 @dataclass(frozen=True)
@@ -45,36 +78,20 @@ class Measured:
         return statistics.median(self.seconds)
 
 
-def measure(work: str, way: str, options: Mapping[str, Any], repeats: int = 1) -> Measured:
-    """Do `work` (a key of `WORK`) `repeats` times in a new process.
-
-    Raises
-    ------
-    RuntimeError
-        The process failed; the message holds the end of what it printed.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        task = {"work": work, "way": way, "options": dict(options), "repeats": repeats, "folder": folder}
-        command = [sys.executable, "-m", "benchmarks.measure", json.dumps(task)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-        if done.returncode:
-            raise RuntimeError(f"{work} ({way}) failed with {done.returncode}: {done.stderr[-2000:]}")
-        result = json.loads((Path(folder) / "result.json").read_text())
-        return Measured(output=np.load(Path(folder) / "output.npy"), **result)
-
-
 def compare(
+    settings: Settings,
     work: str,
     options: Mapping[str, Any],
-    rounds: int,
+    ways: Sequence[Way] = (OURS, PLAIN),
     repeats: int = 1,
-    ways: Sequence[str] = ("ours", "plain"),
-) -> dict[str, Measured]:
-    """Each way in `rounds` new processes, in turns, so that what slows the machine slows both."""
-    found: dict[str, list[Measured]] = {way: [] for way in ways}
-    for _ in range(rounds):
+    rounds: int | None = None,
+) -> dict[Way, Measured]:
+    """Do `work` (a key of `WORK`) in each way, in `rounds` new processes, in turns: what slows one slows all."""
+    found: dict[Way, list[Measured]] = {way: [] for way in ways}
+    for turn in range(rounds or settings.rounds):
         for way in ways:
-            found[way].append(measure(work, way, options, repeats))
+            task = {"work": work, "options": dict(options), "repeats": repeats, **asdict(way)}
+            found[way].append(_measure(settings.folder, task, turn))
     return {
         way: Measured(
             [seconds for item in items for seconds in item.seconds],
@@ -84,6 +101,36 @@ def compare(
         )
         for way, items in found.items()
     }
+
+
+def _measure(folder: Path, task: Mapping[str, Any], turn: int) -> Measured:
+    """Carry out `task` in a new process, or read what that found before; RuntimeError with its message if it failed."""
+    place = folder / hashlib.sha256(json.dumps([task, turn], sort_keys=True).encode()).hexdigest()[:16]
+    if not (place / "result.json").is_file():
+        place.mkdir(exist_ok=True)
+        # As a user would: ours loads hsisr_core first, which may set up the threads; the others load PyTorch.
+        first = "hsisr_core" if task["code"] == "ours" else "torch"
+        program = f"import {first}; from benchmarks.measure import main; main()"
+        command = [sys.executable, "-c", program, json.dumps({**task, "folder": str(place)})]
+        threads = {"OMP_NUM_THREADS": str(task["threads"])} if task["threads"] else {}
+        with keep_a_core_busy() if task["busy"] else nullcontext():
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ | threads
+            )
+        if done.returncode:
+            raise RuntimeError(f"{task} failed with {done.returncode}: {done.stderr[-2000:]}")
+    result = json.loads((place / "result.json").read_text())
+    return Measured(output=np.load(place / "output.npy"), **result)
+
+
+@contextmanager
+def keep_a_core_busy() -> Iterator[None]:
+    """A process that does nothing but need a core, for as long as the block lasts."""
+    with subprocess.Popen([sys.executable, "-c", SPIN]) as process:
+        try:
+            yield
+        finally:
+            process.kill()
 
 
 def ratio(plain: Sequence[float], ours: Sequence[float]) -> tuple[float, float, float]:
@@ -103,8 +150,10 @@ def give_back() -> None:
 
 def main() -> None:
     """The measuring process: argv[1] is the task as JSON; the result is written to its folder."""
+    from benchmarks.work import WORK
+
     task = json.loads(sys.argv[1])
-    run, warm_up = WORK[task["work"]](task["way"], **task["options"])
+    run, warm_up = WORK[task["work"]](task["code"], **task["options"])
     warm_up()
     gc.collect()
     give_back()
@@ -122,7 +171,3 @@ def main() -> None:
     np.save(folder / "output.npy", values)
     result = {"seconds": seconds, "bytes": peak - held, "total_bytes": peak}
     (folder / "result.json").write_text(json.dumps(result))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,27 +1,18 @@
 """The obvious implementations that ours are measured against and must agree with. Kept simple on purpose.
 
-SSRNet is that of `hsisr_core.models`, called itself instead of through `hsisr_core.fast`: the whole image at once.
-Scores by scikit-image and NumPy, the resize by a NumPy loop over bands.
+Scores by scikit-image and NumPy, the resize by a NumPy loop over bands. The plain SSRNet, in benchmarks/engines.py, is
+that of `hsisr_core.models`, called itself instead of through `hsisr_core.fast`: the whole image at once.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from skimage.metrics import structural_similarity
-from torch.nn.utils import parametrize
 
 from hsisr_core.degrade import resize_matrix
-from hsisr_core.models import SSRNet
+from hsisr_core.upscale import fold
 
 __all__ = ["fold", "plain_imresize", "plain_score"]
-
-
-def fold(model: SSRNet) -> SSRNet:
-    """Replace weight normalisation by the weights it makes, as any user would before inference."""
-    for layer in model.modules():
-        if parametrize.is_parametrized(layer):
-            parametrize.remove_parametrizations(layer, "weight")
-    return model
 
 
 def plain_score(sr: np.ndarray, hr: np.ndarray) -> dict[str, float]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -67,7 +69,8 @@ def stages(scale: int, features: int, height: int, width: int) -> list[dict[str,
     """
     run = runner(fold(network(scale, features).eval()))
     cube = torch.rand(1, BANDS, height, width)
-    with torch.no_grad():  # in inference mode conv3d would arrive undivided, and nobody counts its operations
+    # in inference mode conv3d would arrive undivided, and nobody counts its operations
+    with one_thread(), torch.no_grad():
         run(cube[..., :16, :16])
         with OperationTimes() as times:
             run(cube)
@@ -86,9 +89,19 @@ def stages(scale: int, features: int, height: int, width: int) -> list[dict[str,
     return rows
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Times are taken where an operation is called, so all must be called by this thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@one_thread()
 @torch.inference_mode()
 def best_rate(seconds: float = 1.0) -> float:
-    """GFLOP/s of the fastest of a few large 2-D convolutions, channels last, each tried for `seconds`."""
+    """GFLOP/s of one thread in the fastest of a few large 2-D convolutions, channels last, each tried for `seconds`."""
     best = 0.0
     for images, channels, height, width, kernel in CONVOLUTIONS:
         shape = (images, channels, height, width)
@@ -102,6 +115,7 @@ def best_rate(seconds: float = 1.0) -> float:
     return best
 
 
+@one_thread()
 def best_bandwidth(megabytes: int = 256) -> float:
     """GB/s, read and written, of copying a tensor of this size, the fastest of five."""
     source = torch.zeros(megabytes * 250_000)

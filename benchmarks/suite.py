@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import Measured, compare, measure, ratio
+from benchmarks.engines import ENGINES, missing
+from benchmarks.measure import OURS, PLAIN, Measured, Settings, Way, compare, ratio
 from benchmarks.quality import seconds_to_quality
 from benchmarks.stages import best_bandwidth, best_rate, stages
 from benchmarks.work import BANDS, network
+from hsisr_core.runs import RunConfig
+from hsisr_core.upscale import to_onnx
+from hsisr_core.upscale.weights import Pretrained
 
 __all__ = ["GROUPS", "Row"]
 
 SCENE = (1040, 1392)  # height and width of a whole Harvard scene
 SAME = 1e-5  # largest difference, relative to the largest value
-GIGABYTE = 10**9
+OPENVINO = Way("OpenVINO")
 
 
 @dataclass(frozen=True)
@@ -47,28 +51,18 @@ class Row:
         return {**asdict(self), "met": self.met}
 
 
-@dataclass(frozen=True)
-class Settings:
-    quick: bool
-    rounds: int
-
-    def side(self, pixels: int) -> int:
-        """HR pixels a side of a cube: an eighth in a quick run."""
-        return pixels // 8 if self.quick else pixels
-
-    @property
-    def features(self) -> int:
-        return 8 if self.quick else 64
-
-
 Found = tuple[list[Row], dict[str, Any]]
 
 
+def difference(ours: np.ndarray, plain: np.ndarray) -> float:
+    return float(np.abs(ours - plain).max() / np.abs(plain).max())
+
+
 def time_and_memory(
-    name: str, found: Mapping[str, Measured], faster: float | None, memory: float | None
+    name: str, found: Mapping[Way, Measured], faster: float | None, memory: float | None
 ) -> Iterator[Row]:
     """Rows of one comparison: seconds, peak bytes (as ours of plain), and the difference of the output."""
-    ours, plain = found["ours"], found["plain"]
+    ours, plain = found[OURS], found[PLAIN]
     middle, low, high = ratio(plain.seconds, ours.seconds)
     yield Row(f"{name}: time", middle, low, high, "x", faster, None, ours.median, plain.median)
     if memory is not None:
@@ -79,32 +73,124 @@ def time_and_memory(
     yield Row(f"{name}: difference", difference(ours.output, plain.output), unit="relative", at_most=SAME)
 
 
-def difference(ours: np.ndarray, plain: np.ndarray) -> float:
-    return float(np.abs(ours - plain).max() / np.abs(plain).max())
+def seconds_row(name: str, long: Measured, short: Measured, **bar: float) -> Row:
+    """How many times as long `long` takes as `short`; `name` has places for the seconds of both."""
+    return Row(
+        name.format(f"{long.median:.3g} s", f"{short.median:.3g} s"),
+        *ratio(long.seconds, short.seconds),
+        **bar,  # type: ignore[arg-type]  # a keyword with a number
+    )
+
+
+def scene_options(settings: Settings, scale: int, side: int) -> dict[str, Any]:
+    """An LR scene that becomes one of side x side, and the network."""
+    lr = settings.side(side) // scale
+    return {"scale": scale, "features": settings.features, "height": lr, "width": lr}
+
+
+def onnx_options(settings: Settings, scale: int) -> dict[str, str]:
+    """The network of `scene_options` in ONNX, written once."""
+    path = settings.folder / f"x{scale}-{settings.features}.onnx"
+    if not path.is_file():
+        model = network(scale, settings.features).eval()
+        path.write_bytes(to_onnx(Pretrained("benchmark", model, "", "nothing: its weights are random", None)))
+    return {"onnx": str(path)}
+
+
+def demo_options() -> dict[str, Any]:
+    demo = RunConfig.from_preset("demo")
+    return {key: getattr(demo, key) for key in ("scale", "features", "batch", "patch", "loss", "clip")}
 
 
 def inference_bars(settings: Settings) -> Found:
     rows: list[Row] = []
-    for scale, faster, memory in ((4, 4.0, 1 / 5), (2, 2.5, 1 / 3), (3, 2.5, 1 / 3)):
-        side = settings.side(512) // scale
-        options = {"scale": scale, "features": settings.features, "height": side, "width": side}
-        found = compare("inference", options, settings.rounds)
-        rows += time_and_memory(f"inference x{scale} to {scale * side}x{scale * side}", found, faster, memory)
+    for scale, side, faster, memory in ((4, 512, 5.0, 0.1), (2, 256, 2.5, 1 / 3), (3, 255, 2.5, 1 / 3)):
+        options, ways = scene_options(settings, scale, side), [OURS, PLAIN]
+        if scale == 4 and not missing(OPENVINO.code):
+            options |= onnx_options(settings, scale)
+            ways.append(OPENVINO)
+        found = compare(settings, "inference", options, ways)
+        lr = options["height"]
+        name = f"inference x{scale} to {scale * lr}x{scale * lr}"
+        rows += time_and_memory(name, found, faster, memory)
+        if OPENVINO in found:
+            text = f"{name}: OpenVINO ({{}}) against ours ({{}})"
+            rows.append(seconds_row(text, found[OPENVINO], found[OURS], at_least=1.4))
     return rows, {}
 
 
-def training_options(settings: Settings) -> dict[str, int]:
-    return {
-        "scale": 4,
-        "features": settings.features,
-        "batch": 4,
-        "patch": 8 if settings.quick else 16,
-    }
+def engine_bars(settings: Settings) -> Found:
+    """Every engine on one small scene, in the second of two calls: in the first, some make code for its size."""
+    names = ["plain", *ENGINES, "plain, bf16", "OpenVINO, bf16"]
+    left_out = {name: missing(name) for name in names if missing(name)}
+    ways = [OURS, *(Way(name) for name in names if name not in left_out)]
+    options = scene_options(settings, 4, 256)
+    if any(way.code.startswith(("ONNX", "OpenVINO")) for way in ways):
+        options |= onnx_options(settings, 4)
+    found = compare(settings, "inference", options, ways, repeats=2)
+    second = {way: replace(measured, seconds=measured.seconds[1::2]) for way, measured in found.items()}
+    table = [
+        {
+            "engine": way.code, "seconds": measured.median, "low": min(measured.seconds), "high": max(measured.seconds),
+            "bytes": measured.bytes, "difference": difference(measured.output, found[PLAIN].output),
+        }
+        for way, measured in second.items()
+    ]  # fmt: skip
+    text = f"x4, LR of {options['height']}x{options['width']}: {{name}} ({{}}) against ours ({{}})"
+    rows = [
+        seconds_row(text.replace("{name}", way.code), measured, second[OURS])
+        for way, measured in second.items()
+        if way != OURS
+    ]
+    return rows, {"engines": table, "engines_left_out": left_out}
+
+
+def thread_bars(settings: Settings) -> Found:
+    """What the second core brings."""
+    rows = []
+    one, two = Way("ours", threads=1), Way("ours", threads=2)
+    for name, work, options, repeats, faster in (
+        ("inference x4 to 512x512", "inference", scene_options(settings, 4, 512), 1, 1.7),
+        ("a training step of the demo", "training", demo_options(), 20, 1.5),
+    ):
+        found = compare(settings, work, options, (one, two), repeats)
+        rows.append(
+            seconds_row(
+                f"{name}: one thread ({{}}) against two ({{}})", found[one], found[two], at_least=faster
+            )
+        )
+    return rows, {}
+
+
+def busy_bars(settings: Settings) -> Found:
+    """The same work on a quiet machine and beside a process that keeps a core busy."""
+    rows, table = [], []
+    for name, work, options, repeats, faster in (
+        ("inference x4 to 512x512", "inference", scene_options(settings, 4, 512), 1, {"at_least": 3.0}),
+        ("a training step of the demo", "training", demo_options(), 20, {}),
+    ):
+        busy_ours, busy_plain = Way("ours", busy=True), Way("plain", busy=True)
+        found = compare(settings, work, options, (OURS, busy_ours, PLAIN, busy_plain), repeats)
+        text = f"{name}, busy: plain ({{}}) against ours ({{}})"
+        rows += [
+            seconds_row(text, found[busy_plain], found[busy_ours], **faster),
+            seconds_row(f"{name}, ours: busy ({{}}) against quiet ({{}})", found[busy_ours], found[OURS], at_most=2.2),
+            seconds_row(f"{name}, plain: busy ({{}}) against quiet ({{}})", found[busy_plain], found[PLAIN]),
+        ]  # fmt: skip
+        table += [
+            {"work": name, "code": way.code, "busy": way.busy, "seconds": measured.median}
+            for way, measured in found.items()
+        ]
+    return rows, {"busy": table}
+
+
+def training_options(settings: Settings) -> dict[str, Any]:
+    return {"scale": 4, "features": settings.features, "batch": 4, "patch": 8 if settings.quick else 16}
 
 
 def training_bars(settings: Settings) -> Found:
     options = training_options(settings)
-    found = compare("training", options, settings.rounds, repeats=5)
+    found = compare(settings, "training", options, repeats=5)
     name = (
         f"training step x4, {options['features']} filters, batch 4 of {options['patch']}x{options['patch']}"
     )
@@ -113,7 +199,7 @@ def training_bars(settings: Settings) -> Found:
 
 def score_bars(settings: Settings) -> Found:
     side = settings.side(512)
-    found = compare("scoring", {"side": side}, settings.rounds, repeats=5)
+    found = compare(settings, "scoring", {"side": side}, repeats=5)
     return list(time_and_memory(f"score of {BANDS}x{side}x{side}", found, 5.0, None)), {}
 
 
@@ -121,7 +207,7 @@ def imresize_bars(settings: Settings) -> Found:
     rows: list[Row] = []
     for scale, side in ((0.5, 512), (0.25, 512), (2.0, 256), (4.0, 128)):
         options = {"side": settings.side(side), "scale": scale}
-        found = compare("resizing", options, settings.rounds, repeats=5)
+        found = compare(settings, "resizing", options, repeats=5)
         rows += time_and_memory(f"imresize of {options['side']} pixels a side by {scale:g}", found, 3.0, None)
     return rows, {}
 
@@ -129,19 +215,21 @@ def imresize_bars(settings: Settings) -> Found:
 def loader_bars(settings: Settings) -> Found:
     """How many batches the sampler makes while the training takes one."""
     options = training_options(settings)
-    step = measure("training", "ours", options, repeats=5)
+    step = compare(settings, "training", options, [OURS], 5, rounds=1)[OURS]
     rows = []
     for lr_side in ("patch", "scene"):
         batch = {key: options[key] for key in ("scale", "batch", "patch")}
-        loader = measure("loading", "ours", {**batch, "lr_side": lr_side, "side": settings.side(512)}, 50)
-        value, low, high = ratio(step.seconds, loader.seconds)
+        batch |= {"lr_side": lr_side, "side": settings.side(512)}
+        loader = compare(settings, "loading", batch, [OURS], 50, rounds=1)[OURS]
         name = f"batches a step of training takes, LR from the {lr_side}"
-        rows.append(Row(name, value, low, high, "x", 10.0, None, loader.median, step.median))
+        rows.append(
+            Row(name, *ratio(step.seconds, loader.seconds), "x", 10.0, None, loader.median, step.median)
+        )
     return rows, {}
 
 
 def stage_bars(settings: Settings) -> Found:
-    """Every kind of operation of an inference, as a share of the best convolution rate."""
+    """Every kind of operation of an inference, as a share of the best convolution rate; with one thread."""
     rate = best_rate(0.1 if settings.quick else 2.0)
     rows, table = [], []
     for scale in (4, 2):
@@ -175,27 +263,19 @@ def quality_bars(settings: Settings) -> Found:
 def tile_bars(settings: Settings) -> Found:
     """A whole scene in tiles, against its top left part at once."""
     height, width = (settings.side(side) // 4 for side in SCENE)
-    options = {"scale": 4, "features": settings.features, "height": height, "width": width, "tiles": True}
-    scene = measure("inference", "ours", options)
+    options = {"scale": 4, "features": settings.features, "height": height, "width": width}
+    scene = compare(settings, "inference", options | {"tiles": True}, [OURS], rounds=1)[OURS]
     halo = network(4, settings.features).halo
     inner = min(height, width) - halo if settings.quick else 48
     # `picture` depends on the size, so the part is cut from the scene's own input
-    part = measure("corner", "plain", {**options, "part": inner + halo})
+    part = compare(settings, "corner", options | {"part": inner + halo}, [PLAIN], rounds=1)[PLAIN]
     cut = (slice(None), slice(0, 4 * inner), slice(0, 4 * inner))
+    name = "whole Harvard scene x4 in tiles"
+    apart = difference(scene.output[cut], part.output[cut])
     rows = [
-        Row(
-            "whole Harvard scene x4 in tiles: peak of the process",
-            scene.total_bytes / GIGABYTE,
-            unit="GB",
-            at_most=2.0,
-        ),
-        Row("whole Harvard scene x4 in tiles: seconds", scene.median, unit="s"),
-        Row(
-            "tiles against plain and untiled: difference",
-            difference(scene.output[cut], part.output[cut]),
-            unit="relative",
-            at_most=SAME,
-        ),
+        Row(f"{name}: peak of the process", scene.total_bytes / 1e9, unit="GB", at_most=2.0),
+        Row(f"{name}: seconds", scene.median, unit="s"),
+        Row("tiles against plain and untiled: difference", apart, unit="relative", at_most=SAME),
     ]
     return rows, {}
 
@@ -203,45 +283,34 @@ def tile_bars(settings: Settings) -> Found:
 def size_bars(settings: Settings) -> Found:
     """Time and memory against the size of the scene, x4; plain only where it fits.
 
-    Times are medians of three calls in each process. What the first of them costs beyond that (code made for the
+    Times are medians of three calls in one process. What the first of them costs beyond that (code made for the
     shapes, new memory) is shown beside them.
     """
-    calls = 3
-    sizes = [(side, side) for side in (128, 256, 512)] + [SCENE]
     table: list[dict[str, Any]] = []
-    for height, width in sizes:
+    for height, width in [(128, 128), (256, 256), (512, 512), SCENE]:
         lr = {"height": settings.side(height) // 4, "width": settings.side(width) // 4}
         options = {"scale": 4, "features": settings.features, **lr}
-        for way in ("ours", "plain") if height <= 512 else ("ours",):
-            tiles = {"tiles": True} if way == "ours" else {}
-            found = compare("inference", options | tiles, settings.rounds, calls, (way,))[way]
+        for way in (OURS, PLAIN) if height <= 512 else (OURS,):
+            tiles = {"tiles": True} if way == OURS else {}
+            found = compare(settings, "inference", options | tiles, [way], repeats=3, rounds=1)[way]
             pixels = 16 * lr["height"] * lr["width"]
             table.append(
                 {
-                    "way": way, "scale": 4, "height": 4 * lr["height"], "width": 4 * lr["width"], "bands": BANDS,
-                    "features": settings.features, "seconds": found.median, "bytes": found.bytes,
-                    "first_call_seconds": statistics.median(found.seconds[::calls]),
+                    "way": way.code, "scale": 4, "height": 4 * lr["height"], "width": 4 * lr["width"],
+                    "bands": BANDS, "features": settings.features, "seconds": found.median, "bytes": found.bytes,
+                    "first_call_seconds": found.seconds[0],
                     "seconds_per_megavoxel": found.median / (BANDS * pixels / 1e6),
                 }
             )  # fmt: skip
-    per_voxel = [row["seconds_per_megavoxel"] for row in table if row["way"] == "ours"]
-    rows = [
-        Row(
-            f"{row['way']}, {row['height']}x{row['width']}: time per megavoxel",
-            row["seconds_per_megavoxel"],
-            unit="s",
-        )
-        for row in table
-    ]
-    rows += [
-        Row(
-            f"ours, {row['height']}x{row['width']}: first call in a process, beyond the others",
-            row["first_call_seconds"] - row["seconds"],
-            unit="s",
-        )
-        for row in table
-        if row["way"] == "ours"
-    ]
+    ours = [row for row in table if row["way"] == "ours"]
+    rows = []
+    for row in table:
+        name = f"{row['way']}, {row['height']}x{row['width']}"
+        rows.append(Row(f"{name}: time per megavoxel", row["seconds_per_megavoxel"], unit="s"))
+        if row["way"] == "ours":
+            beyond = row["first_call_seconds"] - row["seconds"]
+            rows.append(Row(f"{name}: first call in a process, beyond the others", beyond, unit="s"))
+    per_voxel = [row["seconds_per_megavoxel"] for row in ours]
     spread = max(per_voxel) / statistics.median(per_voxel)
     rows.append(Row("time per megavoxel: slowest of the median", spread, at_most=1.25))
     return rows, {"sizes": table}
@@ -249,6 +318,9 @@ def size_bars(settings: Settings) -> Found:
 
 GROUPS: dict[str, Callable[[Settings], Found]] = {
     "inference": inference_bars,
+    "engines": engine_bars,
+    "threads": thread_bars,
+    "busy": busy_bars,
     "training": training_bars,
     "score": score_bars,
     "imresize": imresize_bars,

@@ -1,6 +1,6 @@
 """The pieces of work that are measured: each function prepares one and returns (do it, warm up on something small).
 
-The way is "ours" or "plain". Weights and input are random but the same for both ways.
+The code is "ours", "plain" or, for an inference, an engine. Weights and input are random but the same for all.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from benchmarks.plain import fold, plain_imresize, plain_score
+from benchmarks.engines import make_engine
+from benchmarks.plain import plain_imresize, plain_score
 from hsisr_core.degrade import imresize
 from hsisr_core.fast import Trainer, super_resolve
 from hsisr_core.metrics import score
 from hsisr_core.models import SSRNet, build_model
 from hsisr_core.runs import RunConfig
-from hsisr_core.training import PatchSampler, make_accelerator, tile_for, train_step
+from hsisr_core.training import LOSSES, PatchSampler, make_accelerator, tile_for, train_step
 
 __all__ = ["BANDS", "WORK", "network"]
 
@@ -46,43 +47,33 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.clip(0.5 + 0.3 * wave + 0.02 * noise, 0, 1).astype(np.float32)
 
 
-def inference(way: str, scale: int, features: int, height: int, width: int, tiles: bool = False) -> Work:
-    """One LR cube of height x width enlarged; with `tiles`, in those that `evaluate` would choose."""
+def inference(
+    code: str, scale: int, features: int, height: int, width: int, tiles: bool = False, onnx: str = ""
+) -> Work:
+    """One LR cube of height x width enlarged; with `tiles`, ours in those that `evaluate` would choose."""
     model = network(scale, features).eval()
     lr, small = picture(height, width), picture(8, 8)
-    if way == "ours":
+    if code == "ours":
         tile = tile_for(model, lr) if tiles else None
         return lambda: super_resolve(model, lr, tile=tile), lambda: super_resolve(model, small)
-    plain = fold(model)
-
-    def run(cube: np.ndarray) -> Tensor:
-        with torch.inference_mode():
-            return plain(torch.from_numpy(cube)[None])[0]
-
+    run = make_engine(code, model, onnx)
     return lambda: run(lr), lambda: run(small)
 
 
-def corner(way: str, scale: int, features: int, height: int, width: int, part: int, tiles: bool) -> Work:
-    """The top left `part` LR pixels of what `inference` enlarges, plain and without tiles."""
-    assert way == "plain"
-    assert tiles
-    plain = fold(network(scale, features).eval())
-    lr = torch.from_numpy(picture(height, width)[:, :part, :part].copy())
-
-    def run() -> Tensor:
-        with torch.inference_mode():
-            return plain(lr[None])[0]
-
-    return run, lambda: None
+def corner(code: str, scale: int, features: int, height: int, width: int, part: int) -> Work:
+    """The top left `part` LR pixels of what `inference` enlarges."""
+    run = make_engine(code, network(scale, features).eval(), "")
+    lr = picture(height, width)[:, :part, :part].copy()
+    return lambda: run(lr), lambda: None
 
 
-def training(way: str, scale: int, features: int, batch: int, patch: int) -> Work:
-    """One step of the training: forward, L1 loss, backward, Adam. Returns the loss."""
+def training(
+    code: str, scale: int, features: int, batch: int, patch: int, loss: str = "l1", clip: float | None = None
+) -> Work:
+    """One step of the training: forward, loss, backward, Adam. Returns the loss."""
     model: nn.Module = network(scale, features)
-    if way == "ours":
+    if code == "ours":
         model = Trainer(network(scale, features))
-    accelerator = make_accelerator(RunConfig(device="cpu"))
-    accelerator = make_accelerator(RunConfig(device="cpu"))
     accelerator = make_accelerator(RunConfig(device="cpu"))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
     generator = torch.Generator().manual_seed(0)
@@ -90,34 +81,34 @@ def training(way: str, scale: int, features: int, batch: int, patch: int) -> Wor
     hr = torch.rand(batch, BANDS, scale * patch, scale * patch, generator=generator)
 
     def step() -> float:
-        return train_step(accelerator, model, optimizer, nn.functional.l1_loss, lr, hr)
+        return train_step(accelerator, model, optimizer, LOSSES[loss], lr, hr, clip)
 
     # the first step makes Adam's moments
     return step, step
 
 
-def scoring(way: str, side: int) -> Work:
+def scoring(code: str, side: int) -> Work:
     """All scores of a pair of cubes of side x side."""
     hr = picture(side, side)
     sr = hr + 0.02 * picture(side, side, seed=1) - 0.01
 
     def run() -> list[float]:
-        values = score(sr, hr) if way == "ours" else plain_score(sr, hr)
+        values = score(sr, hr) if code == "ours" else plain_score(sr, hr)
         return [values[name] for name in METRICS]
 
     return run, run
 
 
-def resizing(way: str, side: int, scale: float) -> Work:
+def resizing(code: str, side: int, scale: float) -> Work:
     """One cube of side x side resized."""
     cube = picture(side, side)
-    function = imresize if way == "ours" else plain_imresize
+    function = imresize if code == "ours" else plain_imresize
     return lambda: function(cube, scale), lambda: function(cube[:, :32, :32], scale)
 
 
-def loading(way: str, scale: int, batch: int, patch: int, lr_side: str, side: int) -> Work:
+def loading(code: str, scale: int, batch: int, patch: int, lr_side: str, side: int) -> Work:
     """One batch of patches from a scene of side x side."""
-    assert way == "ours"
+    assert code == "ours"
     sampler = PatchSampler([picture(side, side)], scale, patch, batch, 1, lr_side, None, augment="dihedral")
     steps = iter(range(10**9))
     return lambda: sampler.batch(next(steps))[0], lambda: sampler.batch(0)

@@ -40,7 +40,7 @@ def test_the_loader_loads() -> None:
 
 def test_the_corner_is_the_scene_s_own() -> None:
     scene, _ = WORK["inference"]("ours", **SMALL, height=40, width=36)
-    corner, _ = WORK["corner"]("plain", **SMALL, height=40, width=36, part=30, tiles=True)
+    corner, _ = WORK["corner"]("plain", **SMALL, height=40, width=36, part=30)
     inner = 2 * (30 - 24)  # the halo is 24
     np.testing.assert_allclose(scene()[:, :inner, :inner], corner()[:, :inner, :inner], rtol=0, atol=1e-5)
 

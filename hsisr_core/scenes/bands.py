@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,13 @@ BandChoice = int | str | Sequence[int] | NDArray[np.intp] | None
 Wavelengths = Sequence[float] | NDArray[np.float64] | None
 Spectrum = tuple[NDArray[np.float64] | None, str]
 """Band centres in nm, None if unknown, and a note for the reader."""
+Listed = tuple[Any, str]
+"""Numbers that may be the centres of the bands, and their unit."""
 
 # of arrays, attributes and variables that hold the centres of the bands
 NAMES = {
     *("wavelength", "wavelengths", "wavelengths_nm", "centers", "centres", "band_centers", "band_centres"),
-    *("wl", "wave", "lambda"),
+    *("wl", "wave", "lambda", "bands"),
 }
 _UNITS = {
     r"nm|nanomet(er|re)s?": 1.0,
@@ -27,7 +29,6 @@ _UNITS = {
     r"a|å|angstroms?|ångströms?": 0.1,
     r"m|met(er|re)s?": 1e9,
 }
-_UNKNOWN = ("", "unknown", "none")
 
 
 def to_nanometres(values: Any, units: str, count: int) -> Spectrum:
@@ -46,7 +47,7 @@ def to_nanometres(values: Any, units: str, count: int) -> Spectrum:
         return None, "; wavelengths left out: some are not positive numbers"
     word = units.strip().lower().replace("µ", "u").replace("μ", "u")
     note, factor = "", next((number for name, number in _UNITS.items() if re.fullmatch(name, word)), 0.0)
-    if word in _UNKNOWN:
+    if word in ("", "unknown", "none"):
         if centres[0] in (0, 1) and np.array_equal(centres, centres[0] + np.arange(count)):
             return None, "; wavelengths left out: they are the numbers of the bands"
         known = centres[centres > 0]
@@ -59,6 +60,28 @@ def to_nanometres(values: Any, units: str, count: int) -> Spectrum:
     return centres * factor, note
 
 
+def list_wavelengths(said: Mapping[str, Any]) -> list[Listed]:
+    """List what may be the wavelengths among attributes or variables."""
+    found = {name: said[name] for name in said if name.lower() in NAMES}
+    units = next((str(said[name]) for name in ("wavelength_units", "Wavelength_Units") if name in said), "")
+    return [
+        (values, "nm" if name.lower().endswith("_nm") else units)
+        for name, values in found.items()
+        if np.asarray(values).dtype.kind in "iuf"
+    ]
+
+
+def choose_wavelengths(lists: Iterable[Listed], count: int) -> Spectrum:
+    """Return the first of the lists that can be the wavelengths of `count` bands, in nm."""
+    note = ""
+    for values, units in lists:
+        centres, more = to_nanometres(values, units, count)
+        if centres is not None:
+            return centres, more
+        note = note or more
+    return None, note
+
+
 def given_wavelengths(given: Wavelengths, count: int, where: str) -> NDArray[np.float64]:
     """Return the wavelengths that a caller gives for all bands of the file."""
     try:
@@ -67,8 +90,7 @@ def given_wavelengths(given: Wavelengths, count: int, where: str) -> NDArray[np.
         raise HsisrError(f"wavelengths={given!r}: expected numbers in nm.") from error
     if centres.shape != (count,):
         raise HsisrError(
-            f"{where} has {count} bands, but {centres.size} wavelengths are given. "
-            "Give one per band of the file, in nm."
+            f"{where} has {count} bands, but {centres.size} wavelengths are given. Give one per band, in nm."
         )
     if not (np.isfinite(centres).all() and bool((np.diff(centres) > 0).all())):
         raise HsisrError(f"wavelengths={given!r}: expected finite numbers in nm that increase strictly.")

@@ -1,4 +1,4 @@
-"""Read a CAVE scene: a folder of 31 16-bit gray PNGs, one per band (Yasuma et al. 2010)."""
+"""Read a folder of gray PNGs, one per band: a CAVE scene of 31 (Yasuma et al. 2010), or another one."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def visible(folder: Path) -> list[Path]:
         ) from error
 
 
-def cave_files(path: Path) -> list[Path]:
-    """Return the 31 band files of the CAVE folder `path`, in band order; stray files are left out."""
+def png_files(path: Path) -> list[Path]:
+    """Return the PNGs of the bands in the folder `path`, in band order; stray files are left out."""
     folder = band_folder(path)
     if folder is None:
         inner = [entry.name for entry in visible(path) if entry.is_dir() and holds_bands(entry)]
@@ -63,20 +63,20 @@ def cave_files(path: Path) -> list[Path]:
         scenes.add(scene)
     if len(scenes) > 1:
         raise HsisrError(f"{folder} mixes bands of {', '.join(sorted(scenes))}. Keep one scene per folder.")
-    expected = range(1, _BANDS + 1)
-    missing = ", ".join(str(band) for band in expected if band not in numbered)
-    extra = ", ".join(str(band) for band in numbered if band not in expected)
+    first, last = (1, _BANDS) if _is_cave(folder) else (min(numbered), max(numbered))
+    missing = ", ".join(str(band) for band in range(first, last + 1) if band not in numbered)
+    extra = ", ".join(str(band) for band in numbered if not first <= band <= last)
     if missing or extra:
         raise HsisrError(
-            f"{folder}: expected bands 1 to {_BANDS}, one PNG each; missing: {missing or 'none'}; "
+            f"{folder}: expected bands {first} to {last}, one PNG each; missing: {missing or 'none'}; "
             f"extra: {extra or 'none'}. Fetch the scene again, or move the extra files away."
         )
-    return [numbered[band] for band in expected]
+    return [numbered[band] for band in sorted(numbered)]
 
 
-def open_cave(path: Path) -> CubeFile:
-    """Read the 31 PNGs of a CAVE folder."""
-    files = cave_files(path)
+def open_pngs(path: Path) -> CubeFile:
+    """Read the PNGs of a folder, 16-bit gray; those of CAVE have known wavelengths and a fixed divisor."""
+    files = png_files(path)
     images = [_read_png16(file) for file in files]
     for file, image in zip(files, images, strict=True):
         if image.shape != images[0].shape:
@@ -84,14 +84,21 @@ def open_cave(path: Path) -> CubeFile:
                 f"{file} is {'x'.join(map(str, image.shape))} pixels, but {files[0].name} is "
                 f"{'x'.join(map(str, images[0].shape))}; expected one size for all bands. Fetch the scene again."
             )
+    is_cave = _is_cave(files[0].parent)
     return CubeFile(
-        kind=f"CAVE folder: {_BANDS} 16-bit gray PNGs",
+        kind=f"{'CAVE folder' if is_cave else 'Folder'}: {len(files)} 16-bit gray PNGs",
         array=np.stack(images),
         axes=(0, 1, 2),
-        wavelengths=np.linspace(400, 700, _BANDS),
-        divisor=CAVE_DIVISOR,
+        wavelengths=np.linspace(400, 700, _BANDS) if is_cave else None,
+        divisor=CAVE_DIVISOR if is_cave else None,
         why="",
     )
+
+
+def _is_cave(folder: Path) -> bool:
+    """Whether the PNGs are CAVE's: 31 of them, or named as it names them, X_ms_01.png."""
+    files = _band_pngs(folder)
+    return len(files) == _BANDS or any(re.search(r"_ms_\d+$", file.stem) for file in files)
 
 
 def _band_pngs(folder: Path) -> list[Path]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,44 +25,18 @@ LOWEST, HIGHEST = -0.1, 1.1
 _BLOCK_BYTES = 1 << 24  # 16 MiB: large enough for the disk, small beside a scene
 
 
-class Closed(Protocol):
-    """An array in a file that is closed."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def dtype(self) -> np.dtype: ...
-    def open(self) -> AbstractContextManager[Any]:
-        """Open it: something with a shape, a type and chunks, read by slices."""
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A dataset of an HDF5 file that is closed."""
-
-    path: Path
-    name: str
-    # of the file, for a message
-    kind: str
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-    @contextmanager
-    def open(self) -> Iterator[h5py.Dataset]:
-        with reading(self.path, self.kind), h5py.File(self.path, "r", locking=False) as file:
-            yield file[self.name]
-
-
 @dataclass(frozen=True, eq=False)
 class CubeFile:
     """A file that holds one cube, and what it says of it."""
 
     # what it is, for the reader: format, key, type of the values, order of the axes
     kind: str
-    # in memory, a memory map, or closed
-    array: np.ndarray | Closed
+    # in memory, a memory map, or closed: with a shape, a type and `open`, which gives what is read by slices
+    array: Any
     # which axes of the array are the bands, the rows and the columns
-    axes: tuple[int, int, int]
+    axes: tuple[int, ...]
+    # whether NaN may stand for no measurement without being declared
+    is_raster: bool = False
     # the array's name, where arrays have one
     key: str = ""
     # MATLAB stores doubles in a smaller type if that holds them
@@ -97,7 +71,9 @@ class CubeFile:
             for first, second in _steps(array):
                 part = (first, second, slice(0, array.shape[2]))
                 bands, rows, cols = (part[axis] for axis in self.axes)
-                yield bands, rows, cols, np.asarray(_map_anew(array)[part]).transpose(self.axes)
+                values = np.asarray(_map_anew(array)[part]).transpose(self.axes)
+                # so that a band is read from one place of the memory
+                yield bands, rows, cols, np.ascontiguousarray(values)
 
     def window(self, rows: slice, cols: slice) -> np.ndarray:
         """Read `rows` and `cols` of all bands, (bands, height, width), and no more of the file than that."""
@@ -118,7 +94,7 @@ class CubeFile:
             missing = np.broadcast_to(outside, values.shape) if missing is None else missing | outside
         return missing if missing is not None and missing.any() else None
 
-    def _open(self) -> AbstractContextManager[Any]:
+    def _open(self) -> Any:
         return nullcontext(self.array) if isinstance(self.array, np.ndarray) else self.array.open()
 
 
@@ -168,12 +144,12 @@ class OpenScene:
 
     def _choose(self, value: Any) -> Any:
         """The chosen bands' part of a list, or of a text that is one: {a, b}."""
-        if isinstance(value, str):
-            words = value.strip("{} \r\n").split(",")
-            if not value.startswith("{") or len(words) != self.file.shape[0]:
-                return value
-            return "{" + ", ".join(words[band].strip() for band in self.order) + "}"
-        return [value[band] for band in self.order]
+        if not isinstance(value, str):
+            return [value[band] for band in self.order]
+        words = value.strip("{} \r\n").split(",")
+        if not value.startswith("{") or len(words) != self.file.shape[0]:
+            return value
+        return "{" + ", ".join(words[band].strip() for band in self.order) + "}"
 
     @property
     def georeference(self) -> Georeference | None:
@@ -199,9 +175,8 @@ class OpenScene:
         if not np.array_equal(self.order, np.arange(len(values))):
             values = values[self.order]
         missing = self.file.missing(values, rows, cols)
-        cube = np.divide(values, self.divisor, dtype=np.float64).astype(np.float32)
-        if self.clipped:
-            np.clip(cube, LOWEST, HIGHEST, out=cube)
+        cube = np.empty(values.shape, np.float32)
+        self._divide(values, cube)
         if missing is not None:
             np.copyto(cube, self.mean[:, None, None], where=missing)
         return cube, missing
@@ -211,22 +186,27 @@ class OpenScene:
         file = self.file
         cube = np.zeros(self.shape, np.float32)
         mask = np.ones(self.shape[1:], np.bool_) if file.mask is None else file.mask.copy()
-        alive = self.order[np.isfinite(self.means)]
         for bands, rows, cols, block in file.blocks():
             missing = file.missing(block, rows, cols)
-            if missing is not None:
-                inside = alive[(alive >= bands.start) & (alive < bands.stop)] - bands.start
-                mask[rows, cols] &= ~missing[inside].any(axis=0)
-                block = np.where(missing, block.dtype.type(0), block)
-            chosen = np.flatnonzero((self.order >= bands.start) & (self.order < bands.stop))
-            for target, source in _pairs(chosen, self.order[chosen] - bands.start):
-                # in double precision and rounded once, without an array of doubles
+            for target, band in enumerate(self.order - bands.start):
+                if not 0 <= band < len(block):
+                    continue
                 out = cube[target, rows, cols]
-                np.divide(block[source], self.divisor, out=out, dtype=np.float64, casting="same_kind")
-                if self.clipped:
-                    np.clip(out, LOWEST, HIGHEST, out=out)
+                self._divide(block[band], out)
+                # a band without any measurement masks nothing
+                if missing is not None:
+                    out[missing[band]] = 0
+                    mask[rows, cols] &= ~missing[band] | np.isnan(self.means[target])
         known = None if file.mask is None and mask.all() else mask
         return Scene(self.name, cube, self.wavelengths, self.divisor, self.source, known, self.georeference)
+
+    def _divide(self, values: np.ndarray, out: np.ndarray) -> None:
+        """Divide in double precision and round once, without an array of doubles; clip."""
+        # what is no measurement may be as large as the type
+        with np.errstate(over="ignore"):
+            np.divide(values, self.divisor, out=out, dtype=np.float64, casting="same_kind")
+        if self.clipped:
+            np.clip(out, LOWEST, HIGHEST, out=out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,20 +242,19 @@ def survey(file: CubeFile) -> Survey:
                 low[index], high[index] = min(low[index], values.min()), max(high[index], values.max())
                 number[index] += values.size
         total[bands] += np.sum(block, axis=(1, 2), dtype=np.float64, where=measured)
-    return Survey(
-        low, high, np.divide(total, number, out=np.full(count, np.nan), where=number > 0), nan, infinite
-    )
+    means = np.divide(total, number, out=np.full(count, np.nan), where=number > 0)
+    return Survey(low, high, means, nan, infinite)
 
 
-def count_outside(file: CubeFile, low: float, high: float) -> tuple[int, int]:
-    """Return how many measured values are below `low` or above `high`, and how many there are."""
+def count_outside(file: CubeFile, divisor: float) -> tuple[int, float]:
+    """Return how many measured values lie beyond the range of a cube after the division, and their share."""
     outside, number = 0, 0
     for _, rows, cols, block in file.blocks():
         missing = file.missing(block, rows, cols)
         values = block if missing is None else block[~missing]
-        outside += int(np.count_nonzero((values < low) | (values > high)))
+        outside += int(np.count_nonzero((values < LOWEST * divisor) | (values > HIGHEST * divisor)))
         number += values.size
-    return outside, number
+    return outside, outside / max(number, 1)
 
 
 @contextmanager
@@ -285,21 +264,24 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         yield
     except HsisrError:
         raise
-    except (
-        Exception
-    ) as error:  # numpy, scipy, h5py and tifffile raise a dozen types: no list of them is complete
-        reason = " ".join(str(error).split())  # HDF5 breaks its lines
+    # numpy, scipy, h5py and GDAL raise a dozen types: no list of them is complete
+    except Exception as error:
+        # HDF5 breaks its lines
+        reason = " ".join(str(error).split())
         raise HsisrError(
             f"{path} cannot be read as {kind} ({reason}): it is truncated, damaged or something else. "
             "Fetch or save it again."
         ) from error
 
 
-def _pairs(targets: NDArray[np.intp], sources: NDArray[np.intp]) -> list[tuple[Any, Any]]:
-    """Pair the bands to write with those to read: all at once if both follow one another, else one by one."""
-    if len(sources) and bool((np.diff(sources) == 1).all() and (np.diff(targets) == 1).all()):
-        return [(slice(targets[0], targets[-1] + 1), slice(sources[0], sources[-1] + 1))]
-    return [(slice(t, t + 1), slice(s, s + 1)) for t, s in zip(targets, sources, strict=True)]
+def check_memory(path: Path, size: int) -> None:
+    """Refuse to read `size` bytes into a machine that has less memory."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > memory:
+        raise HsisrError(
+            f"{path} takes {size / 1e9:.1f} GB of memory, and this machine has {memory / 1e9:.1f} GB. Read a part of "
+            "it, or upscale it from a format that is read in parts, such as ENVI."
+        )
 
 
 def _map_anew(array: Any) -> Any:

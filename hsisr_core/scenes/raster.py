@@ -6,8 +6,8 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,7 +20,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes.bands import Spectrum, to_nanometres
+from hsisr_core.scenes.bands import Listed, Spectrum, choose_wavelengths, to_nanometres
 from hsisr_core.scenes.cube import CubeFile, reading
 from hsisr_core.scenes.scene import Georeference
 
@@ -32,17 +32,13 @@ _GDAL = {
 }
 _ENDS = ("", ".raw", ".img", ".dat", ".bin", ".bsq", ".bil", ".bip", ".rfl", ".pix")
 ENVI_TYPES = {1: "u1", 2: "i2", 3: "i4", 4: "f4", 5: "f8", 12: "u2", 13: "u4", 14: "i8", 15: "u8"}
+_INTERLEAVES = {"bsq": "bands lines samples", "bil": "lines bands samples", "bip": "lines samples bands"}
 _LAYOUT = ("samples", "lines", "bands", "header offset", "data type", "interleave", "byte order")
 _PLACE = ("map info", "projection info", "coordinate system string", "geo points", "pixel size")
 _READ = (*_LAYOUT, *_PLACE, "description", "file type", "wavelength", "wavelength units", "data ignore value")
 # of ENVI's entries, those that a TIFF file may have as tags
 _KEPT = (
-    "fwhm",
-    "bbl",
-    "default bands",
-    "sensor type",
-    "acquisition time",
-    "data gain values",
+    *("fwhm", "bbl", "default bands", "sensor type", "acquisition time", "data gain values"),
     "data offset values",
 )
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -56,7 +52,7 @@ def gdal(**settings: Any) -> Iterator[None]:
         yield
 
 
-def envi_files(path: Path) -> tuple[Path, Path] | None:
+def header_and_values(path: Path) -> tuple[Path, Path] | None:
     """Return the header and the raw file that belong together, given either; None: `path` is not an ENVI file."""
     if path.suffix.lower() != ".hdr":
         headers = [path.with_name(path.name + end) for end in (".hdr", ".HDR")]
@@ -70,7 +66,7 @@ def envi_files(path: Path) -> tuple[Path, Path] | None:
         tried = ", ".join(stem + end for end in _ENDS)
         raise HsisrError(f"{path} has no file of values beside it; expected one of {tried}. Put it there.")
     if len(files) > 1:
-        expected = _envi_size(read_envi_header(path), path)
+        expected = _count_bytes(*_find_layout(read_envi_header(path), path)[1:])
         files.sort(key=lambda file: file.stat().st_size != expected)
     return path, files[0]
 
@@ -98,21 +94,25 @@ def as_list(text: str) -> list[str]:
     return [word.strip() for word in text.strip("{} \r\n").split(",") if word.strip()]
 
 
-def _envi_size(entries: dict[str, str], header: Path) -> int:
-    """Check what the header says of the layout; return the bytes of its file."""
-    names = ("bands", "lines", "samples", "header offset", "data type")
-    defaults = {"header offset": "0", "byte order": "0"}
-    entries |= {name: value for name, value in defaults.items() if name not in entries}
-    count, height, width, offset, number = (_number(entries, name, header, int) for name in names)
+def _find_layout(entries: dict[str, str], header: Path) -> tuple[list[str], tuple[int, ...], np.dtype, int]:
+    """Return the axes in the order of the file, their sizes, the type of the values, and where they begin."""
+    sizes = {name: _number(entries, name, header, int) for name in ("bands", "lines", "samples")}
+    number, interleave = _number(entries, "data type", header, int), entries.get("interleave", "").lower()
+    offset = _number({"header offset": "0"} | entries, "header offset", header, int)
     if number not in ENVI_TYPES:
         known = ", ".join(map(str, ENVI_TYPES))
         raise HsisrError(f"{header}: data type is {number}; expected one of {known}. Convert the file.")
-    if 0 in (count, height, width):
+    if 0 in sizes.values():
         raise HsisrError(f"{header}: bands, lines or samples is 0; expected at least 1. Fix the header.")
-    interleave = entries.get("interleave", "").lower()
-    if interleave not in ("bsq", "bil", "bip"):
+    if interleave not in _INTERLEAVES:
         raise HsisrError(f"{header}: interleave is {interleave!r}; expected bsq, bil or bip. Fix the header.")
-    return int(offset + count * height * width * np.dtype(ENVI_TYPES[number]).itemsize)
+    stored = _INTERLEAVES[interleave].split()
+    dtype = np.dtype((">" if entries.get("byte order") == "1" else "<") + ENVI_TYPES[number])
+    return stored, tuple(sizes[name] for name in stored), dtype, offset
+
+
+def _count_bytes(shape: tuple[int, ...], dtype: np.dtype, offset: int) -> int:
+    return offset + math.prod(shape) * dtype.itemsize
 
 
 def _number(entries: dict[str, str], name: str, header: Path, kind: Callable[[Any], Any] = float) -> Any:
@@ -134,40 +134,27 @@ class Raster:
 
     path: Path
     driver: str
-    # of ENVI: what GDAL needs of the header
-    header: str | None = None
     shape: tuple[int, ...] = ()
     dtype: np.dtype = np.dtype("u1")  # noqa: RUF009
-    # number of pages that are a band each; 0: the bands are samples of the first page
-    pages: int = 0
+    # whether each band is a page of the file; else the bands are samples of its first page
+    paged: bool = False
 
     @contextmanager
     def open_file(self, page: int = 0) -> Iterator[Any]:
         """Open the file, or one of its pages, with rasterio."""
-        kind = f"{'an ENVI' if self.driver == 'ENVI' else 'a TIFF'} file"
-        with ExitStack() as stack:
-            stack.enter_context(reading(self.path, kind))
-            stack.enter_context(gdal())
+        kind = "a TIFF file" if self.driver == "GTiff" else "an ESRI file"
+        with reading(self.path, kind), gdal():
             name = str(self.path.absolute())
-            if self.header is not None:
-                # GDAL reads neither all encodings nor all names: it gets a header of its own
-                link = Path(stack.enter_context(TemporaryDirectory(prefix="hsisr-"))) / "values"
-                link.symlink_to(name)
-                link.with_suffix(".hdr").write_text(self.header, encoding="utf-8")
-                name = str(link)
-            name = f"GTIFF_DIR:{page}:{name}" if page else name
-            yield stack.enter_context(rasterio.open(name, driver=self.driver))
+            with rasterio.open(f"GTIFF_DIR:{page}:{name}" if page else name, driver=self.driver) as file:
+                yield file
 
     @contextmanager
     def open(self) -> Iterator[_Bands]:
         """Open the values for reading in parts."""
-        if self.pages:
-            yield _Bands(self, None, (1, self.shape[1], self.shape[2]))
-            return
         with self.open_file() as file:
             height, width = file.block_shapes[0]
-            whole = file.interleaving is not None and file.interleaving.value != "BAND"
-            yield _Bands(self, file, (self.shape[0] if whole else 1, height, width))
+            together = not self.paged and file.interleaving is not None and file.interleaving.value != "BAND"
+            yield _Bands(self, file, (self.shape[0] if together else 1, height, width))
 
 
 @dataclass(frozen=True)
@@ -189,7 +176,7 @@ class _Bands:
     def __getitem__(self, part: tuple[slice, slice, slice]) -> np.ndarray:
         bands, rows, cols = (range(*item.indices(size)) for item, size in zip(part, self.shape, strict=True))
         window = Window(cols.start, rows.start, len(cols), len(rows))
-        if self.file is not None:
+        if not self.raster.paged:
             return np.asarray(self.file.read([band + 1 for band in bands], window=window))
         values = np.empty((len(bands), len(rows), len(cols)), self.dtype)
         for band, out in zip(bands, values, strict=True):
@@ -198,42 +185,43 @@ class _Bands:
         return values
 
 
-def open_envi(header: Path, raw: Path) -> CubeFile:
-    """Open an ENVI cube: its header is read here, its values and its place by GDAL.
+def open_with_header(path: Path, key: str | None = None, band_axis: int | None = None) -> CubeFile:
+    """Open a cube whose header is a file of its own, ENVI's or ESRI's; either of the two can be given."""
+    found = header_and_values(path)
+    if found is None:
+        raise HsisrError(
+            f"{path} is not a scene that can be read; expected a CAVE folder, .mat, ENVI (.hdr beside the values), "
+            ".tif, .npy or HDF5 (.h5). Convert it to one of these."
+        )
+    header, values = found
+    if re.match(
+        r"\s*(BYTEORDER|LAYOUT|N(ROWS|COLS|BANDS|BITS))\s", header.read_text("latin-1"), re.IGNORECASE
+    ):
+        return _open_gdal(values, "EHdr", f"ESRI file ({header.name})")
+    return _open_envi(header, values)
+
+
+def _open_envi(header: Path, raw: Path) -> CubeFile:
+    """Open an ENVI cube as a memory map.
 
     The wavelengths, `reflectance scale factor` and `data ignore value` are used; `bbl` (bad bands) is reported, and
     what is not read is kept for the output.
     """
     entries = read_envi_header(header)
-    expected, found = _envi_size(entries, header), raw.stat().st_size
+    stored, shape, dtype, offset = _find_layout(entries, header)
+    expected, found = _count_bytes(shape, dtype, offset), raw.stat().st_size
     if found < expected or entries.get("file compression", "0") == "1":
         raise HsisrError(
             f"{raw} has {found} bytes; {header.name} says {expected} (or more), not compressed. It is truncated, "
             "compressed or belongs to another header. Fetch it again."
         )
-    info = as_list(entries.get("map info", ""))
-    try:
-        _ = [float(word) for word in info[1:7]]
-    except ValueError as error:
-        raise HsisrError(f"{header}: map info is {info!r}; expected numbers after a name. Fix it.") from error
-    lines = [f"{name} = {' '.join(entries[name].split())}" for name in (*_LAYOUT, *_PLACE) if name in entries]
-    raster = Raster(raw, "ENVI", "\n".join(["ENVI", *lines, ""]))
-    with raster.open_file() as file:
-        shape, dtype = (file.count, *file.shape), np.dtype(file.dtypes[0])
-        place = _place(file) if info else None
-    count = shape[0]
-    kept = {name: value for name, value in entries.items() if name not in _READ and name[:5] != "hsisr"}
-    scale = (
-        _number(entries, "reflectance scale factor", header)
-        if "reflectance scale factor" in entries
-        else None
-    )
-    nodata = _number(entries, "data ignore value", header) if "data ignore value" in entries else None
-    centres, note = None, ""
-    if "wavelength" in entries:
-        centres, note = to_nanometres(
-            as_list(entries["wavelength"]), entries.get("wavelength units", ""), count
-        )
+    declared = {
+        name: _number(entries, name, header)
+        for name in ("reflectance scale factor", "data ignore value")
+        if name in entries
+    }
+    listed = (as_list(entries.get("wavelength", "")), entries.get("wavelength units", ""))
+    centres, note = choose_wavelengths([listed] if listed[0] else [], int(entries["bands"]))
     bad = [word for word in as_list(entries.get("bbl", "")) if word.strip("0.") == ""]
     if bad:
         note += f"; {len(bad)} bands marked bad (kept)"
@@ -241,50 +229,77 @@ def open_envi(header: Path, raw: Path) -> CubeFile:
         note += "; gains and offsets of the bands are kept, not applied"
     return CubeFile(
         kind=f"ENVI file, {entries['interleave'].lower()}, {dtype.name}",
-        array=Raster(raw, "ENVI", raster.header, shape, dtype),
-        axes=(0, 1, 2),
+        array=np.memmap(raw, dtype, "r", offset, shape),
+        axes=tuple(stored.index(name) for name in ("bands", "lines", "samples")),
+        is_raster=True,
         wavelengths=centres,
-        divisor=scale,
-        nodata=nodata,
-        georeference=place,
+        divisor=declared.get("reflectance scale factor"),
+        nodata=declared.get("data ignore value"),
+        georeference=_place_envi(entries, header),
         notes=note,
-        entries=kept,
+        entries={name: text for name, text in entries.items() if name not in _READ and name[:5] != "hsisr"},
     )
 
 
-def open_tiff(path: Path) -> CubeFile:
-    """Open a TIFF file: its bands are samples of a pixel, or pages.
+def _place_envi(entries: dict[str, str], header: Path) -> Georeference | None:
+    """Let GDAL say where an ENVI file lies, from a file of one pixel: it does not read all encodings and names."""
+    info = as_list(entries.get("map info", ""))
+    if not info:
+        return None
+    try:
+        _ = [float(word) for word in info[1:7]]
+    except ValueError as error:
+        raise HsisrError(f"{header}: map info is {info!r}; expected numbers after a name. Fix it.") from error
+    pixel = dict.fromkeys(("samples", "lines", "bands", "data type"), "1") | {"interleave": "bsq"}
+    lines = [f"{name} = {' '.join(entries[name].split())}" for name in _PLACE if name in entries]
+    lines += [f"{name} = {value}" for name, value in pixel.items()]
+    with TemporaryDirectory(prefix="hsisr-") as folder, reading(header, "an ENVI header"), gdal():
+        (Path(folder) / "pixel").write_bytes(bytes(8))
+        (Path(folder) / "pixel.hdr").write_text("\n".join(["ENVI", *lines, ""]), encoding="utf-8")
+        with rasterio.open(Path(folder) / "pixel", driver="ENVI") as file:
+            return _place(file)
 
-    Taken are the place on the ground, the no-data value or mask, scale and offset, and the wavelengths in metadata
-    of the bands, of the file, or in the names of the bands.
-    """
+
+def open_tiff(path: Path, key: str | None = None, band_axis: int | None = None) -> CubeFile:
+    """Open a TIFF file: its bands are samples of a pixel, or pages."""
     for end in (".msk", ".ovr"):
         beside = path.with_name(path.name + end)
         if beside.is_file() and beside.read_bytes()[:4] not in _TIFF_STARTS:
             raise HsisrError(f"{beside} is not a TIFF file, so it is not opened. Remove it.")
-    raster = Raster(path, "GTiff")
-    with raster.open_file() as file:
-        pages = len(file.subdatasets) if file.count == 1 else 0
-        shape, dtype = (pages or file.count, *file.shape), np.dtype(file.dtypes[0])
-        sizes = "x".join(map(str, shape))
-        if dtype.kind not in "iuf" or shape[0] == 1:
+    return _open_gdal(path, "GTiff", "TIFF file")
+
+
+def _open_gdal(path: Path, driver: str, kind: str) -> CubeFile:
+    """Open a file that GDAL reads.
+
+    Taken are the place on the ground, the no-data value or mask, scale and offset, and the wavelengths in metadata
+    of the bands, of the file, or in the names of the bands.
+    """
+    with Raster(path, driver).open_file() as file:
+        paged = file.count == 1 and len(file.subdatasets) > 1
+        shape = (len(file.subdatasets) if paged else file.count, *file.shape)
+        raster = Raster(path, driver, shape, np.dtype(file.dtypes[0]), paged)
+        if raster.dtype.kind not in "iuf" or shape[0] == 1:
             raise HsisrError(
-                f"{path} holds {dtype.name} values of {sizes} (bands, height, width); expected real numbers in "
-                "several bands. Export all bands into one file."
+                f"{path} holds {raster.dtype.name} values of {'x'.join(map(str, shape))} (bands, height, width); "
+                "expected real numbers in several bands. Export all bands into one file."
             )
+        if driver != "GTiff" and path.stat().st_size < math.prod(shape) * raster.dtype.itemsize:
+            raise HsisrError(f"{path} is shorter than its header says. It is truncated: fetch it again.")
         centres, note = _tiff_wavelengths(file)
         entries, divisor, more = _tiff_entries(file)
         measured, alpha = _tiff_mask(file)
         nodata, place = file.nodata, _place(file)
     if alpha:
-        shape = (shape[0] - 1, *shape[1:])
+        raster = replace(raster, shape=(shape[0] - 1, *shape[1:]))
         centres = None if centres is None else centres[:-1]
         more += "; the alpha band is the mask"
     return CubeFile(
-        kind=f"{'TIFF' if place is None else 'GeoTIFF'} file, {dtype.name}, "
-        f"bands as {'pages' if pages else 'samples'}",
-        array=Raster(path, "GTiff", None, shape, dtype, pages),
+        kind=f"{kind if place is None else f'Geo{kind}'}, {raster.dtype.name}, "
+        f"bands as {'pages' if paged else 'samples'}",
+        array=raster,
         axes=(0, 1, 2),
+        is_raster=True,
         wavelengths=centres,
         divisor=divisor,
         why="the scale in the file",
@@ -300,38 +315,30 @@ def _tiff_wavelengths(file: Any) -> Spectrum:
     """Wavelengths from the metadata of the bands, of the file, or the names of the bands, whichever is first."""
     count, bands = file.count, file.indexes
     tags = [{name.lower(): text for name, text in file.tags(band).items()} for band in bands]
-    found: Spectrum = (None, "")
-    if any("wavelength" in own for own in tags):
-        values = [own.get("wavelength") for own in tags if "wavelength" in own]
-        units = {own.get("wavelength_units", "") for own in tags}
-        found = to_nanometres(values, units.pop() if len(units) == 1 else "several", count)
     # GDAL rounds these to whole nm where it makes them itself
     micrometres = [file.tags(band, ns="IMAGERY").get("CENTRAL_WAVELENGTH_UM") for band in bands]
-    older = [own.get("central_wavelength_um") for own in tags]
-    for values in (micrometres, older):
-        if found[0] is None and all(values):
-            found = to_nanometres(values, "um", count)
-    if found[0] is None:
-        for own in (file.tags(), file.tags(ns="ENVI")):
-            lower = {name.lower(): text for name, text in own.items()}
-            if "wavelength" in lower:
-                found = to_nanometres(as_list(lower["wavelength"]), lower.get("wavelength_units", ""), count)
-    named = [item for item in (_named_wavelength(text or "") for text in file.descriptions) if item]
-    exact: Spectrum = (None, "")
+    units = {own.get("wavelength_units", "") for own in tags}
+    lists: list[Listed] = [
+        (
+            [own["wavelength"] for own in tags if "wavelength" in own],
+            units.pop() if len(units) == 1 else "several",
+        ),
+        ([text for text in micrometres if text], "um"),
+        ([own["central_wavelength_um"] for own in tags if "central_wavelength_um" in own], "um"),
+    ]
+    for own in (file.tags(), file.tags(ns="ENVI")):
+        entries = {name.lower(): text for name, text in own.items()}
+        lists.append((as_list(entries.get("wavelength", "")), entries.get("wavelength_units", "")))
+    centres, note = choose_wavelengths([listed for listed in lists if listed[0]], count)
+    # in the name of a band: "Band 1 (420.0 Nanometers)", "420.5 nm" or "420.5"
+    name = re.compile(r"(?<![\d.])(\d+\.\d+|\d{3,})\s*([^\W\d]*)\)?$")
+    named = [match for match in (name.search((text or "").strip()) for text in file.descriptions) if match]
     if len(named) == count:
-        exact = to_nanometres([value for value, _ in named], named[0][1], count)
-    # GDAL writes the wavelengths of an ENVI file as whole numbers in the metadata, and exactly in the names
-    if exact[0] is not None and (
-        found[0] is None or np.abs(exact[0] - found[0]).max() < 1.0 or "units" in found[1]
-    ):
-        return exact
-    return found
-
-
-def _named_wavelength(name: str) -> tuple[str, str] | None:
-    """The wavelength and its unit in the name of a band: "Band 1 (420.0 Nanometers)", "420.5 nm" or "420.5"."""
-    match = re.search(r"(?<![\d.])(\d+\.\d+|\d{3,})\s*([^\W\d]*)\)?$", name.strip())
-    return (match[1], match[2]) if match else None
+        exact, more = to_nanometres([match[1] for match in named], named[0][2], count)
+        # GDAL writes the wavelengths of an ENVI file as whole numbers in the metadata, and exactly in the names
+        if exact is not None and (centres is None or np.abs(exact - centres).max() < 1 or "units" in note):
+            return exact, more
+    return centres, note
 
 
 def _tiff_entries(file: Any) -> tuple[dict[str, Any], float | None, str]:

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,18 +16,23 @@ from h5py import is_hdf5
 from numpy.typing import NDArray
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes.arrays import is_store, open_hdf5, open_mat, open_npy
+from hsisr_core.scenes.arrays import is_store, open_arrays, open_npy
 from hsisr_core.scenes.bands import BandChoice, Wavelengths, choose_bands, given_wavelengths
-from hsisr_core.scenes.cave import CAVE_DIVISOR, cave_files, open_cave
-from hsisr_core.scenes.cube import HIGHEST, LOWEST, CubeFile, OpenScene, count_outside, survey
-from hsisr_core.scenes.raster import Raster, envi_files, open_envi, open_tiff
+from hsisr_core.scenes.cave import CAVE_DIVISOR, open_pngs, png_files
+from hsisr_core.scenes.cube import HIGHEST, LOWEST, CubeFile, OpenScene, check_memory, count_outside, survey
+from hsisr_core.scenes.raster import header_and_values, open_tiff, open_with_header
 from hsisr_core.scenes.scene import MINIMUM_SIDE, Scene
 
 INDIAN_PINES = "indian-pines"
 
 _HDF5 = (".h5", ".hdf5", ".hdf", ".he5", ".nc")
-_TIFF = (".tif", ".tiff")
-_SCENE_SUFFIXES = (".mat", ".npy", ".hdr", *_HDF5, *_TIFF)
+# of the formats of one file, what opens them
+_OPENERS: dict[str, Callable[..., CubeFile]] = {
+    **dict.fromkeys((".mat", ".npz", *_HDF5), open_arrays),
+    ".npy": open_npy,
+    **dict.fromkeys((".tif", ".tiff"), open_tiff),
+}
+_SCENE_SUFFIXES = (".hdr", *_OPENERS)
 
 # share of the values that may lie beyond the range of a cube
 _OUTLIERS = 0.01
@@ -74,14 +80,14 @@ def read_scene(
     path
         One of:
 
-        - a CAVE folder: 31 16-bit gray PNGs `X_01.png` to `X_31.png`, in the folder or one folder
-          deeper; other files are ignored. Value = PNG / 65535; 400 to 700 nm in steps of 10.
-        - a .mat file, v5 or v7.3, with a height x width x bands array (the last axis is the bands).
-          Keys of published datasets (`ref`, `hsi`, `reflectances`, `Omsi`, `NRD`) have their divisor and
-          wavelengths in a table. With `ref`, the mask `lbl` is read.
-        - an ENVI file: its header (.hdr) or its raw values; a TIFF or GeoTIFF; a .npy; an HDF5 file.
+        - a CAVE folder: 31 16-bit gray PNGs `X_01.png` to `X_31.png`, in the folder or one folder deeper; value =
+          PNG / 65535; 400 to 700 nm in steps of 10. Or a folder of other numbered PNGs, a band each.
+        - a .mat file, v5 or v7.3, with a height x width x bands array (the last axis is the bands). Keys of
+          published datasets (`ref`, `hsi`, `reflectances`, `Omsi`, `NRD`) have their divisor and wavelengths in a
+          table. With `ref`, the mask `lbl` is read.
+        - an ENVI or ESRI file, its header (.hdr) or its values; a TIFF or GeoTIFF; a .npy or .npz; an HDF5 file.
           Wavelengths, scale, no-data value, mask and georeference are taken where the file has them; the bands
-          stay in its order. Of a .npy and of HDF5 the shortest axis is the bands.
+          stay in its order. In arrays, the bands are the axis that the wavelengths fit, else the shortest.
         - "indian-pines": the cube that the package tensorly ships. Bands sorted by wavelength, because
           the list steps back at three places (chapter 01 shows them); divided by 10000, a round
           number above the largest count.
@@ -89,7 +95,7 @@ def read_scene(
         Files are divided by what the table or the file declares. Where neither does, integers and floats
         beyond 1.1 are divided by the maximum of the whole image, and other floats are left as they are.
     key
-        Name of the array in a .mat or HDF5 file. None: the only 3-D numeric one.
+        Name of the array in a .mat, .npz or HDF5 file (hsi.Data: a field of a structure). None: the only 3-D one.
     bands
         None: all, but 31 of the 200 of Indian Pines. "all": all. A number n: n spread evenly from the
         first to the last. A list: these, 0-based, in increasing order.
@@ -100,8 +106,7 @@ def read_scene(
     name
         Name of the scene, instead of the folder or file name without `_ms`, `_256`, `_ms_256`.
     band_axis
-        Which axis of a .npy, HDF5 or .mat array is the bands (0, 1 or 2), instead of the shortest, or of the last one
-        of a .mat file.
+        Which axis of a .npy, .npz, HDF5 or .mat array is the bands (0, 1 or 2), instead of the rules above.
     nodata
         The value that marks a pixel as no measurement (NaN is possible), instead of what the file declares.
 
@@ -116,10 +121,17 @@ def read_scene(
     The divisors are those of the group's later evaluation scripts: fixed for CAVE, the maximum of the
     whole image, before any crop, for Harvard and Foster.
     """
-    scene = open_scene(
-        path, key=key, bands=bands, divisor=divisor, wavelengths=wavelengths, band_axis=band_axis,
+    opened = open_scene(
+        path,
+        key=key,
+        bands=bands,
+        divisor=divisor,
+        wavelengths=wavelengths,
+        band_axis=band_axis,
         nodata=nodata,
-    ).load()  # fmt: skip
+    )
+    check_memory(Path(path), 4 * math.prod(opened.shape))
+    scene = opened.load()
     if not scene.cube.any():
         raise HsisrError(f"{path}: all {scene.bands} chosen bands are zero. Choose other bands.")
     return scene if name is None else replace(scene, name=name)
@@ -135,29 +147,20 @@ def open_scene(
     band_axis: int | None = None,
     nodata: float | None = None,
 ) -> OpenScene:
-    """Open any scene that `read_scene` reads, by the same rules; look at all its values once.
+    """Open any scene that `read_scene` reads, by the same rules and options; look at all its values once.
 
-    ENVI, .npy, HDF5, .mat v7.3 and uncompressed TIFF are read part by part. A CAVE folder, .mat v5, a
-    compressed TIFF and the embedded cube are read whole.
-
-    Parameters
-    ----------
-    path, key, bands, divisor, wavelengths, band_axis, nodata
-        As those of `read_scene`.
-
-    Raises
-    ------
-    HsisrError
-        As `read_scene`.
+    ENVI, TIFF, .npy, HDF5 and .mat v7.3 are read part by part; PNGs, .mat v5, .npz and the embedded cube as a whole.
     """
     embedded = dataset_name(path) is not None
     _check_options(path, "" if embedded else Path(path).suffix.lower(), key, divisor, band_axis)
+    place = Path(INDIAN_PINES) if embedded else existing(path)
     if embedded:
-        name, where, file = INDIAN_PINES, INDIAN_PINES, _open_indian_pines()
+        file = _open_indian_pines()
         bands = _INDIAN_PINES_BANDS if bands is None else bands
+    elif place.is_dir():
+        file = open_pngs(place)
     else:
-        place = existing(path)
-        name, where, file = scene_name(place), str(place), _open_file(place, key, band_axis)
+        file = _OPENERS.get(place.suffix.lower(), open_with_header)(place, key, band_axis)
     if nodata is not None:
         file = replace(file, nodata=nodata)
     if file.doubt:
@@ -165,38 +168,40 @@ def open_scene(
     count, height, width = file.shape
     if min(height, width) < MINIMUM_SIDE or count < 1:
         raise HsisrError(
-            f"{where} is {height}x{width} pixels; expected at least {MINIMUM_SIDE} a side. "
+            f"{place} is {height}x{width} pixels; expected at least {MINIMUM_SIDE} a side. "
             "Check the order of its axes, or leave out this scene."
         )
-    order, centres = choose_bands(bands, count, where), _find_wavelengths(file, wavelengths, where)
+    order, centres = choose_bands(bands, count, str(place)), _find_wavelengths(file, wavelengths, str(place))
     notes = file.notes if wavelengths is None else ""
     if len(order) < count:
         notes += f"; {len(order)} of {count} bands"
     found = survey(file)
     bad, size = int((found.nan + found.infinite)[order].sum()), len(order) * height * width
-    if bad and isinstance(file.array, Raster) and file.nodata is None and not found.infinite[order].any():
+    if bad and file.is_raster and file.nodata is None and not found.infinite[order].any():
         file, notes, bad = replace(file, nodata=math.nan), f"{notes}; NaN is taken as no data", 0
     if bad:
         raise HsisrError(
-            f"{where}: {bad} of {size} values are NaN or infinite; expected finite numbers. Fix or leave out this "
+            f"{place}: {bad} of {size} values are NaN or infinite; expected finite numbers. Fix or leave out this "
             "scene; if NaN marks pixels without a measurement, give --nodata nan (in Python: nodata=)."
         )
     low, high = float(found.low.min()), float(found.high.max())
     if low > high or low == high == 0:
         raise HsisrError(
-            f"{where}: all {math.prod(file.shape)} values are zero or no-data; not an image. Leave it out."
+            f"{place}: all {math.prod(file.shape)} values are zero or no-data; not an image. Leave it out."
         )
     dead = int(np.isnan(found.means[order]).sum())
     if dead == len(order):
-        raise HsisrError(f"{where}: the chosen bands have no measured value. Choose others (--bands).")
+        raise HsisrError(f"{place}: the chosen bands have no measured value. Choose others (--bands).")
     if dead:
         notes += f"; {dead} bands have no measured value"
     scale, why = _choose_divisor(file, divisor, low, high)
     low, high = float(found.low[order].min()), float(found.high[order].max())
-    outliers = _check_range(file, where, low, high, scale, given=divisor is not None)
+    outliers = _check_range(file, str(place), low, high, scale, given=divisor is not None)
     source = f"{file.kind}, divided by {scale:.9g}{why and f' ({why})'}{notes}{outliers}."
     means = (found.means[order] / scale).astype(np.float32)
-    return OpenScene(file, order, name, centres[order], scale, source, low, means, bool(outliers))
+    return OpenScene(
+        file, order, scene_name(place), centres[order], scale, source, low, means, bool(outliers)
+    )
 
 
 def _check_options(
@@ -205,11 +210,12 @@ def _check_options(
     is_number = isinstance(divisor, int | float | np.number) and not isinstance(divisor, bool)
     if divisor is not None and not (is_number and 0 < divisor < math.inf):
         raise HsisrError(f"divisor={divisor!r}: expected a positive number, the value that stands for 1.")
-    if key is not None and suffix not in (".mat", *_HDF5):
+    opener = _OPENERS.get(suffix)
+    if key is not None and opener is not open_arrays:
         raise HsisrError(
             f"--key {key} names an array of a .mat or HDF5 file, which {path} is not. Leave it out."
         )
-    if band_axis is not None and suffix not in (".npy", ".mat", *_HDF5):
+    if band_axis is not None and opener not in (open_arrays, open_npy):
         raise HsisrError(
             f"--band-axis {band_axis} is for .npy, .mat and HDF5 files; {path} says itself which axis is the bands. "
             "Leave it out."
@@ -235,6 +241,8 @@ def existing(path: str | os.PathLike[str]) -> Path:
     found = Path(path).expanduser()
     if not found.exists():
         raise HsisrError(f"{found} does not exist. Check the path.")
+    if not (found.is_file() or found.is_dir()):
+        raise HsisrError(f"{found} is not a regular file. Copy what it gives into one.")
     return found
 
 
@@ -259,31 +267,8 @@ def scene_files(path: str | os.PathLike[str]) -> list[Path]:
         return [_indian_pines_file()]
     path = existing(path)
     if path.is_dir():
-        return cave_files(path)
-    whole = path.suffix.lower() in (".mat", ".npy", *_HDF5, *_TIFF)
-    return [path] if whole else [*(envi_files(path) or (path,))]
-
-
-def _open_file(path: Path, key: str | None, band_axis: int | None) -> CubeFile:
-    """Open a CAVE folder, or a file by its suffix."""
-    suffix = path.suffix.lower()
-    if path.is_dir():
-        return open_cave(path)
-    if suffix == ".mat":
-        return open_mat(path, key, band_axis)
-    if suffix == ".npy":
-        return open_npy(path, band_axis)
-    if suffix in _HDF5:
-        return open_hdf5(path, key, band_axis)
-    if suffix in _TIFF:
-        return open_tiff(path)
-    envi = envi_files(path)
-    if envi is None:
-        raise HsisrError(
-            f"{path} is not a scene that can be read; expected a CAVE folder, .mat, ENVI (.hdr beside the values), "
-            ".tif, .npy or HDF5 (.h5). Convert it to one of these."
-        )
-    return open_envi(*envi)
+        return png_files(path)
+    return [path] if path.suffix.lower() in _OPENERS else [*(header_and_values(path) or (path,))]
 
 
 def _open_indian_pines() -> CubeFile:
@@ -338,23 +323,17 @@ def _choose_divisor(file: CubeFile, given: float | None, low: float, high: float
         return (1.0, "already in [0, 1]") if scaled else (known.divisor, f"full range of {known.dataset}")
     if known is None and scaled:
         return 1.0, "already in [0, 1]"
-    if known is None and is_float and _share_outside(file, 1.0)[0] <= _OUTLIERS:
+    if known is None and is_float and count_outside(file, 1.0)[1] <= _OUTLIERS:
         return 1.0, "already in [0, 1] but for outliers"
     # An image without a positive value has no maximum to divide by; the range check then says so.
     return (high if high > 0 else 1.0), "the maximum of the whole image"
-
-
-def _share_outside(file: CubeFile, divisor: float) -> tuple[float, int]:
-    """The share and the number of the values that lie beyond the range of a cube after the division."""
-    outside, number = count_outside(file, LOWEST * divisor, HIGHEST * divisor)
-    return outside / max(number, 1), outside
 
 
 def _check_range(file: CubeFile, where: str, low: float, high: float, divisor: float, *, given: bool) -> str:
     """Check that values, divided by `divisor`, lie in [-0.1, 1.1]; return what is said of outliers."""
     if low / divisor >= LOWEST and high / divisor <= HIGHEST:
         return ""
-    share, outside = _share_outside(file, divisor)
+    outside, share = count_outside(file, divisor)
     if not given and (share > _OUTLIERS or file.key in _KNOWN_KEYS):
         raise HsisrError(
             f"{where}: values run from {low:.6g} to {high:.6g}, which is {low / divisor:.6g} to "

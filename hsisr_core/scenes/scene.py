@@ -17,18 +17,12 @@ Bounds = tuple[int, int] | None
 
 @dataclass(frozen=True)
 class Georeference:
-    """Where a scene lies on the ground.
+    """Where a scene lies on the ground."""
 
-    Attributes
-    ----------
-    transform
-        Six numbers in GDAL's order: x and y on the ground of a point (column, row) of the grid of pixel
-        corners are ``t[0] + column * t[1] + row * t[2]`` and ``t[3] + column * t[4] + row * t[5]``.
-    crs
-        Coordinate system (EPSG code, or WKT where there is none); empty if the file does not say.
-    """
-
-    transform: tuple[float, float, float, float, float, float]
+    # six numbers in GDAL's order: the corner (column, row) of a pixel is at x = t[0] + column * t[1] + row * t[2] and
+    # y = t[3] + column * t[4] + row * t[5]
+    transform: tuple[float, ...]
+    # EPSG code, or WKT where there is none; empty if the file does not say
     crs: str = ""
 
     def crop(self, top: int, left: int) -> Georeference:

@@ -27,6 +27,7 @@ from rasterio.errors import CRSError
 from hsisr_core import __version__
 from hsisr_core.base import atomic_path, atomic_text, remove_leftovers, write_json
 from hsisr_core.errors import HsisrError
+from hsisr_core.scenes.arrays import MATLAB_TYPES
 from hsisr_core.scenes.raster import ENVI_TYPES, as_list, gdal, read_envi_header
 from hsisr_core.scenes.scene import Georeference
 
@@ -35,19 +36,6 @@ Writer = Callable[[slice, slice, np.ndarray], None]
 
 _ENVI = (".hdr", ".img")
 _MATLAB_PREFACE = 512  # bytes before the HDF5 content of a .mat file
-# MATLAB's class and the type of its v5 elements, by NumPy's name
-_MATLAB = {
-    "float64": ("double", 6, 9),
-    "float32": ("single", 7, 7),
-    "int8": ("int8", 8, 1),
-    "uint8": ("uint8", 9, 2),
-    "int16": ("int16", 10, 3),
-    "uint16": ("uint16", 11, 4),
-    "int32": ("int32", 12, 5),
-    "uint32": ("uint32", 13, 6),
-    "int64": ("int64", 14, 12),
-    "uint64": ("uint64", 15, 13),
-}
 _MATLAB_5_BYTES = 2**31 - 2**16  # that a variable of a v5 file may have
 
 
@@ -192,9 +180,9 @@ def _write_mat_head(path: Path, product: Product) -> int:
 
     What is an attribute in HDF5 is a variable here. Version 5 holds 2 GB; a larger cube is written as 7.3.
     """
-    if product.dtype.name not in _MATLAB:
+    if product.dtype.name not in MATLAB_TYPES:
         raise HsisrError(f"MATLAB has no values of type {product.dtype}. Write float32, or another format.")
-    kind, number, element = _MATLAB[product.dtype.name]
+    kind, number, element = MATLAB_TYPES[product.dtype.name]
     bands, height, width = product.shape
     variables = {name: value for name, value in _describe(product).items() if value is not None}
     if product.matlab_5 and product.nbytes < _MATLAB_5_BYTES:

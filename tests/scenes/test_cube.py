@@ -12,7 +12,8 @@ import pytest
 from hsisr_core.data import read_scene
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes import OpenScene, cube, open_scene
-from hsisr_core.scenes.cube import CubeFile, Dataset, survey
+from hsisr_core.scenes.arrays import Dataset
+from hsisr_core.scenes.cube import CubeFile, survey
 
 RNG = np.random.default_rng(9)
 AXES = [(0, 1, 2), (1, 0, 2), (2, 0, 1), (0, 2, 1)]

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import rasterio
 import scipy.io
+from PIL import Image
 
 from hsisr_core.data import read_scene
+from hsisr_core.errors import HsisrError
 from hsisr_core.scenes import open_scene
 from hsisr_core.upscale import upscale
 
@@ -198,3 +200,98 @@ def test_a_mat_file_with_the_bands_first_is_doubted_and_read_by_its_axis(tmp_pat
         read_scene(tmp_path / "a.mat")
     scene = read_scene(tmp_path / "a.mat", band_axis=0)
     assert scene.cube * scene.divisor == pytest.approx(COUNTS, rel=1e-5)
+
+
+@pytest.mark.parametrize("save", ["v5", "v7.3"])
+def test_a_field_of_a_structure_is_a_cube(tmp_path: Path, save: str) -> None:
+    path, cube = tmp_path / "a.mat", COUNTS.transpose(1, 2, 0)
+    picture = np.zeros((20, 24, 3), np.uint8)
+    if save == "v5":
+        fields = {"Data": cube, "info": {"wavelength": NM}, "RGB": picture}
+        scipy.io.savemat(path, {"hsi": fields, "names": np.array([["a", "b"]], object)})
+    else:
+        with h5py.File(path, "w") as file:
+            for name, values in (("Data", cube), ("info/wavelength", np.array([NM])), ("RGB", picture)):
+                file[f"hsi/{name}"] = values.T
+                file[f"hsi/{name}"].attrs["MATLAB_class"] = np.bytes_(values.dtype.name)
+            file["hsi/info/wavelength"].attrs["MATLAB_class"] = np.bytes_("double")
+    for key in (None, "hsi.Data", "hsi/Data", "Data"):
+        scene = read_scene(path, key=key)
+        assert scene.cube * scene.divisor == pytest.approx(COUNTS, rel=1e-5)
+        assert scene.wavelengths.tolist() == NM
+    upscale(path, 2, "bicubic", tmp_path / "b.mat", check=False)
+    assert "key 'Data'" in read_scene(tmp_path / "b.mat").source
+
+
+def test_a_npz_is_read_by_its_key_and_with_its_wavelengths(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, cube=COUNTS.transpose(1, 2, 0), wl=NM)
+    scene = read_scene(path)
+    assert scene.cube * scene.divisor == pytest.approx(COUNTS, rel=1e-5)
+    assert scene.wavelengths.tolist() == NM
+    np.savez(path, cube=COUNTS, other=COUNTS)
+    with pytest.raises(HsisrError, match=r"several 3-D arrays .*--key 'cube'"):
+        read_scene(path)
+    assert read_scene(path, key="other").bands == 6
+    np.savez(path, cube=np.array([object()] * 8).reshape(2, 2, 2))
+    with pytest.raises(HsisrError, match=r"cannot be read as a \.npz file"):
+        read_scene(path)
+
+
+@pytest.mark.parametrize("layout", ["BIL", "BIP", "BSQ"])
+def test_an_esri_header_is_read(tmp_path: Path, layout: str) -> None:
+    stored = COUNTS.transpose({"BIL": (1, 0, 2), "BIP": (1, 2, 0), "BSQ": (0, 1, 2)}[layout])
+    values, header = tmp_path / f"a.{layout.lower()}", tmp_path / "a.hdr"
+    stored.tofile(values)
+    sizes = "NROWS 20\nNCOLS 24\nNBANDS 6\nNBITS 16\nPIXELTYPE SIGNEDINT\nBYTEORDER I\n"
+    header.write_text(f"{sizes}LAYOUT {layout}\nULXMAP 500015\nULYMAP 4999985\nXDIM 30\nYDIM 30\n")
+    for path in (values, header):
+        scene = read_scene(path)
+        assert scene.cube * scene.divisor == pytest.approx(COUNTS, rel=1e-5)
+        assert scene.georeference is not None
+        assert scene.georeference.transform == (500000, 30, 0, 5000000, 0, -30)
+    values.write_bytes(values.read_bytes()[:-1])
+    with pytest.raises(HsisrError, match="shorter than its header says"):
+        read_scene(header)
+
+
+def test_a_folder_of_numbered_pngs_is_read_and_none_may_be_missing(tmp_path: Path) -> None:
+    for band, values in enumerate(COUNTS):
+        Image.fromarray(values.astype(np.uint16)).save(tmp_path / f"band_{band:02d}.png")
+    scene = read_scene(tmp_path)
+    assert scene.cube * scene.divisor == pytest.approx(COUNTS, rel=1e-5)
+    assert not scene.wavelengths_known
+    (tmp_path / "band_03.png").unlink()
+    with pytest.raises(HsisrError, match="expected bands 0 to 5, one PNG each; missing: 3"):
+        read_scene(tmp_path)
+
+
+def test_wavelengths_that_fit_one_axis_say_which_is_the_bands(tmp_path: Path) -> None:
+    values = RNG.integers(100, 6000, (20, 12, 24))
+    np.savez(tmp_path / "a.npz", cube=values, wavelengths=np.arange(400, 640, 10))
+    scipy.io.savemat(tmp_path / "b.mat", {"cube": values, "wl": np.arange(400, 600, 10.0)})
+    assert read_scene(tmp_path / "a.npz").cube.shape == (24, 20, 12)
+    assert read_scene(tmp_path / "b.mat").cube.shape == (20, 12, 24)
+
+
+def test_a_narrow_strip_of_31_bands_is_read_so_with_a_warning(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", RNG.random((12, 40, 31)))
+    with pytest.warns(UserWarning, match="12x40x31 is taken to have 31 bands.*--band-axis"):
+        assert read_scene(tmp_path / "a.npy").cube.shape == (31, 12, 40)
+    assert read_scene(tmp_path / "a.npy", band_axis=0).cube.shape == (12, 40, 31)
+
+
+def test_values_in_other_files_are_not_read(tmp_path: Path) -> None:
+    np.save(tmp_path / "secret.bin", COUNTS)
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["cube"] = COUNTS
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        secret = [(str(tmp_path / "secret.bin.npy"), 128, h5py.h5f.UNLIMITED)]
+        file.create_dataset("outside", COUNTS.shape, COUNTS.dtype, external=secret)
+        file["link"] = h5py.ExternalLink("other.h5", "cube")
+        layout = h5py.VirtualLayout(COUNTS.shape, COUNTS.dtype)
+        layout[...] = h5py.VirtualSource(str(tmp_path / "other.h5"), "cube", COUNTS.shape)
+        file.create_virtual_dataset("virtual", layout)
+    for key in (None, "outside", "link", "virtual"):
+        with pytest.raises(HsisrError, match="holds no"):
+            read_scene(tmp_path / "a.h5", key=key)

@@ -7,8 +7,6 @@ from typing import Any
 
 from hsisr_core.book import chapter_parameters, open_chapter
 
-__all__ = ["chapter_parameters", "open_chapter", "show_source"]
-
 
 def show_source(*objects: Any) -> Any:
     """The source of functions and classes as it stands in the package, as a block of Python on the page."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["HsisrError", "RunLockedError", "describe_mistake"]
-
 
 class HsisrError(ValueError):
     """A mistake in the input that the user can put right.

@@ -13,18 +13,6 @@ import pandas as pd
 
 from hsisr_core.errors import HsisrError
 
-__all__ = [
-    "DATA_NAMES",
-    "METHOD_NAMES",
-    "SUCCESSORS",
-    "TABLES",
-    "agrees",
-    "method_label",
-    "paper_table",
-    "paper_value",
-    "table_settings",
-]
-
 TABLES = {
     "loss": ("Table I", "table_1_loss_cave_x2"),
     "ablation": ("Table II", "table_2_ablation_cave_x2"),

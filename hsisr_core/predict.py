@@ -1,5 +1,3 @@
 """The door to `super_resolve`."""
 
 from hsisr_core.fast import super_resolve, super_resolve_tiles
-
-__all__ = ["super_resolve", "super_resolve_tiles"]

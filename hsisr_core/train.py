@@ -1,5 +1,3 @@
 """The door to training: `train` carries out one run."""
 
 from hsisr_core.training import train
-
-__all__ = ["train"]

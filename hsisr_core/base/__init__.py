@@ -15,24 +15,3 @@ from hsisr_core.base.files import (
 )
 from hsisr_core.base.processes import worker_pool
 from hsisr_core.base.threads import cores, thread_count, thread_share
-
-__all__ = [
-    "atomic_path",
-    "atomic_text",
-    "book_folder",
-    "cache_folder",
-    "cores",
-    "datasets_folder",
-    "first_process",
-    "project_root",
-    "remove_leftovers",
-    "run_app",
-    "run_command",
-    "runs_folder",
-    "sha256_file",
-    "thread_count",
-    "thread_share",
-    "to_stderr",
-    "worker_pool",
-    "write_json",
-]

@@ -3,16 +3,3 @@
 from hsisr_core.book.chapter import Chapter, chapter_parameters, open_chapter
 from hsisr_core.book.execute import BookError, execute_chapters, execution_times
 from hsisr_core.book.pages import book_pages, build_book, build_pages, train_shown
-
-__all__ = [
-    "BookError",
-    "Chapter",
-    "book_pages",
-    "build_book",
-    "build_pages",
-    "chapter_parameters",
-    "execute_chapters",
-    "execution_times",
-    "open_chapter",
-    "train_shown",
-]

@@ -1,5 +1,3 @@
 """The `hsisr` command."""
 
 from hsisr_core.cli.commands import main
-
-__all__ = ["main"]

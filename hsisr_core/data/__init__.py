@@ -8,26 +8,3 @@ from hsisr_core.data.sources import DATASETS, DatasetSource, commands, dataset_s
 from hsisr_core.data.splits import Region, Split, load_split
 from hsisr_core.data.store import Store, write_store
 from hsisr_core.scenes import Scene, read_scene
-
-__all__ = [
-    "DATASETS",
-    "Dataset",
-    "DatasetSource",
-    "Prepared",
-    "Region",
-    "Scene",
-    "Sheet",
-    "Split",
-    "Store",
-    "commands",
-    "data_sheet",
-    "dataset_source",
-    "fetch",
-    "load_dataset",
-    "load_split",
-    "prepare",
-    "prepared_store",
-    "read_scene",
-    "thumbnail",
-    "write_store",
-]

@@ -1,5 +1,3 @@
 """The band and spectrum explorer: cubes side by side, with a kernel and without."""
 
 from hsisr_core.explorer.widget import SpectralExplorer
-
-__all__ = ["SpectralExplorer"]

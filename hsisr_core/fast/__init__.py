@@ -3,5 +3,3 @@
 from hsisr_core.fast.doors import Trainer, bytes_needed, runner
 from hsisr_core.fast.memory import reuse_memory
 from hsisr_core.fast.scene import super_resolve, super_resolve_tiles
-
-__all__ = ["Trainer", "bytes_needed", "reuse_memory", "runner", "super_resolve", "super_resolve_tiles"]

@@ -18,8 +18,6 @@ from torch import Tensor, nn
 from hsisr_core.fast.rows import Rows, Windows, apply
 from hsisr_core.fast.winograd import ConvolvedRows, RowConvolution
 
-__all__ = ["ENOUGH", "convolve", "convolve_bands", "convolve_rows", "finish", "fuse", "shares"]
-
 ENOUGH = 48  # features with which four rows at once are faster than one by one
 
 

@@ -13,8 +13,6 @@ from torch.nn.utils import parametrize
 from hsisr_core.fast.ssrnet import bytes_of_rows, super_resolve_rows, super_resolve_whole
 from hsisr_core.models import SSRNet, SuperResolver
 
-__all__ = ["Trainer", "bytes_needed", "runner"]
-
 
 class Trainer(nn.Module):
     """What training calls in place of the network `net`: its SR and its gradients, sooner and with less memory."""

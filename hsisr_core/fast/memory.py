@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["reuse_memory"]
-
 LARGEST = 32 * 2**20 - 2**16  # bytes; glibc takes no block of 32 MiB or more as a measure
 
 

@@ -17,8 +17,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Piece", "Rows", "Sum", "Windows", "apply", "cut", "fork", "join"]
-
 
 class Piece(NamedTuple):
     """Some rows of a scene, (batch, bands, rows, w, features), and whether they hold its first and its last one."""

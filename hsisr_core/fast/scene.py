@@ -16,8 +16,6 @@ from hsisr_core.fast.doors import runner
 from hsisr_core.fast.memory import reuse_memory
 from hsisr_core.models import SuperResolver
 
-__all__ = ["super_resolve", "super_resolve_tiles"]
-
 
 @torch.inference_mode()
 def super_resolve(

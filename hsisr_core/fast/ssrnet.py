@@ -21,8 +21,6 @@ from hsisr_core.fast.tail import Tail
 from hsisr_core.fast.winograd import ROWS
 from hsisr_core.models import SSRNet
 
-__all__ = ["bytes_of_rows", "super_resolve_rows", "super_resolve_whole"]
-
 PIECE_BYTES = 4_000_000  # of a tensor in a stream of rows: a few of them fit a processor's cache
 
 

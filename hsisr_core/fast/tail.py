@@ -20,8 +20,6 @@ from torch import Tensor, nn
 from hsisr_core.fast.convolution import convolve_bands
 from hsisr_core.fast.rows import Piece, Rows, Windows
 
-__all__ = ["Tail"]
-
 # along each axis: all contributions, or those that went through the voxel before the first, after the last one
 WHOLE, FIRST, LAST = "whole", "first", "last"
 AT = {WHOLE: slice(None), FIRST: slice(0, 1), LAST: slice(-1, None)}

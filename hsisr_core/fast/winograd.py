@@ -18,8 +18,6 @@ from torch import Tensor
 
 from hsisr_core.fast.rows import Rows, Windows, join
 
-__all__ = ["ROWS", "ConvolvedRows", "RowConvolution"]
-
 ROWS = 4  # of the result at once
 CHUNK = 3_000_000  # values that are worked on at once, so that what lies between the steps stays in the cache
 

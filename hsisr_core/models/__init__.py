@@ -21,24 +21,6 @@ from hsisr_core.models.operations import (
 from hsisr_core.models.sfcsr import SFCSR
 from hsisr_core.models.ssrnet import SSRNet
 
-__all__ = [
-    "EDSR",
-    "ERCSR",
-    "FCNN3D",
-    "GDRRN",
-    "MODELS",
-    "SFCSR",
-    "Bicubic",
-    "MCNet",
-    "SSRNet",
-    "SuperResolver",
-    "build_model",
-    "count_parameters",
-    "multiply_adds",
-    "multiply_adds_by_part",
-    "option_names",
-]
-
 # in the order of Table V, then of their papers
 MODELS: dict[str, type[SuperResolver]] = {
     "bicubic": Bicubic,

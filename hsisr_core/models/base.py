@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from hsisr_core.degrade import check_scale
 from hsisr_core.errors import HsisrError
 
-__all__ = ["INITS", "SuperResolver", "check_choice", "check_options"]
-
 INITS = ("pytorch", "he", "interpolation")
 Cube = TypeVar("Cube", Tensor, np.ndarray)
 

@@ -9,8 +9,6 @@ from torch import Tensor
 from hsisr_core.degrade import resize_matrix
 from hsisr_core.models.base import SuperResolver
 
-__all__ = ["BICUBIC_REACH", "Bicubic", "upsample"]
-
 # four taps: two LR pixels on either side
 BICUBIC_REACH = 2
 

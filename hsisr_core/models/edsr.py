@@ -22,8 +22,6 @@ from torch.nn.functional import pixel_shuffle
 from hsisr_core.models.base import SuperResolver, check_options
 from hsisr_core.models.starts import convolutions, he_init, shuffle_kernels
 
-__all__ = ["EDSR"]
-
 
 class EDSR(SuperResolver):
     """Enhanced deep residual network on cubes of any number of bands.

@@ -25,8 +25,6 @@ from hsisr_core.models.starts import (
     start,
 )
 
-__all__ = ["ERCSR"]
-
 MODULES = 4
 # kernels of bands and rows, and of bands and columns
 SPECTRAL_ROWS, SPECTRAL_COLUMNS = (3, 3, 1), (3, 1, 3)

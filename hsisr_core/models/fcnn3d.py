@@ -25,8 +25,6 @@ from hsisr_core.models.base import SuperResolver, check_options
 from hsisr_core.models.bicubic import BICUBIC_REACH, upsample
 from hsisr_core.models.starts import convolutions, he_init
 
-__all__ = ["FCNN3D"]
-
 KERNELS = ((7, 9, 9), (1, 1, 1), (1, 1, 1), (3, 5, 5))  # bands, height, width
 # 4 at either end, 6 on each side
 LOST_BANDS = sum(bands // 2 for bands, _, _ in KERNELS)

@@ -24,8 +24,6 @@ from hsisr_core.models.base import SuperResolver, check_options
 from hsisr_core.models.bicubic import BICUBIC_REACH, upsample
 from hsisr_core.models.starts import he_init
 
-__all__ = ["GDRRN"]
-
 
 class GDRRN(SuperResolver):
     """Grouped deep recursive residual network.

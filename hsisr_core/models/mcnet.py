@@ -18,8 +18,6 @@ from hsisr_core.models.base import SuperResolver, check_options
 from hsisr_core.models.ssrnet import FULL, SPATIAL, convolution, make_block
 from hsisr_core.models.starts import interpolation_init, start
 
-__all__ = ["MCNet"]
-
 MODULES, UNITS = 4, 3
 
 

@@ -9,8 +9,6 @@ from torch import nn
 from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["count_parameters", "multiply_adds", "multiply_adds_by_part"]
-
 
 def count_parameters(model: nn.Module) -> int:
     """Number of trainable values of `model` (the stored mean is not one)."""

@@ -28,8 +28,6 @@ from hsisr_core.models.starts import (
     start,
 )
 
-__all__ = ["SFCSR"]
-
 MODULES = 5
 
 

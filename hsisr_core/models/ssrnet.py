@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from hsisr_core.models.base import SuperResolver, check_choice, check_options
 from hsisr_core.models.starts import interpolation_init, start
 
-__all__ = ["Module", "SSRNet", "Unit", "make_block"]
-
 # kernels: bands, height, width
 SPATIAL, SPECTRAL, FULL = (1, 3, 3), (3, 1, 1), (3, 3, 3)
 

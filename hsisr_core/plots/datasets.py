@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from hsisr_core.base import atomic_path
 from hsisr_core.data import DATASETS, Dataset, Region, Sheet, Store, commands, prepared_store, thumbnail
@@ -69,29 +69,6 @@ def _frame(
     place = (left + 3 * inset, top + 3 * inset)
     label = {"boxstyle": "round,pad=0.25", "facecolor": colour, "edgecolor": "none"}
     panel.text(*place, text, color="white", fontsize=8, va="top", ha="left", bbox=label)
-
-
-@styled_figure
-def wavelength_steps_back(
-    wavelengths: ArrayLike, spectrum: ArrayLike, reach: int = 5, label: str = "value"
-) -> Figure:
-    """Where a list of band centres decreases: a spectrum in the order of the list, `reach` bands on each side.
-
-    Where two detectors overlap, the line goes back along itself, for both measure the same light. Where
-    the list is wrong, it does not.
-    """
-    centres, values = np.asarray(wavelengths, np.float64), np.asarray(spectrum, np.float64)
-    places = np.flatnonzero(np.diff(centres) <= 0)
-    style.check_some(places, "steps back in the wavelengths")
-    figure, axes = style.panel_grid(len(places), 3, 2.3)
-    for panel, last in zip(axes, places, strict=True):
-        part = slice(max(0, last - reach), last + reach + 2)
-        panel.plot(centres[part], values[part], "o-", color=COLOURS[0], markersize=4)
-        back = slice(last, last + 2)
-        panel.plot(centres[back], values[back], "o-", color=COLOURS[1], markersize=5, linewidth=2)
-        panel.set(title=f"bands {last + 1} and {last + 2}", xlabel="listed wavelength (nm)")
-    axes[0].set_ylabel(label)
-    return figure
 
 
 def stores_at_hand(dataset: Dataset) -> tuple[dict[str, Store], dict[str, tuple[str, str]]]:

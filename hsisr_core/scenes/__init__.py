@@ -16,30 +16,3 @@ from hsisr_core.scenes.read import (
 )
 from hsisr_core.scenes.scene import MINIMUM_SIDE, Bounds, Georeference, Scene, span
 from hsisr_core.scenes.write import SUFFIXES, Product, cube_writer, output_files
-
-__all__ = [
-    "INDIAN_PINES",
-    "MINIMUM_SIDE",
-    "SUFFIXES",
-    "BandChoice",
-    "Bounds",
-    "Georeference",
-    "OpenScene",
-    "Product",
-    "Scene",
-    "band_folder",
-    "cube_writer",
-    "dataset_name",
-    "existing",
-    "holds_bands",
-    "is_scene_file",
-    "is_store",
-    "open_scene",
-    "output_files",
-    "read_scene",
-    "scene_files",
-    "scene_name",
-    "span",
-    "variable_names",
-    "visible",
-]

@@ -27,32 +27,3 @@ from hsisr_core.study.rows import (
     show_tries,
 )
 from hsisr_core.study.significance import difference_table, image_spread, repeats_needed, smallest_difference
-
-__all__ = [
-    "UNITS",
-    "at_largest_scale",
-    "baseline",
-    "belongs_to",
-    "by_row",
-    "compare_methods",
-    "compare_rows",
-    "data_needed",
-    "difference_table",
-    "ensemble_scores",
-    "get_runs",
-    "image_spread",
-    "learning_curves",
-    "not_converged",
-    "one_per_row",
-    "origin",
-    "paired",
-    "repeats_needed",
-    "row_label",
-    "rows_of",
-    "run_scores",
-    "show_comparison",
-    "show_rows",
-    "show_tries",
-    "smallest_difference",
-    "super_resolve_each",
-]

@@ -4,19 +4,3 @@ from hsisr_core.upscale.export import export_onnx, fold, to_onnx
 from hsisr_core.upscale.pack import pack
 from hsisr_core.upscale.scene import find_middle, parse_bands, self_test, upscale
 from hsisr_core.upscale.weights import FOLDER, adapt_network, find_differences, load_pretrained, shipped
-
-__all__ = [
-    "FOLDER",
-    "adapt_network",
-    "export_onnx",
-    "find_differences",
-    "find_middle",
-    "fold",
-    "load_pretrained",
-    "pack",
-    "parse_bands",
-    "self_test",
-    "shipped",
-    "to_onnx",
-    "upscale",
-]

@@ -10,14 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from hsisr_core.data import Dataset, Region, Scene, Split, Store, write_store
-from hsisr_core.errors import HsisrError
 from hsisr_core.plots import (
     contact_sheets,
     dataset_spectra,
     dataset_table,
     split_map,
     stores_at_hand,
-    wavelength_steps_back,
 )
 from hsisr_core.plots.style import STYLE
 
@@ -142,18 +140,3 @@ def test_split_map_shows_test_scenes_first_when_there_are_too_many(dataset: Data
     figure = split_map(dataset, limit=1)
     assert [axes.get_title() for axes in figure.axes] == ["farm\n20×24"]
     assert figure.get_suptitle() == "1 of 2 scenes"
-
-
-def test_wavelength_steps_back_draws_the_list_in_its_own_order() -> None:
-    centres = np.array([400.0, 410, 420, 415, 425, 435, 445, 430, 440])
-    values = np.arange(9.0)
-    first, second = wavelength_steps_back(centres, values, reach=1, label="count").axes
-    assert [first.get_title(), second.get_title()] == ["bands 3 and 4", "bands 7 and 8"]
-    assert [first.get_ylabel(), second.get_ylabel()] == ["count", ""]
-    np.testing.assert_array_equal(first.lines[0].get_xydata(), np.c_[centres[1:5], values[1:5]])
-    np.testing.assert_array_equal(second.lines[1].get_xydata(), [[445, 6], [430, 7]])
-
-
-def test_wavelength_steps_back_refuses_what_it_cannot_draw() -> None:
-    with pytest.raises(HsisrError, match="no steps back"):
-        wavelength_steps_back([1, 2, 3], [0, 0, 0])

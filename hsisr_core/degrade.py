@@ -165,15 +165,18 @@ def imresize(
 
 
 def shrink_mask(mask: NDArray[np.bool_], scale: float) -> NDArray[np.bool_]:
-    """Which pixels of ``imresize(image, scale)`` come from pixels inside `mask`
-    (height, width) alone: no weight of the kernel is on another one."""
+    """Which pixels of ``imresize(image, scale)`` come from `mask` alone.
+
+    `mask` is (height, width); no weight of the kernel is on a pixel outside it.
+    """
     sides = (math.ceil(side * scale) for side in mask.shape)
     rows, columns = (
         (_resizer(side, out, scale) != 0).astype(np.float64)
         for side, out in zip(mask.shape, sides, strict=True)
     )
-    touched: NDArray[np.float64] = (columns @ (rows @ (~mask).astype(float)).T).T
-    return touched == 0
+    outside = (~mask).astype(np.float64)
+    touched: NDArray[np.float64] = columns @ (rows @ outside).T
+    return touched.T == 0
 
 
 def _check_factor(scale: Any) -> float:

@@ -167,7 +167,7 @@ def imresize(
 def shrink_mask(mask: NDArray[np.bool_], scale: float) -> NDArray[np.bool_]:
     """Which pixels of ``imresize(image, scale)`` come from `mask` alone.
 
-    `mask` is (height, width); no weight of the kernel is on a pixel outside it.
+    `mask` is (height, width); no weight of the kernel is outside it.
     """
     sides = (math.ceil(side * scale) for side in mask.shape)
     rows, columns = (

@@ -83,8 +83,9 @@ class Data {
     this.digits = clamp(3 - Math.floor(Math.log10(span || 1)), 0, 6);
   }
 
-  value(count) { return this.meta.offset + this.meta.step * count; }
-  text(value) { return value.toFixed(this.digits); }
+  value(count) { return count === this.meta.nodata ? NaN : this.meta.offset + this.meta.step * count; }
+  text(value) { return Number.isFinite(value) ? value.toFixed(this.digits) : "no data"; }
+  measured(counts) { return this.meta.nodata === null ? counts.slice() : counts.filter((count) => count !== this.meta.nodata); }
 
   plane(name, band) {
     const { counts, height, width } = this.cubes.get(name);
@@ -104,14 +105,16 @@ class Data {
     const [bottom_, right_] = [Math.ceil(bottom / ratio), Math.ceil(right / ratio)];
     const mean = new Float64Array(this.bands);
     const spread = new Float64Array(this.bands);
-    const pixels = (bottom_ - top_) * (right_ - left_);
     for (let band = 0; band < this.bands; band++) {
       const plane = this.plane(name, band);
+      let pixels = 0;
       let sum = 0;
       let squares = 0;
       for (let row = top_; row < bottom_; row++) {
         for (let column = left_; column < right_; column++) {
           const count = plane[row * width + column];
+          if (count === this.meta.nodata) continue;
+          pixels += 1;
           sum += count;
           squares += count * count;
         }
@@ -125,7 +128,8 @@ class Data {
   // Black and white of one band: integers of the anchor cube, so that equal greys are equal values in every view.
   limits(band, stretch) {
     return this.keep(`limits ${band} ${stretch}`, () => {
-      const sorted = this.plane(this.anchor, band).slice().sort();
+      const sorted = this.measured(this.plane(this.anchor, band)).sort();
+      if (!sorted.length) return [0, 1];
       return stretch === "linear" ? [sorted[0], sorted.at(-1)] : [percentile(sorted, 2), percentile(sorted, 98)];
     });
   }
@@ -135,10 +139,11 @@ class Data {
     const truth = this.plane(this.meta.reference, band);
     const plane = this.plane(name, band);
     const { ratio, width } = this.cubes.get(name);
-    if (ratio === 1) return plane.map((count, i) => Math.abs(count - truth[i]));
+    const { nodata } = this.meta;
     return truth.map((count, i) => {
       const [row, column] = [Math.floor(i / this.width), i % this.width];
-      return Math.abs(plane[Math.floor(row / ratio) * width + Math.floor(column / ratio)] - count);
+      const own = ratio === 1 ? plane[i] : plane[Math.floor(row / ratio) * width + Math.floor(column / ratio)];
+      return count === nodata || own === nodata ? nodata : Math.abs(own - count);
     });
   }
 
@@ -147,7 +152,7 @@ class Data {
     return this.keep(`errors ${band}`, () => {
       const compared = this.names.filter((name) => name !== this.meta.reference);
       const fine = compared.filter((name) => this.cubes.get(name).ratio === 1);
-      const planes = (fine.length ? fine : compared).map((name) => this.errors(name, band));
+      const planes = (fine.length ? fine : compared).map((name) => this.measured(this.errors(name, band)));
       const all = new Uint16Array(planes.reduce((sum, plane) => sum + plane.length, 0));
       planes.forEach((plane, i) => all.set(plane, i * plane.length));
       return percentile(all.sort(), 99.5) || 1;
@@ -213,6 +218,7 @@ function paint(canvas, data, name, mode, state) {
   if (mode === "error") {
     const limit = data.errorLimit(state.band);
     data.errors(name, state.band).forEach((error, i) => {
+      if (error === data.meta.nodata) bytes[4 * i + 3] = 0;
       const at = 3 * Math.min(Math.round((255 * error) / limit), 255);
       for (let c = 0; c < 3; c++) bytes[4 * i + c] = data.cividis[at + c];
     });
@@ -220,7 +226,10 @@ function paint(canvas, data, name, mode, state) {
     const bands = mode === "colour" ? state.channels : [state.band, state.band, state.band];
     bands.forEach((band, c) => {
       const bright = stretcher(data.limits(band, state.stretch), state.gamma);
-      data.plane(name, band).forEach((count, i) => { bytes[4 * i + c] = bright(count); });
+      data.plane(name, band).forEach((count, i) => {
+        bytes[4 * i + c] = bright(count);
+        if (count === data.meta.nodata) bytes[4 * i + 3] = 0;
+      });
     });
   }
   context.putImageData(image, 0, 0);
@@ -698,7 +707,7 @@ class Spectra {
     const height = 190;
     const axis = data.axis();
     const ends = curves.flatMap(({ mean, spread }) => [...mean].flatMap((value, band) =>
-      area ? [value - spread[band], value + spread[band]] : [value]));
+      area ? [value - spread[band], value + spread[band]] : [value])).filter(Number.isFinite);
     let [low, high] = ends.length ? [Math.min(...ends), Math.max(...ends)] : [0, 1];
     const air = (high - low) * 0.05 || 0.01;
     [low, high] = [low - air, high + air];
@@ -711,14 +720,15 @@ class Spectra {
       element("text", { x: 2, y: 11 }, data.meta.unit),
     );
     const xs = axis.map(x);
-    for (const { mean, spread, colour } of area ? curves : []) {
+    const known = curves.filter(({ mean }) => mean.some(Number.isFinite));
+    for (const { mean, spread, colour } of area ? known : []) {
       const upper = line(xs, [...mean].map((value, band) => y(value + spread[band])));
       const lower = line(xs.toReversed(), [...mean].map((value, band) => y(value - spread[band])).reverse());
       node.append(element("path", { class: "hsx-spread", d: `${upper}${lower.replace("M", "L")}Z`, style: `fill: ${colour}` }));
     }
     const now = xs[explorer.state.band];
     node.append(element("line", { class: "hsx-now", x1: now, x2: now, y1: margin.top, y2: height - margin.bottom }));
-    for (const { name, mean, colour, dash } of curves) {
+    for (const { name, mean, colour, dash } of known) {
       const d = line(xs, [...mean].map(y));
       node.append(element("path", { class: "hsx-curve", d, "data-cube": name, "stroke-dasharray": dash, style: `stroke: ${colour}` }));
     }
@@ -727,7 +737,7 @@ class Spectra {
     return {
       node,
       band: (event) => nearest(xs, ((event.clientX - node.getBoundingClientRect().left) * width) / node.getBoundingClientRect().width),
-      cursor: (band) => cursor.replaceChildren(...curves.map(({ mean, colour }) =>
+      cursor: (band) => cursor.replaceChildren(...known.filter(({ mean }) => Number.isFinite(mean[band])).map(({ mean, colour }) =>
         element("circle", { cx: xs[band], cy: y(mean[band]), r: 2.5, style: `fill: ${colour}` }))),
     };
   }
@@ -740,7 +750,7 @@ class Spectra {
     const truth = data.spectrum(reference, box).mean;
     const rows = compared.map(({ name, mean }) => {
       const { sam, rmse } = data.scores(mean, truth);
-      const cells = [Number.isFinite(sam) ? sam.toFixed(3) : "–", rmse.toFixed(data.digits + 1)];
+      const cells = [[sam, 3], [rmse, data.digits + 1]].map(([score, digits]) => (Number.isFinite(score) ? score.toFixed(digits) : "–"));
       return element("tr", {}, element("th", { scope: "row" }, name), ...cells.map((text) => element("td", {}, text)));
     });
     return element("table", { class: "hsx-scores" },
@@ -1053,6 +1063,10 @@ class PageModel {
 
 function mountPage(host) {
   const { state, data } = JSON.parse(host.querySelector("script[type='application/json']").textContent);
+  if (document.querySelector(`[data-live="${state._meta.id}"]`)) {
+    host.remove();
+    return;
+  }
   const place = element("div", {});
   host.append(place);
   host.explorer = new Explorer(new PageModel(state), place, new Data(state._meta, data.map(decode)));
@@ -1073,10 +1087,13 @@ function ask(model) {
   });
 }
 
+// Below the widget stands its page without a kernel: it is what a reader sees until the kernel has sent the data.
 async function render({ model, el }) {
+  const meta = model.get("_meta");
   el.classList.add("hsisr-explorer");
-  el.textContent = "Waiting for the kernel's data. If this stays, run the cell again.";
-  const explorer = new Explorer(model, el, new Data(model.get("_meta"), await ask(model)));
+  const explorer = new Explorer(model, el, new Data(meta, await ask(model)));
+  el.dataset.live = meta.id;
+  document.querySelectorAll(`[data-explorer="${meta.id}"]`).forEach((page) => page.remove());
   return () => explorer.close();
 }
 

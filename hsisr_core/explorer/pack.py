@@ -17,7 +17,8 @@ from hsisr_core.plots import FALSE_COLOUR_NM
 PAGE_BUDGET = 5_000_000  # bytes of a page: more is slow to open on a phone
 # Of these for the data as base64; the rest for script, styles, picture and the page's text.
 DATA_BUDGET = 4_000_000
-_LEVELS = 65535  # steps of a 16-bit integer
+# the largest 16-bit integer; it stands for "no data" where a cube has such pixels
+_LARGEST = 65535
 UNIT = "value (full scale = 1)"
 Pair = tuple[int, int]
 
@@ -57,6 +58,8 @@ class CubeSet:
     full: Pair
     # bands left out at either end, and pixels on each side, because a cube has no value there
     margin: Pair
+    # the integer of a pixel without a value; None: every pixel has one
+    nodata: int | None
 
     @property
     def bands(self) -> int:
@@ -106,11 +109,13 @@ class CubeSet:
             f"Stored as 16-bit integers, value = {self.offset:.6g} + {self.step:.4g} × integer: "
             f"no value is off by more than half such a step, about {self.step / 2:.2g}."
         )
-        return f"Shown: {part}. {stored}{scored if self.reference else ''}"
+        absent = "" if self.nodata is None else " Grey in an image and left out of a mean: no data."
+        return f"Shown: {part}. {stored}{scored if self.reference else ''}{absent}"
 
     def values(self, name: str) -> NDArray[np.float64]:
-        """The cube `name` as it is shown, (bands, height, width), in real units."""
-        return self.offset + self.step * self.cubes[name].counts.astype(np.float64)
+        """The cube `name` as it is shown, (bands, height, width), in real units; NaN is no data."""
+        counts = self.cubes[name].counts
+        return np.where(counts == self.nodata, np.nan, self.offset + self.step * counts.astype(np.float64))
 
     def describe(self) -> dict[str, Any]:
         """Everything but the counts, for JSON."""
@@ -124,6 +129,7 @@ class CubeSet:
             "unit": self.unit,
             "offset": self.offset,
             "step": self.step,
+            "nodata": self.nodata,
             "presets": self.presets,
             "note": self.note,
             "cubes": [
@@ -147,7 +153,7 @@ def pack_cubes(
     margin: Pair = (0, 0),
 ) -> CubeSet:
     """Check cubes, cut the same part out of each, turn it into 16-bit integers; see `SpectralExplorer.from_cubes`."""
-    arrays = {str(name): np.asarray(cube) for name, cube in cubes.items()}
+    arrays = {str(name): _as_array(cube) for name, cube in cubes.items()}
     for name, array in arrays.items():
         if array.ndim != 3 or 0 in array.shape or array.dtype.kind not in "fiu":
             raise HsisrError(
@@ -182,8 +188,8 @@ def pack_cubes(
     for name, array in inner.items():
         if array.size == 0:
             raise HsisrError(f"margin={margin} leaves nothing of cube {name!r}.")
-        if not np.isfinite(array).all():
-            raise HsisrError(f"Cube {name!r} holds NaN or infinity: replace or crop those pixels first.")
+        if not np.isfinite(array).any():
+            raise HsisrError(f"Cube {name!r} has no finite value: there is nothing to show.")
     scored = {
         name: _band_psnr(array, inner[reference])
         for name, array in inner.items()
@@ -191,15 +197,23 @@ def pack_cubes(
     }
     place = _part((height, width), border, list(ratios.values()), bands - 2 * edge, corner, budget)
     parts = {name: array.astype(np.float64) for name, array in cut(*place).items()}
-    low = min(float(part.min()) for part in parts.values())
-    high = max(float(part.max()) for part in parts.values())
-    step = (high - low) / _LEVELS or 1.0
-    packed = {
-        name: PackedCube(name, ratios[name], np.rint((part - low) / step).astype(np.uint16), scored.get(name))
-        for name, part in parts.items()
-    }
+    measured = np.concatenate([part[np.isfinite(part)] for part in parts.values()])
+    low, high = (float(measured.min()), float(measured.max())) if measured.size else (0.0, 1.0)
+    nodata = None if measured.size == sum(part.size for part in parts.values()) else _LARGEST
+    step = (high - low) / (_LARGEST if nodata is None else _LARGEST - 1) or 1.0
+    packed = {}
+    for name, part in parts.items():
+        counts = np.where(np.isfinite(part), np.rint((part - low) / step), _LARGEST).astype(np.uint16)
+        packed[name] = PackedCube(name, ratios[name], counts, scored.get(name))
     centres, full = centres[edge : bands - edge], (height, width)
-    return CubeSet(packed, centres, reference or "", unit, low, step, place[:2], full, (edge, border))
+    return CubeSet(packed, centres, reference or "", unit, low, step, place[:2], full, (edge, border), nodata)
+
+
+def _as_array(cube: ArrayLike) -> NDArray[Any]:
+    """A cube as an array; NaN where a masked array is masked."""
+    if isinstance(cube, np.ma.MaskedArray) and cube.mask.any():
+        return cube.astype(np.float64).filled(np.nan)
+    return np.asarray(cube)
 
 
 def _ratio(name: str, shape: tuple[int, ...], finest: tuple[int, ...]) -> int:
@@ -212,9 +226,12 @@ def _ratio(name: str, shape: tuple[int, ...], finest: tuple[int, ...]) -> int:
     return int(ratio)
 
 
-def _band_psnr(cube: NDArray[Any], hr: NDArray[Any]) -> list[float | None]:
-    """PSNR of each band in dB, rounded to 0.001; None where it is infinite."""
-    values = [psnr(np.clip(a, 0, 1)[None], b[None]) for a, b in zip(cube, hr, strict=True)]
+def _band_psnr(cube: NDArray[Any], hr: NDArray[Any]) -> list[float | None] | None:
+    """PSNR of each band in dB, rounded to 0.001, None where it is infinite; None if a band has no data to compare."""
+    masks = np.isfinite(cube) & np.isfinite(hr)
+    if not masks.any(axis=(1, 2)).all():
+        return None
+    values = [psnr(np.clip(a, 0, 1)[None], b[None], mask) for a, b, mask in zip(cube, hr, masks, strict=True)]
     return [round(value, 3) if math.isfinite(value) else None for value in values]
 
 

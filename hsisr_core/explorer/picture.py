@@ -28,7 +28,7 @@ def _draw(cubes: CubeSet, band: int, pixels: list[list[int]]) -> Figure:
     shown = names[:3] + names[3:][-1:]  # the reference often comes last
     values = {name: cubes.values(name) for name in names}
     anchor = values[cubes.reference or cubes.fine[0]][band]
-    low, high = np.percentile(anchor, (2, 98))
+    low, high = np.nanpercentile(anchor, (2, 98)) if np.isfinite(anchor).any() else (0, 1)
     tall = WIDTH / max(len(shown), 2) * anchor.shape[0] / anchor.shape[1]
     figure, axes = plt.subplot_mosaic(
         [list(range(len(shown))), [-1] * len(shown)],
@@ -53,7 +53,8 @@ def _draw(cubes: CubeSet, band: int, pixels: list[list[int]]) -> Figure:
         top, left, *ends = ((at - start) // cubes.cubes[name].ratio for at, start in counted)
         bottom, right = ends or (top + 1, left + 1)
         region = values[name][:, top : max(bottom, top + 1), left : max(right, left + 1)]
-        panel.plot(x, region.mean(axis=(1, 2)), label=name, **look)
+        # a mean of nothing is NaN: a gap in the curve
+        panel.plot(x, np.ma.masked_invalid(region).mean(axis=(1, 2)).filled(np.nan), label=name, **look)
     if pixels:
         panel.set_title(f"row {pixels[0][0]}, column {pixels[0][1]}")
         panel.legend(ncols=2)

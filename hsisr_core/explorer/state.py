@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -13,6 +13,11 @@ MODES = ("band", "colour", "error")
 STRETCHES = ("linear", "percentile")
 MOST_PIXELS = 6
 MOST_ZOOM = 32
+# the names of the synced traits
+STATE = (
+    "band", "channels", "curtain", "gamma", "hidden", "magnifier", "mode", "pixels", "split", "stretch", "view",
+    "views",
+)  # fmt: skip
 
 
 def first_state(cubes: CubeSet) -> dict[str, Any]:
@@ -38,11 +43,75 @@ def first_state(cubes: CubeSet) -> dict[str, Any]:
 
 def check_state(name: str, value: Any, cubes: CubeSet) -> Any:
     """`value` of the trait `name` as plain numbers, texts and lists; HsisrError says what is expected."""
-    check, expected = _RULES[name]
     try:
-        return check(value, cubes)
+        return _plain(name, value, cubes)
     except (TypeError, ValueError, KeyError) as error:
-        raise HsisrError(f"{name}={value!r}: expected {expected(cubes)}.") from error
+        raise HsisrError(f"{name}={value!r}: expected {_expected(cubes)[name]}.") from error
+
+
+def _plain(name: str, value: Any, cubes: CubeSet) -> Any:
+    match name:
+        case "band":
+            return _whole(value, cubes.bands)
+        case "channels":
+            red, green, blue = value
+            return [_whole(band, cubes.bands) for band in (red, green, blue)]
+        case "gamma":
+            return _number(value, 0.2, 4)
+        case "split":
+            return _number(value, 0, 1)
+        case "mode":
+            return _one_of(value, _modes(cubes))
+        case "stretch":
+            return _one_of(value, STRETCHES)
+        case "pixels":
+            places = [list(place) for place in value]
+            if len(places) > MOST_PIXELS or not {len(place) for place in places} <= {2, 4}:
+                raise ValueError
+            return [_place(place, cubes) for place in places]
+        case "view":
+            row, column, zoom = value
+            (top, left), (height, width) = cubes.origin, cubes.size
+            centre = [_number(row, top, top + height), _number(column, left, left + width)]
+            return [*centre, _number(zoom, 1, MOST_ZOOM)]
+        case "hidden" | "views" if isinstance(value, str):
+            raise TypeError
+        case "hidden":
+            return [cubes.cubes[item].name for item in value]
+        case "views" if len(value):
+            for view in value:
+                cube, _, mode = view.partition(":")
+                _ = cubes.cubes[cube], mode and _one_of(mode, _modes(cubes))
+            return [str(view) for view in value]
+        case "curtain" | "magnifier" if isinstance(value, bool):
+            return value
+    raise ValueError
+
+
+def _expected(cubes: CubeSet) -> dict[str, str]:
+    """What each trait may be, in words."""
+    (top, left), (height, width) = cubes.origin, cubes.size
+    inside = f"inside rows {top} to {top + height - 1} and columns {left} to {left + width - 1}"
+    names, last = ", ".join(cubes.cubes), cubes.bands - 1
+    return {
+        "band": f"a whole number from 0 to {last}",
+        "channels": f"three bands (red, green, blue) from 0 to {last}",
+        "curtain": "True or False",
+        "gamma": "a number from 0.2 to 4",
+        "hidden": f"a list of cubes among {names}",
+        "magnifier": "True or False",
+        "mode": " or ".join(_modes(cubes)) + " (error needs a reference)" * (not cubes.reference),
+        "pixels": f"at most {MOST_PIXELS} of [row, column] and [top, left, bottom, right] {inside}",
+        "split": "a number from 0 to 1",
+        "stretch": " or ".join(STRETCHES),
+        "view": f"[row, column, zoom]: a centre {inside} and a zoom from 1 to {MOST_ZOOM}",
+        "views": f"a list of cubes among {names}, each with or without a mode behind a colon, such as "
+        f"'{next(iter(cubes.cubes))}:colour'",
+    }
+
+
+def _modes(cubes: CubeSet) -> tuple[str, ...]:
+    return MODES if cubes.reference else MODES[:2]
 
 
 def _whole(value: Any, stop: int) -> int:
@@ -65,95 +134,9 @@ def _one_of(value: Any, choices: Sequence[str]) -> str:
     return str(value)
 
 
-def _flag(value: Any, cubes: CubeSet) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
-
-
-def _channels(value: Any, cubes: CubeSet) -> list[int]:
-    red, green, blue = value
-    return [_whole(band, cubes.bands) for band in (red, green, blue)]
-
-
-def _hidden(value: Any, cubes: CubeSet) -> list[str]:
-    if isinstance(value, str):
-        raise TypeError
-    return [cubes.cubes[name].name for name in value]
-
-
-def _modes(cubes: CubeSet) -> tuple[str, ...]:
-    return MODES if cubes.reference else MODES[:2]
-
-
-def _pixels(value: Any, cubes: CubeSet) -> list[list[int]]:
-    """Pixels [row, column] and boxes [top, left, bottom, right], the last two not in the box."""
-    places = [list(place) for place in value]
-    if len(places) > MOST_PIXELS or not {len(place) for place in places} <= {2, 4}:
-        raise ValueError
-    return [_place(place, cubes) for place in places]
-
-
 def _place(place: list[Any], cubes: CubeSet) -> list[int]:
+    """A pixel [row, column], or a box [top, left, bottom, right] without its last two."""
     limits = list(zip(cubes.origin, cubes.size, strict=True))
     first = [start + _whole(at - start, size) for at, (start, size) in zip(place[:2], limits, strict=True)]
     ends = zip(place[2:], first, limits, strict=False)
     return first + [at + 1 + _whole(end - at - 1, start + size - at) for end, at, (start, size) in ends]
-
-
-def _view(value: Any, cubes: CubeSet) -> list[float]:
-    row, column, zoom = value
-    (top, left), (height, width) = cubes.origin, cubes.size
-    return [_number(row, top, top + height), _number(column, left, left + width), _number(zoom, 1, MOST_ZOOM)]
-
-
-def _views(value: Any, cubes: CubeSet) -> list[str]:
-    if isinstance(value, str) or not len(value):
-        raise ValueError
-    for view in value:
-        name, _, mode = view.partition(":")
-        _ = cubes.cubes[name], mode and _one_of(mode, _modes(cubes))
-    return [str(view) for view in value]
-
-
-def _inside(cubes: CubeSet) -> str:
-    (top, left), (height, width) = cubes.origin, cubes.size
-    return f"inside rows {top} to {top + height - 1} and columns {left} to {left + width - 1}"
-
-
-# The check of each trait, and what it expects in words.
-_RULES: dict[str, tuple[Callable[[Any, CubeSet], Any], Callable[[CubeSet], str]]] = {
-    "band": (
-        lambda value, cubes: _whole(value, cubes.bands),
-        lambda cubes: f"a whole number from 0 to {cubes.bands - 1}",
-    ),
-    "channels": (_channels, lambda cubes: f"three bands (red, green, blue) from 0 to {cubes.bands - 1}"),
-    "curtain": (_flag, lambda _: "True or False"),
-    "gamma": (lambda value, _: _number(value, 0.2, 4), lambda _: "a number from 0.2 to 4"),
-    "hidden": (_hidden, lambda cubes: f"a list of cubes among {', '.join(cubes.cubes)}"),
-    "magnifier": (_flag, lambda _: "True or False"),
-    "mode": (
-        lambda value, cubes: _one_of(value, _modes(cubes)),
-        lambda cubes: " or ".join(_modes(cubes)) + " (error needs a reference)" * (not cubes.reference),
-    ),
-    "pixels": (
-        _pixels,
-        lambda cubes: (
-            f"at most {MOST_PIXELS} of [row, column] and [top, left, bottom, right] {_inside(cubes)}"
-        ),
-    ),
-    "split": (lambda value, _: _number(value, 0, 1), lambda _: "a number from 0 to 1"),
-    "stretch": (lambda value, _: _one_of(value, STRETCHES), lambda _: " or ".join(STRETCHES)),
-    "view": (
-        _view,
-        lambda cubes: f"[row, column, zoom]: a centre {_inside(cubes)} and a zoom from 1 to {MOST_ZOOM}",
-    ),
-    "views": (
-        _views,
-        lambda cubes: (
-            f"a list of cubes among {', '.join(cubes.cubes)}, each with or without a mode behind a "
-            f"colon, such as '{next(iter(cubes.cubes))}:colour'"
-        ),
-    ),
-}
-STATE = tuple(_RULES)  # the names of the synced traits

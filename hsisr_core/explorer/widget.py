@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
 import anywidget
 import matplotlib as mpl
+import numpy as np
 import traitlets
+from IPython.display import display
 from numpy.typing import ArrayLike
 
 from hsisr_core.data import load_dataset
@@ -92,7 +95,8 @@ class SpectralExplorer(anywidget.AnyWidget):
         cividis = mpl.colormaps["cividis"](range(256), bytes=True)[:, :3].tobytes()
         palette = {"colours": list(COLOURS), "cividis": base64.b64encode(cividis).decode()}
         limits = {"pixels": MOST_PIXELS, "zoom": MOST_ZOOM}
-        meta = cubes.describe() | {"palette": palette, "limits": limits}
+        # by which the widget finds its page without a kernel, to remove it
+        meta = cubes.describe() | {"palette": palette, "limits": limits, "id": uuid.uuid4().hex[:12]}
         super().__init__(_meta=meta, **(first_state(cubes) | state))
         self.on_msg(self._answer)
 
@@ -114,7 +118,8 @@ class SpectralExplorer(anywidget.AnyWidget):
         Parameters
         ----------
         cubes : mapping of name to array of shape (bands, height, width)
-            The finest decides the grid; a coarser one (LR) is smaller by the same whole factor on both sides.
+            The finest decides the grid; a coarser one (LR) is smaller by the same whole factor on both sides. What is
+            NaN, or masked in a masked array, is shown as no data.
         wavelengths : array, shape (bands,), optional
             Band centres in nm, increasing.
         reference : str, optional
@@ -174,6 +179,11 @@ class SpectralExplorer(anywidget.AnyWidget):
             name = label if label not in cubes else f"{label} {run.folder.name.rsplit('-', 1)[-1]}"
             cubes[name] = super_resolve_clipped(model, lr)
         cubes["HR"] = hr
+        unscored = np.isnan(hr[0])
+        if unscored.any():
+            lr[:, unscored[:: config.scale, :: config.scale]] = np.nan
+            for name in set(cubes) - {"LR"}:
+                cubes[name][:, unscored] = np.nan
         bands, pixels = (max(sizes) for sizes in zip(*(model.margin for model in models), strict=True))
         return cls.from_cubes(cubes, dataset.wavelengths, reference="HR", margin=(bands, pixels), **options)
 
@@ -192,10 +202,17 @@ class SpectralExplorer(anywidget.AnyWidget):
         caption = f"{', '.join(self.cubes.cubes)}: band {self.band + 1} of {self.cubes.bands} and spectra"
         return static_page(state, self.cubes.buffers(), picture or self.picture(), caption)
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        data, metadata = super()._repr_mimebundle_(**kwargs)
+    def _ipython_display_(self) -> None:
+        """Show the widget, and below it the page without a kernel, which goes where the widget is live.
+
+        Two outputs: of one, `nbconvert` takes the widget alone, which needs a kernel.
+        """
+        view, metadata = self._repr_mimebundle_()
+        display(view, metadata=metadata, raw=True)
         picture = self.picture()
-        data["text/plain"] = f"SpectralExplorer of {', '.join(self.cubes.cubes)}"
-        data["text/html"] = self.html(picture)
-        data["image/png"] = base64.b64encode(picture).decode()
-        return data, metadata
+        page = {
+            "text/plain": f"SpectralExplorer of {', '.join(self.cubes.cubes)}",
+            "text/html": self.html(picture),
+            "image/png": base64.b64encode(picture).decode(),
+        }
+        display(page, raw=True)

@@ -95,7 +95,7 @@ def contact_sheet(sheet: Sheet, path: Path) -> None:
     """Write a picture of all scenes of a data sheet in false colour to `path`, a .png, whole or not at all."""
     if path.suffix.lower() != ".png":
         raise HsisrError(f"{path} is not a name for the contact sheet; expected one that ends in .png.")
-    figure = _gallery({facts.thumbnail: facts.shape for facts in sheet.scenes})
+    figure = _gallery(sheet.thumbnails)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)
 

@@ -42,8 +42,8 @@ def test_harvard_from_archives_to_the_data_sheet(tmp_path: Path) -> None:
     assert f"{store}: 3 scenes of harvard from" in prepared.stdout
     checked = run("check", store, folder=tmp_path)
     assert checked.returncode == 1
-    assert "OFF: 3 scenes, the paper has 77." in checked.stdout
-    assert "OFF: imgb2 is 10x9 pixels, expected 1040x1392." in checked.stdout
+    assert "PROBLEM: 3 scenes, the paper has 77." in checked.stdout
+    assert "PROBLEM: imgb2 is 10x9 pixels, expected 1040x1392." in checked.stdout
     assert store.with_suffix(".png").is_file()
 
 
@@ -84,5 +84,5 @@ def test_a_store_with_nothing_off_ends_with_zero(hsisr_data: Path, tmp_path: Pat
     assert prepared.returncode == 0, prepared.stderr
     checked = run("check", "s.h5", "--picture", "p.png", folder=tmp_path)
     assert checked.returncode == 0
-    assert "Nothing is off." in checked.stdout
+    assert "No problems found." in checked.stdout
     assert (tmp_path / "p.png").is_file()

@@ -64,6 +64,24 @@ def test_band_psnr_is_that_of_the_whole_image() -> None:
     assert pack_cubes({"a": given["HR"], "b": given["HR"]}, reference="b").cubes["a"].psnr == [None] * 5
 
 
+def test_nan_is_no_data() -> None:
+    given = cubes()
+    given["HR"][:, :3] = given["SR"][4, 5, 5] = np.nan
+    given["LR"] = np.ma.masked_greater(given["LR"], 0.9)
+    packed = pack_cubes(given, NM, reference="HR")
+    for name, cube in given.items():
+        expected = np.ma.filled(cube.astype(np.float64), np.nan)
+        assert np.allclose(packed.values(name), expected, rtol=0, atol=packed.step / 2 + 1e-9, equal_nan=True)
+    assert "no data" in packed.note
+    assert packed.describe()["nodata"] == 65535
+    mask = np.isfinite(given["SR"][4] + given["HR"][4])
+    expected_psnr = psnr(given["SR"][4][None], given["HR"][4][None], mask)
+    assert packed.cubes["SR"].psnr is not None
+    assert packed.cubes["SR"].psnr[4] == round(expected_psnr, 3)
+    explorer = SpectralExplorer(packed, pixels=[[0, 0]])
+    assert len(explorer.picture()) > 10_000
+
+
 def test_a_crop_fits_the_budget_and_keeps_lr_and_hr_together() -> None:
     given = cubes(60, 46)
     hr = given["HR"]
@@ -122,7 +140,7 @@ def test_a_page_of_a_large_scene_stays_below_its_budget() -> None:
     [
         ({"cubes": {}}, "There are no cubes to explore"),
         ({"cubes": {"x": np.zeros((4, 4))}}, r"'x' has shape \(4, 4\)"),
-        ({"cubes": {"x": np.full((1, 4, 4), np.nan)}}, "'x' holds NaN"),
+        ({"cubes": {"x": np.full((1, 4, 4), np.nan)}}, "'x' has no finite value"),
         ({"cubes": {"a:b": np.zeros((1, 4, 4))}}, "a name is a text without a colon"),
         ({"cubes": {"x": np.zeros((2, 4, 4)), "y": np.zeros((2, 3, 4))}}, r"'y' has shape \(2, 3, 4\)"),
         ({"cubes": {"x": np.zeros((2, 4, 4)), "y": np.zeros((1, 4, 4))}}, "expected the same bands"),
@@ -229,11 +247,15 @@ def test_presets_are_those_that_the_sensor_sees() -> None:
     assert presets(900, 1000, 1100) == {}
 
 
-def test_output_has_the_widget_the_page_and_the_picture() -> None:
+def test_output_has_the_widget_the_page_and_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     explorer = SpectralExplorer.from_cubes(cubes(), NM, reference="HR", band=1, pixels=[[0, 0, 4, 4]])
-    data, _ = explorer._repr_mimebundle_()
+    shown: list[dict[str, Any]] = []
+    monkeypatch.setattr("hsisr_core.explorer.widget.display", lambda data, **options: shown.append(data))
+    explorer._ipython_display_()
+    widget, data = shown
+    assert widget["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.model_id
+    assert "application/vnd.jupyter.widget-view+json" not in data
     assert data["text/plain"] == "SpectralExplorer of LR, SR, HR"
-    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.model_id
     width, height = Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).size
     assert width == 720
     assert height > 200

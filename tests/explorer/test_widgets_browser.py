@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -331,6 +334,45 @@ def test_nothing_is_cut_off_and_all_is_readable(browser: Any, folder: Path, widt
     )
     assert nameless == 0
     page.close()
+
+
+def test_nan_is_shown_as_no_data(browser: Any, tmp_path: Path) -> None:
+    cubes = scene()
+    cubes["HR"][:, :6] = cubes["A"][:, 2:4, 20:] = np.nan
+    explorer = SpectralExplorer.from_cubes(
+        cubes, NM, reference="HR", pixels=[[0, 0], [0, 0, 12, 12]], mode="error"
+    )
+    (tmp_path / "nan.html").write_text(
+        f'<!doctype html><meta charset="utf-8">{explorer.html()}', encoding="utf-8"
+    )
+    opened = Page(browser, (tmp_path / "nan.html").as_uri())
+    alpha = """() => [...document.querySelectorAll('.hsx-image')].map(c =>
+        c.getContext('2d').getImageData(0, 0, c.width, c.height).data.filter((_, i) => i % 4 == 3 && !_).length)"""
+    opened.page.evaluate(alpha)
+    missing = np.isnan(cubes["HR"][0]).sum()
+    assert opened.page.evaluate(alpha) == [missing] * 4
+    opened.set(mode="band")
+    assert opened.page.evaluate(alpha) == [0, 24, 0, missing]
+    assert "HR no data" in opened.page.locator(".hsx-values").first.inner_text()
+    inner = scene()["HR"][3, 6:12, :12]
+    assert opened.values(1)["HR"] == pytest.approx(inner.mean(), abs=1e-3)
+    opened.page.mouse.move(*opened.spot(1, 1))
+    opened.settle()
+    assert "HR no data" in opened.page.locator(".hsx-status").inner_text()
+    assert [text for text in opened.wrong if "favicon" not in text] == []
+    opened.close()
+
+
+def test_a_notebook_exported_by_nbconvert_is_live_without_a_network(browser: Any, tmp_path: Path) -> None:
+    write_notebook(tmp_path / "mine.ipynb", "from small_explorer import small_explorer\nsmall_explorer()")
+    command = [sys.executable, "-m", "nbconvert", "--to", "html", "--execute", str(tmp_path / "mine.ipynb")]
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": TEST_PATH}, capture_output=True)
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    page.goto((tmp_path / "mine.html").as_uri())
+    page.locator(".hsx").wait_for()
+    assert page.locator(".hsx-stage").count() == 4
+    context.close()
 
 
 def test_in_a_built_book_it_works_without_a_kernel(browser: Any, tmp_path: Path) -> None:

@@ -87,8 +87,8 @@ def test_in_jupyterlab_kernel_and_view_follow_each_other(browser: Any, tmp_path:
         run = "command => window.jupyterapp.commands.execute('notebook:' + command)"
         page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 0; }")
         page.evaluate(run, "run-cell")
-        page.locator(".hsx").wait_for(timeout=30_000)
-        assert page.locator(".hsx").count() == 1
+        page.locator("[data-live] .hsx").wait_for(timeout=30_000)
+        wait(lambda: page.locator(".hsx").count() == 1, "the page without a kernel to go")
 
         page.locator(".hsx").get_by_label("Band", exact=True).fill("3")
         wait(lambda: seen.is_file() and seen.read_text() == "3 [[12, 16]]", "the kernel to see the band")

@@ -67,9 +67,8 @@ def rmse(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> float:
 def ergas(sr: ArrayLike, hr: ArrayLike, scale: float, mask: Mask = None) -> float:
     r"""Relative dimensionless global error: :math:`\frac{100}{r}\sqrt{\mathrm{mean}_b(rmse_b^2 / mean_b^2)}`.
 
-    `scale` is the factor r between HR and LR; see `psnr` for input and errors. A band whose HR mean is 0 has no
-    relative error and is left out; if all are, the result is nan. Wald, "Quality of high resolution synthesised
-    images: is there a simple criterion?", 2000.
+    `scale` is the factor r between HR and LR. A band whose HR mean is 0 is left out; nan if all are. Wald, "Quality of
+    high resolution synthesised images: is there a simple criterion?", 2000.
     """
     pair = _checked_pair(sr, hr, mask)
     return _ergas(_band_mse(*pair), pair[1], scale)
@@ -78,22 +77,20 @@ def ergas(sr: ArrayLike, hr: ArrayLike, scale: float, mask: Mask = None) -> floa
 def ssim(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> float:
     """Structural similarity: mean over the bands and over each band's valid region; 1 for identical cubes.
 
-    Gaussian window of 11x11 pixels with sigma 1.5, K = (0.01, 0.03), dynamic range 1, statistics
-    weighted by the window (no sample correction). Only windows that lie inside the image count, so a side
-    of less than 11 pixels is an error; see `psnr` for the others. Wang, Bovik, Sheikh and Simoncelli, IEEE
-    Transactions on Image Processing 13(4), 2004.
+    Gaussian window of 11x11 pixels with sigma 1.5, K = (0.01, 0.03), dynamic range 1, no sample correction. Only
+    windows inside the image count, so a side of less than 11 pixels is an error. Wang, Bovik, Sheikh and Simoncelli,
+    IEEE Transactions on Image Processing 13(4), 2004.
     """
     pair = _checked_pair(sr, hr, mask)
     return _ssim(*pair) if mask is None else _masked_ssim(sr, hr, mask)
 
 
 def sam(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> float:
-    """Spectral angle mapper: mean angle between the spectra of SR and HR, in degrees; see `psnr` for errors.
+    """Spectral angle mapper: mean angle between the spectra of SR and HR, in degrees.
 
-    A pixel whose HR spectrum is zero in every band has no angle: it is left out of the mean (the
-    authors' script counts it as 90 degrees, even where SR is zero too). Where only SR's spectrum
-    is zero the angle is 90 degrees, for that is SR's error. nan if every HR spectrum is zero. Yuhas, Goetz
-    and Boardman, "Discrimination among semi-arid landscape endmembers using the SAM algorithm", 1992.
+    A pixel whose HR spectrum is zero has no angle and is left out (the authors' script counts it as 90 degrees, even
+    where SR is zero too). Where SR's alone is zero the angle is 90 degrees. nan if every HR spectrum is zero. Yuhas,
+    Goetz and Boardman, "Discrimination among semi-arid landscape endmembers using the SAM algorithm", 1992.
 
     Examples
     --------
@@ -120,14 +117,13 @@ def score(sr: ArrayLike, hr: ArrayLike, scale: float = 1, mask: Mask = None) -> 
     Returns
     -------
     dict
-        ``psnr`` (dB), ``mpsnr`` (dB), ``ssim``, ``sam`` (degrees), ``rmse``, ``ergas``, and
-        ``zero_pixels`` (int): how many pixels were left out of SAM because HR is zero there.
+        ``psnr`` and ``mpsnr`` in dB, ``ssim``, ``sam`` in degrees, ``rmse``, ``ergas``; ``zero_pixels``, how many were
+        left out of SAM because HR is zero there.
 
     Raises
     ------
     HsisrError
-        As `psnr`, `ssim` and `ergas`; or HR is zero everywhere; or HR leaves [0, 1] by more than
-        0.5, so that a peak of 1 would be wrong.
+        As `psnr`, `ssim` and `ergas`; or HR is zero everywhere, or leaves [0, 1] by more than 0.5.
     """
     sr_cube, hr_cube = _checked_pair(sr, hr, mask)
     low, high = (extreme.item() for extreme in hr_cube.aminmax())
@@ -148,10 +144,9 @@ def score(sr: ArrayLike, hr: ArrayLike, scale: float = 1, mask: Mask = None) -> 
 
 
 def score_maps(sr: ArrayLike, hr: ArrayLike) -> dict[str, NDArray[np.float64]]:
-    """Where in the image PSNR, SSIM and SAM come from: maps (height, width); see `ssim` for input and errors.
+    """Where in the image PSNR (``mse``), SSIM and SAM come from: maps (height, width), means over the bands.
 
-    ``mse``: squared error, mean over the bands. ``ssim``: of the window around each pixel, mean over the bands; NaN
-    in the outer 5 pixels, where no window fits. ``sam``: angle in degrees; NaN where HR's spectrum is zero.
+    ``ssim`` is NaN in the outer 5 pixels, where no window fits, ``sam`` where HR's spectrum is zero.
     """
     x, y = (cube.double() for cube in _checked_pair(sr, hr))
     _, angles, lit = _errors_and_angles(x, y)
@@ -227,8 +222,7 @@ def _errors_and_angles(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """Mean squared error of each band, angle of each pixel's spectra in radians, and where HR's is not zero.
 
-    The angle is pi / 2 where SR's spectrum alone is zero, and without meaning where HR's is. `clip` clips SR to
-    [0, 1] a part at a time: a clipped copy of the cube costs more than clipping it.
+    `clip` clips SR to [0, 1] a part at a time: a clipped copy of the cube costs more than clipping it.
     """
     bands = len(sr)
     sr_pixels, hr_pixels = sr.reshape(bands, -1), hr.reshape(bands, -1)
@@ -297,7 +291,6 @@ def _ssim_of_bands(sr: Tensor, hr: Tensor, clip: bool = False) -> Iterator[Itera
 
     With s = x + y and d = x - y the formula needs the filtered s, d, s^2 and d^2 alone: twice the means' product
     is (E[s]^2 - E[d]^2) / 2, the sum of their squares (E[s]^2 + E[d]^2) / 2, and so with the (co)variances.
-    Filters are matrix products, in the precision of the cubes: single costs less than half of double.
     """
     height, width = sr.shape[1:]
     if min(height, width) < WINDOW:

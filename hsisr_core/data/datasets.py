@@ -29,14 +29,7 @@ from hsisr_core.scenes import INDIAN_PINES, Scene, dataset_name, existing, is_sc
 class Dataset:
     """Prepared scenes and how they are split; scenes are read from the store when asked for.
 
-    Attributes
-    ----------
-    name
-        Name that results are reported under (the split's `dataset`).
-    split
-        Training and test regions.
-    store
-        The prepared scenes.
+    Results are reported under `name`, the split's `dataset`.
     """
 
     name: str
@@ -52,11 +45,10 @@ class Dataset:
                 f"Scenes of split {self.split.name} differ in bands: {', '.join(odd)}, but others {usual}. "
                 "Leave out the odd ones."
             )
-        centres = {scene: self.store.wavelengths(scene) for scene in self.split.scenes}
-        known = {scene: nm for scene, nm in centres.items() if np.isfinite(nm).all()}
-        for scene, nm in known.items():
-            first = next(iter(known.values()))
-            if not np.array_equal(nm, first):
+        first = self.wavelengths
+        for scene in self.split.scenes:
+            nm = self.store.wavelengths(scene)
+            if np.isfinite(nm).all() and not np.array_equal(nm, first):
                 raise HsisrError(
                     f"Scene {scene} has bands from {nm[0]:g} to {nm[-1]:g} nm, others of split {self.split.name} from "
                     f"{first[0]:g} to {first[-1]:g} nm. Leave out the odd one."
@@ -138,6 +130,8 @@ def load_dataset(
 ) -> Dataset:
     """Load a dataset; its scenes are read and checked once and kept in the cache folder.
 
+    The cache is found by path, size and time of change of the source files, so a changed one is read again.
+
     Parameters
     ----------
     data
@@ -155,11 +149,6 @@ def load_dataset(
     HsisrError
         `data` or `split` is not there; no split fits; the split names a scene that is missing,
         cannot be read, differs in bands, or is smaller than a region; the cache cannot be written.
-
-    Notes
-    -----
-    The cache is found by path, size and time of change of the source files, so a changed source is noticed
-    and an unchanged one is not read.
     """
     if isinstance(data, str) and data.lower() in DATASETS and not Path(data).exists():
         data = prepared_store(data.lower())

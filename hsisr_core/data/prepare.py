@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -33,8 +33,7 @@ from hsisr_core.scenes import (
 OTHER = "other"
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(NamedTuple):
     """What `prepare` did: the store that it wrote, and what it left out, and why."""
 
     store: Store
@@ -49,9 +48,8 @@ def prepare(
 ) -> Prepared:
     """Read the scenes of a dataset as the protocol says and write them to a store, whole or not at all.
 
-    CAVE is divided by 65535, Harvard and Foster by the maximum of the whole image; nothing is cropped. The
-    store keeps names, wavelengths, divisors, Harvard's masks, and size and SHA-256 of the source files. One
-    scene is in memory at a time.
+    CAVE is divided by 65535, Harvard and Foster by the maximum of the whole image; nothing is cropped. One scene is in
+    memory at a time.
 
     `dataset` is "cave", "harvard", "foster", or "other"; the scenes are anywhere in `folder`. With a `split`, only
     its scenes are taken, reduced where it says so, and the store gets the split's dataset.
@@ -70,11 +68,7 @@ def prepare(
 
 
 def find_scenes(place: Path, dataset: str = OTHER) -> tuple[dict[str, list[Path]], dict[str, str]]:
-    """Return where each scene of `dataset` is in `place` or below, by name, and what is left out, and why.
-
-    A scene is a folder that holds the PNGs of CAVE's bands, or a file that `read_scene` reads; hidden ones and
-    stores are none. Links to scenes are followed.
-    """
+    """Return where each scene of `dataset` is in `place` or below, by name, and what is left out, and why."""
     source = None if dataset == OTHER else dataset_source(dataset)
     scenes: dict[str, list[Path]] = {}
     left_out: dict[str, str] = {}
@@ -130,27 +124,26 @@ def prepare_scenes(
 def reduce_scene(scene: Scene, side: int | None) -> Scene:
     """Return `scene` with its longer side reduced to `side` pixels by a whole factor, if it is larger.
 
-    MATLAB's `imresize` on integers is followed: the result is rounded to the file's whole numbers and kept
-    in their range, so a store can hold it as such. HsisrError is raised if there is no such factor.
+    As by MATLAB's `imresize` on integers the result is rounded to the file's whole numbers and kept in their range.
     """
-    longer = max(scene.height, scene.width)
-    if side is None or longer <= side:
+    if side is None or max(scene.height, scene.width) <= side:
         return scene
-    if longer % side:
+    factor, rest = divmod(max(scene.height, scene.width), side)
+    if rest:
         raise HsisrError(
             f"Scene {scene.name} of {scene.height}x{scene.width} pixels cannot be reduced to {side} by a whole "
             "factor. Change reduce_to in the split."
         )
-    factor = longer // side
     # the whole numbers that it was, a half rounded up as MATLAB does
     whole = scene.divisor > 1 and scene.divisor.is_integer()
-    cube = np.empty((scene.bands, -(-scene.height // factor), -(-scene.width // factor)), np.float32)
-    for band, small in zip(scene.cube, cube, strict=True):
+    bands = []
+    for band in scene.cube:
         if whole:
             counts = imresize(np.rint(np.multiply(band, scene.divisor, dtype=np.float64)), scale=1 / factor)
-            small[...] = np.floor(counts + 0.5).clip(0, scene.divisor) / scene.divisor
+            bands.append(np.floor(counts + 0.5).clip(0, scene.divisor) / scene.divisor)
         else:
-            small[...] = imresize(band, scale=1 / factor)
+            bands.append(imresize(band, scale=1 / factor))
+    cube = np.array(bands, np.float32)
     mask = None if scene.mask is None else shrink_mask(scene.mask, 1 / factor)
     return replace(
         scene, cube=cube, mask=mask, georeference=None, source=f"{scene.source} Reduced by {factor}."

@@ -67,7 +67,7 @@ def data_sheet(store: Store) -> Sheet:
             problems.append(f"{name} has other wavelengths than {store.names[0]}.")
         if low < 0 or high > 1:
             problems.append(f"{name} has values from {low:.4f} to {high:.4f}, expected [0, 1].")
-        other = digests.setdefault(hashlib.sha256(scene.cube).hexdigest(), name)
+        other = digests.setdefault(hashlib.sha256(np.ascontiguousarray(scene.cube).data).hexdigest(), name)
         if other != name:
             problems.append(f"{name} and {other} hold the same values.")
     return Sheet(store, tuple(rows), thumbnails, tuple(problems))

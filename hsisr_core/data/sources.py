@@ -32,14 +32,11 @@ class Archive(BaseModel, frozen=True, extra="forbid"):
 
 
 class DatasetSource(BaseModel, frozen=True, extra="forbid"):
-    """A published dataset.
+    """A published dataset: `files`, or one of `base_urls` followed by a scene's name and ".zip".
 
-    It is `files`, or where each scene has its own archive, one of `base_urls` followed by the scene's name and
-    ".zip"; `known_scenes` are the names that are known, `incomplete` says what they lack. `by_hand` are
-    addresses of copies that this program cannot download. `keys` are the names that the cube has in its .mat
-    files; `left_out` the scenes that are no part of the benchmark, and why; `named_by_folder`, whether a scene
-    is called as the folder of its archive. `scenes`, `bands` and `sizes`, (height, width) in pixels, are what
-    it must hold (paper, Section IV-A).
+    `known_scenes` are the names that are known, `incomplete` says what they lack; `by_hand` are addresses that this
+    program cannot download from. `keys` are the names that the cube has in its .mat files; `left_out` the scenes that
+    are no part of the benchmark, and why. `scenes`, `bands` and `sizes` are what it must hold (paper, Section IV-A).
     """
 
     name: str

@@ -46,8 +46,7 @@ class Region:
     """A part of a scene that trains or tests; its name is unique in its split.
 
     `rows` and `cols` are (start, stop) in HR pixels of the scene, stop excluded; None: all of them. `reduce_to` are
-    the pixels of the longer side that the whole scene is reduced to when it is prepared, by a whole factor, with
-    `imresize`; a scene that is not larger stays as it is. None: never. `rows` and `cols` count pixels after it.
+    the pixels of the longer side that a larger scene is reduced to before, by a whole factor, with `imresize`.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -145,12 +144,10 @@ def choose_split(
 
 
 def find_split(scenes: list[str], where: str, dataset: str | None = None) -> Split:
-    """Return the split in `book/splits` that fits the scenes at hand.
+    """Return the split in `book/splits` whose scenes are all at hand, in `where`.
 
-    A split fits whose scenes are all there. Those for `dataset` go first, then that of a whole dataset of the
-    paper, then the one that needs most scenes; a warning names the choice. A rule fits only its dataset, and
-    a split that chooses settings (its name ends in -tune) never. `where` says what holds the scenes, and `dataset`
-    is its name, where a store gives it.
+    Those for `dataset` go first, then that of a whole dataset of the paper, then the one that needs most scenes; a
+    warning names the choice. A rule fits only its dataset, and a split that chooses settings (-tune) never.
     """
     splits = [_read(file) for file in sorted((book_folder() / "splits").glob("*.yaml"))]
     searched = [split for split in splits if not split.name.endswith(_TUNE)]
@@ -181,10 +178,8 @@ def divide_by_rule(
 ) -> tuple[tuple[Region, ...], tuple[Region, ...]]:
     """Divide scenes at random, but the same way everywhere: training and test regions, by name.
 
-    The names are put in the order of the SHA-256 of "seed:name"; the first `train_fraction` of them train,
-    rounded to a whole number. So it depends on the seed and the names alone, and on no library.
-    Test regions are the top left `test_side` x `test_side` pixels of their scene (paper, Section IV-B: 512), or
-    all of it.
+    The first `train_fraction` of the names in the order of the SHA-256 of "seed:name" train. Test regions are the top
+    left `test_side` x `test_side` pixels of their scene (paper, Section IV-B: 512), or all of it.
     """
     names = sorted(set(scenes), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
     count = round(train_fraction * len(names))

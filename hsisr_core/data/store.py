@@ -66,8 +66,7 @@ def write_store(
 class Store:
     """A file that `write_store` made: its `dataset`, the `names` of its scenes, sorted, and their `sources`.
 
-    The file is opened for each read and closed again, so a Store can be handed to other processes. HsisrError is
-    raised if it is missing, damaged, or not a store of this version. `fingerprint` is a SHA-256 over the sorted
+    It is opened for each read, so a Store can be handed to other processes. `fingerprint` is a SHA-256 over the sorted
     (name, shape, values, wavelengths, mask): what the scenes hold, however stored.
     """
 

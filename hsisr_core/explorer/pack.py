@@ -25,15 +25,15 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class PackedCube:
-    """One cube of an explorer."""
+    """One cube of an explorer: the part of it that is shown, (bands, height, width), as integers.
+
+    `ratio` is 1, or the scale for LR. `psnr` is of each band in dB against the reference, over the *whole* image
+    clipped to [0, 1], None where a band is identical; None for LR, for the reference, and without a reference.
+    """
 
     name: str
-    # pixels of the finest cube along a side of one pixel of this one: 1, or the scale for LR
     ratio: int
-    # (bands, height, width), the part that is shown; `CubeSet.values` turns them back
     counts: NDArray[np.uint16]
-    # of each band in dB against the reference, over the *whole* image clipped to [0, 1], None where a band is
-    # identical; None for LR, for the reference, and without a reference
     psnr: list[float | None] | None
 
 
@@ -212,7 +212,7 @@ def pack_cubes(
 def _as_array(cube: ArrayLike) -> NDArray[Any]:
     """A cube as an array; NaN where a masked array is masked."""
     if isinstance(cube, np.ma.MaskedArray) and cube.mask.any():
-        return cube.astype(np.float64).filled(np.nan)
+        return np.ma.filled(cube.astype(np.float64), np.nan)
     return np.asarray(cube)
 
 

@@ -43,32 +43,16 @@ class SpectralExplorer(anywidget.AnyWidget):
     Python, and can be linked to other widgets with ``ipywidgets.jslink``. Bands, rows and columns are counted
     from 0, in the whole image even if only a part of it is shown. A value that is not as below raises HsisrError.
 
-    Attributes
-    ----------
-    band : int
-        Of the views that show one band.
-    mode : {"band", "colour", "error"}
-        What a view shows unless `views` says otherwise; errors are absolute, against the reference.
-    views : list of str
-        Names of the cubes side by side, such as ``["SSRNet", "HR", "HR:colour"]``; what follows a colon is a
-        mode of that view alone.
-    view : [row, column, zoom]
-        The pixel in the middle of every view, and the magnification from 1 to 32.
-    pixels : list
-        At most six of [row, column] and [top, left, bottom, right] (bottom and right outside the box), whose
-        spectra are drawn.
-    channels : [red, green, blue]
-        Bands of the false colour.
-    stretch : {"percentile", "linear"}
-        From black to white: 2nd to 98th percentile of the band, or its lowest to highest value, in the reference.
-    gamma : float
-        Brightness is the stretched value to the power 1 / gamma; 0.2 to 4.
-    hidden : list of str
-        Cubes whose curves are not drawn.
-    curtain, split : bool, float
-        The first two views on one another, the left one up to this share of the width.
-    magnifier : bool
-        Whether the surroundings of the pointer are enlarged in a corner of each view.
+    - band: of the views that show one band; channels: [red, green, blue], the bands of the false colour
+    - mode: "band", "colour" or "error" (absolute, against the reference), unless `views` says otherwise
+    - views: the cubes side by side, such as ``["SSRNet", "HR", "HR:colour"]``; after a colon, a mode of that view alone
+    - view: [row, column, zoom], the pixel in the middle of every view, and the magnification from 1 to 32
+    - pixels: at most six of [row, column] and [top, left, bottom, right] (bottom and right outside the box), whose
+      spectra are drawn; hidden: cubes whose curves are not
+    - stretch: from black to white, "percentile" (2nd to 98th of the band in the reference) or "linear"; gamma: 0.2 to
+      4, brightness is the stretched value to the power 1 / gamma
+    - curtain, split: the first two views on one another, the left one up to this share of the width
+    - magnifier: whether the surroundings of the pointer are enlarged in a corner of each view
     """
 
     _esm = SCRIPT

@@ -79,12 +79,10 @@ def training_flop(config: RunConfig, bands: int, images: int) -> float:
 
 def _run_flop(config: RunConfig, dataset: Dataset) -> float:
     """Floating-point operations of a run: of its training, and of every scoring, without the borders of tiles."""
-    images = len(dataset.train)
-    every = config.evaluate_every
+    images, every, same = len(dataset.train), config.evaluate_every, _same_cost(config)
     scorings = 1 + (config.total_steps(images) // every if every else 0)
-    same, bands = _same_cost(config), dataset.bands
-    scoring = 2 * sum(_multiply_adds(same, bands, *size) for size in _lr_sizes(config, dataset))
-    return training_flop(config, bands, images) + scorings * scoring
+    scoring = 2 * sum(_multiply_adds(same, dataset.bands, *size) for size in _lr_sizes(config, dataset))
+    return training_flop(config, dataset.bands, images) + scorings * scoring
 
 
 @lru_cache(maxsize=256)
@@ -183,23 +181,20 @@ def needs(run: PlannedRun, gpu: str | None = None) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one run is expected to cost."""
+    """What one run is expected to cost: operations of training and scoring, peak bytes (of the process on a CPU, of
+    tensors on a GPU), seconds on this machine and how these were measured, seconds on the named GPU."""
 
     parameters: int
-    # of training, and of scoring on the test images
     flop: float
-    # peak memory; resident memory of the process on a CPU, tensors on a GPU
     bytes: int
-    # on this machine, and how that was measured
     seconds: float
     method: str
-    # on the named GPU
     gpu_seconds: float | None
 
 
 def estimate_runs(runs: Sequence[PlannedRun], gpu: str | None = None) -> list[Estimate]:
     """Estimate each run. Runs that differ only in seed, steps and the like are timed once."""
-    gpu_peak = gpu_rate(gpu)[1] if gpu else None
+    gpu_flops = PEAK_SHARE * gpu_rate(gpu)[1] * 1e12 if gpu else None
     timed: dict[tuple[str, RunConfig], tuple[float, int, str]] = {}
     estimates = []
     for run in runs:
@@ -207,29 +202,20 @@ def estimate_runs(runs: Sequence[PlannedRun], gpu: str | None = None) -> list[Es
         kind = (dataset.fingerprint, _same_cost(config))
         if kind not in timed:
             timed[kind] = _measure_rate(config, dataset)
-        rate, other_bytes, method = timed[kind]
+        rate, peak, method = timed[kind]
         flop = _run_flop(config, dataset)
-        on_gpu = torch.cuda.is_available() and config.device != "cpu"
-        data_bytes = 0 if on_gpu else _data_bytes(config, dataset)
-        estimates.append(
-            Estimate(
-                count_parameters(build_network(config, dataset.bands)),
-                flop,
-                other_bytes + _tensor_bytes(config, dataset) + data_bytes,
-                flop / rate,
-                method,
-                flop / (PEAK_SHARE * gpu_peak * 1e12) if gpu_peak else None,
-            )
-        )
+        peak += _tensor_bytes(config, dataset)
+        if not torch.cuda.is_available() or config.device == "cpu":
+            peak += _data_bytes(config, dataset)
+        parameters = count_parameters(build_network(config, dataset.bands))
+        on_gpu = flop / gpu_flops if gpu_flops else None
+        estimates.append(Estimate(parameters, flop, peak, flop / rate, method, on_gpu))
     return estimates
 
 
 def _measure_rate(config: RunConfig, dataset: Dataset) -> tuple[float, int, str]:
-    """Take real training steps on the first training image.
-
-    Returns operations a second, bytes of all but the tensors (the process, the convolution library), and how many
-    steps were timed: of the true batch where two steps of it fit into the budget, else of a smaller one.
-    """
+    """Take real training steps on the first training image: operations a second, bytes of all but the tensors
+    (the process, the convolution library), and how many steps were timed; of a smaller batch where that is too slow."""
     if not torch.cuda.is_available():
         # a plan for a GPU is estimated where there is none, too
         config = config.changed(device="cpu", precision="no" if config.precision == "no" else "bf16")
@@ -273,10 +259,9 @@ def _measure_rate(config: RunConfig, dataset: Dataset) -> tuple[float, int, str]
 def measure_costs(models: Mapping[str, SuperResolver], bands: int, side: int) -> pd.DataFrame:
     """Parameters, work, and the measured time and memory of networks on one LR patch (1, bands, side, side).
 
-    A training step is `train_step` with the L1 loss against zero and Adam; it changes the weights. Inference is a
-    forward pass without gradients. Times are the medians of five turns in which every network comes once, after a
-    turn that is not counted. Memory is that of the tensors made in one more pass, the most that are alive at once:
-    weights, moments and what the convolution library takes for itself are not in it.
+    A training step is `train_step` with the L1 loss against zero and Adam; it changes the weights. Times are medians of
+    five turns in which every network comes once, after one that is not counted. Memory is that of the tensors made in
+    one more pass, the most at once: without weights, moments and what the convolution library takes for itself.
     """
     lr = torch.rand(1, bands, side, side, generator=torch.Generator().manual_seed(0))
     accelerator = make_accelerator(RunConfig(device="cpu"))
@@ -293,10 +278,10 @@ def measure_costs(models: Mapping[str, SuperResolver], bands: int, side: int) ->
             started = time.perf_counter()
             call()
             times[key].append(time.perf_counter() - started)
-    columns: dict[str, dict[str, float]] = {
-        "parameters": {name: count_parameters(model) for name, model in models.items()},
-        "multiply-adds (G)": {name: multiply_adds(models[name], bands, side, side) / 1e9 for name in models},
-    }
+    columns: dict[str, dict[str, float]] = {"parameters": {}, "multiply-adds (G)": {}}
+    for name, model in models.items():
+        columns["parameters"][name] = count_parameters(model)
+        columns["multiply-adds (G)"][name] = multiply_adds(model, bands, side, side) / 1e9
     for (name, task), seconds in times.items():
         columns.setdefault(f"{task} (ms)", {})[name] = 1e3 * statistics.median(seconds[1:])
     for (name, task), call in tasks.items():
@@ -359,26 +344,19 @@ def load_benchmarks() -> dict[str, Any]:
 
 def about(results: dict[str, Any]) -> pd.Series:
     """The machine class, the software and the date that the numbers belong to."""
-    machine = results["machine"]
-    values = {
-        "cores": machine["cores"],
-        "threads": machine["threads"],
-        "instruction set": machine["isa"],
-        "memory": f"{machine['memory_bytes'] / 1e9:.0f} GB" if machine["memory_bytes"] else "unknown",
-        "system": machine["system"],
-        "PyTorch": machine["versions"]["torch"],
-        "measured on": machine["date"],
-        "sizes": "small: a trial run, its numbers mean nothing" if results["quick"] else "full",
-    }
-    return pd.Series(values, name="measured with")
+    machine = dict(results["machine"])
+    machine["memory"] = f"{machine['memory_bytes'] / 1e9:.0f} GB" if machine["memory_bytes"] else "unknown"
+    machine["PyTorch"] = machine["versions"]["torch"]
+    machine["sizes"] = "small: a trial run, its numbers mean nothing" if results["quick"] else "full"
+    names = ["cores", "threads", "isa", "memory", "system", "PyTorch", "date", "sizes"]
+    series = pd.Series(machine, name="measured with")[names]
+    return series.rename({"isa": "instruction set", "date": "measured on"})
 
 
 def bars(results: dict[str, Any], groups: Sequence[str]) -> pd.DataFrame:
     """The rows of these groups as they are printed: result (lowest to highest), what was wanted."""
     table = {}
-    for row in results["rows"]:
-        if row["group"] not in groups:
-            continue
+    for row in (row for row in results["rows"] if row["group"] in groups):
         wanted = "" if row["at_least"] is None else f"at least {row['at_least']:.3g}"
         if row["at_most"] is not None:
             wanted = f"at most {row['at_most']:.3g}"
@@ -400,13 +378,7 @@ def stage_table(results: dict[str, Any], scale: int) -> pd.DataFrame:
     if (share < 0.01).any():
         rest = parts[share < 0.01].sum().rename("others, each below 1% of the time")
         parts = pd.concat([parts[share >= 0.01], rest.to_frame().T]).rename_axis("stage")
-    rate = parts["gflop"] / parts["seconds"]
-    return pd.DataFrame(
-        {
-            "seconds": parts["seconds"],
-            "share of time": parts["seconds"] / parts["seconds"].sum(),
-            "GFLOP": parts["gflop"],
-            "GFLOP/s": rate,
-            "of the best rate": rate / results["best_gflops"],
-        }
-    )
+    seconds, rate = parts["seconds"], parts["gflop"] / parts["seconds"]
+    table = parts.rename(columns={"gflop": "GFLOP"}).assign(**{"GFLOP/s": rate})
+    table.insert(1, "share of time", seconds / seconds.sum())
+    return table.assign(**{"of the best rate": rate / results["best_gflops"]})

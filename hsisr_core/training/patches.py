@@ -36,7 +36,6 @@ class PatchSampler:
       filter (the group's scripts). "scene" reduces the whole scene once and cuts both sides from it.
     - `patches_per_image`: places per image and size, drawn once; an epoch is every place in every augmentation
       (paper, Sec. IV-B: 24). None draws new places endlessly, more often from larger images; there are no epochs.
-    - `image_sizes`: the images are also used reduced by these factors (paper: 1, 0.75, 0.5).
     - `augment`: "paper" is as it is, turned by 90, 180 and 270 degrees, flipped once; "dihedral" all eight.
     """
 

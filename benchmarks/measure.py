@@ -109,7 +109,7 @@ def _measure(folder: Path, task: Mapping[str, Any], turn: int) -> Measured:
     if not (place / "result.json").is_file():
         place.mkdir(exist_ok=True)
         # As a user would: ours loads hsisr_core first, which may set up the threads; the others load PyTorch.
-        first = "hsisr_core" if task["code"] == "ours" else "torch"
+        first = "hsisr_core" if task["code"].startswith("ours") else "torch"
         program = f"import {first}; from benchmarks.measure import main; main()"
         command = [sys.executable, "-c", program, json.dumps({**task, "folder": str(place)})]
         threads = {"OMP_NUM_THREADS": str(task["threads"])} if task["threads"] else {}

@@ -6,13 +6,17 @@ that of `hsisr_core.models`, called itself instead of through `hsisr_core.fast`:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import torch
 from skimage.metrics import structural_similarity
+from torch import Tensor, nn
 
 from hsisr_core.degrade import resize_matrix
 from hsisr_core.upscale import fold
 
-__all__ = ["fold", "plain_imresize", "plain_score"]
+__all__ = ["fold", "plain_imresize", "plain_score", "plain_step"]
 
 
 def plain_score(sr: np.ndarray, hr: np.ndarray) -> dict[str, float]:
@@ -33,6 +37,24 @@ def plain_score(sr: np.ndarray, hr: np.ndarray) -> dict[str, float]:
         "ssim": float(np.mean(similarity)),
         "sam": float(np.degrees(np.arccos(np.clip(cosine, -1, 1))).mean()),
     }
+
+
+def plain_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    lr: Tensor,
+    hr: Tensor,
+    clip: float | None,
+) -> float:
+    """A training step of any tutorial; returns the loss."""
+    optimizer.zero_grad()
+    value = loss(model(lr), hr)
+    value.backward()
+    if clip is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), clip)
+    optimizer.step()
+    return value.item()
 
 
 def plain_imresize(cube: np.ndarray, scale: float) -> np.ndarray:

@@ -23,6 +23,7 @@ __all__ = ["GROUPS", "Row"]
 SCENE = (1040, 1392)  # height and width of a whole Harvard scene
 SAME = 1e-5  # largest difference, relative to the largest value
 OPENVINO = Way("OpenVINO")
+BF16 = ("ours, bf16", "plain, bf16", "OpenVINO, bf16")
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def inference_bars(settings: Settings) -> Found:
 
 def engine_bars(settings: Settings) -> Found:
     """Every engine on one small scene, in the second of two calls: in the first, some make code for its size."""
-    names = ["plain", *ENGINES, "plain, bf16", "OpenVINO, bf16"]
+    names = ["plain", *ENGINES, *BF16]
     left_out = {name: missing(name) for name in names if missing(name)}
     ways = [OURS, *(Way(name) for name in names if name not in left_out)]
     options = scene_options(settings, 4, 256)
@@ -142,6 +143,11 @@ def engine_bars(settings: Settings) -> Found:
         for way, measured in second.items()
         if way != OURS
     ]
+    half = Way(BF16[0])
+    for other, faster in ((OURS, 1.6), (Way(BF16[2]), 1.0)):
+        if half in second and other in second:
+            name = f"{other.code} ({{}}) against ours, bf16 ({{}})"
+            rows.append(seconds_row(name, second[other], second[half], at_least=faster))
     return rows, {"engines": table, "engines_left_out": left_out}
 
 
@@ -287,10 +293,10 @@ def size_bars(settings: Settings) -> Found:
     shapes, new memory) is shown beside them.
     """
     table: list[dict[str, Any]] = []
-    for height, width in [(128, 128), (256, 256), (512, 512), SCENE]:
+    for height, width in [(128, 128), (256, 256), (384, 384), SCENE]:
         lr = {"height": settings.side(height) // 4, "width": settings.side(width) // 4}
         options = {"scale": 4, "features": settings.features, **lr}
-        for way in (OURS, PLAIN) if height <= 512 else (OURS,):
+        for way in (OURS, PLAIN) if (height, width) != SCENE else (OURS,):
             tiles = {"tiles": True} if way == OURS else {}
             found = compare(settings, "inference", options | tiles, [way], repeats=3, rounds=1)[way]
             pixels = 16 * lr["height"] * lr["width"]

@@ -6,14 +6,14 @@ The code is "ours", "plain" or, for an inference, an engine. Weights and input a
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from benchmarks.engines import make_engine
-from benchmarks.plain import plain_imresize, plain_score
+from benchmarks.plain import plain_imresize, plain_score, plain_step
 from hsisr_core.degrade import imresize
 from hsisr_core.fast import Trainer, super_resolve
 from hsisr_core.metrics import score
@@ -53,9 +53,11 @@ def inference(
     """One LR cube of height x width enlarged; with `tiles`, ours in those that `evaluate` would choose."""
     model = network(scale, features).eval()
     lr, small = picture(height, width), picture(8, 8)
-    if code == "ours":
-        tile = tile_for(model, lr) if tiles else None
-        return lambda: super_resolve(model, lr, tile=tile), lambda: super_resolve(model, small)
+    ours, _, bf16 = code.partition(", ")
+    if ours == "ours":
+        options: dict[str, Any] = {"tile": tile_for(model, lr) if tiles else None}
+        options |= {"precision": bf16} if bf16 else {}
+        return lambda: super_resolve(model, lr, **options), lambda: super_resolve(model, small, **options)
     run = make_engine(code, model, onnx)
     return lambda: run(lr), lambda: run(small)
 
@@ -71,18 +73,15 @@ def training(
     code: str, scale: int, features: int, batch: int, patch: int, loss: str = "l1", clip: float | None = None
 ) -> Work:
     """One step of the training: forward, loss, backward, Adam. Returns the loss."""
-    model: nn.Module = network(scale, features)
-    if code == "ours":
-        model = Trainer(network(scale, features))
-    accelerator = make_accelerator(RunConfig(device="cpu"))
+    model = network(scale, features)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
     generator = torch.Generator().manual_seed(0)
     lr = torch.rand(batch, BANDS, patch, patch, generator=generator)
     hr = torch.rand(batch, BANDS, scale * patch, scale * patch, generator=generator)
-
-    def step() -> float:
-        return train_step(accelerator, model, optimizer, LOSSES[loss], lr, hr, clip)
-
+    step = partial(plain_step, model)
+    if code == "ours":
+        step = partial(train_step, make_accelerator(RunConfig(device="cpu")), Trainer(model))
+    step = partial(step, optimizer, LOSSES[loss], lr, hr, clip)
     # the first step makes Adam's moments
     return step, step
 

@@ -50,7 +50,7 @@ def export_onnx(model: str, out: str | os.PathLike[str]) -> str:
     and, where the network allows it, bands are free. The file's metadata say what belongs around the network. Before
     it is written, an engine's SR of a random cube is compared with PyTorch's.
     """
-    if find_spec("onnx") is None or find_spec("onnxscript") is None:
+    if not (find_spec("onnx") and find_spec("onnxscript")):
         raise HsisrError("The export needs two more packages: pip install onnx onnxscript.")
     weights = load_pretrained(model)
     content = to_onnx(weights)
@@ -58,7 +58,7 @@ def export_onnx(model: str, out: str | os.PathLike[str]) -> str:
     if not difference <= _TOLERANCE:
         raise HsisrError(
             f"{engine} computes another SR than PyTorch from {weights.name} (off by {difference:.1e} of the largest "
-            f"value): nothing was written. Update onnx, onnxscript and {engine}."
+            f"value): nothing was written. Update onnx, onnxscript and onnxruntime."
         )
     with atomic_path(out) as temporary:
         temporary.write_bytes(content)
@@ -82,22 +82,21 @@ def to_onnx(weights: Pretrained) -> bytes:
             )  # fmt: skip
     except torch.onnx.errors.OnnxExporterError as error:
         raise HsisrError(
-            f"{weights.name} cannot be exported for any size: PyTorch's exporter found operations that depend on the "
-            "size, such as the bicubic interpolation of gdrrn and 3d-fcnn. ssrnet and edsr can be exported."
+            f"{weights.name} cannot be exported for any size: its operations depend on it, as bicubic interpolation "
+            "(gdrrn, 3d-fcnn) and a walk over the bands (sfcsr) do. ssrnet, edsr, mcnet and ercsr can be exported."
         ) from error
     assert program is not None
+    crop = model.mirror * model.scale
     notes = {
-        "software": f"hsisr {__version__}",
-        "weights": weights.name,
-        "weights_sha256": weights.sha256,
+        "weights": f"{weights.name} (SHA-256 {weights.sha256}), exported by hsisr {__version__}",
         "trained_on": weights.trained_on,
         "scale": model.scale,
         "mean": json.dumps(model.mean.flatten().tolist()),
         "input_lr": "(1, bands, height, width): the cube divided by the value that stands for 1",
         "input_mean": "(bands, 1, 1): `mean` for the bands of the training, else the mean of each band of the cube",
         "before": f"mirror {model.mirror} pixels at each border of lr (numpy.pad, mode 'reflect')",
-        "after": f"crop {model.mirror * model.scale} pixels at each border of sr. It is not clipped: `hsisr upscale` "
-        "sets values below 0 to 0 where the cube has none; scores are of values clipped to [0, 1]",
+        "after": f"crop {crop} pixels at each border of sr, which is not clipped: `hsisr upscale` sets what is below 0 "
+        "to 0 where the cube has none below it; scores are of values clipped to [0, 1]",
         "tiles": f"equal the whole with {model.halo} more LR pixels on each side, cropped after",
     }
     proto = program.model_proto
@@ -110,14 +109,11 @@ def _compare(network: _Network, content: bytes, bands: int) -> tuple[str, float]
     """An engine that is installed, and how far its SR is from PyTorch's, relative to the largest value."""
     rng = np.random.default_rng(0)
     inputs = {"lr": rng.random((1, bands, 6, 5), np.float32), "mean": rng.random((bands, 1, 1), np.float32)}
-    if find_spec("onnxruntime") is not None:
-        from onnxruntime import InferenceSession
-
-        engine, session = "onnxruntime", InferenceSession(content)
+    if find_spec("onnxruntime"):
+        from onnxruntime import InferenceSession as Engine
     else:
-        from onnx.reference import ReferenceEvaluator
-
-        engine, session = "onnx's reference evaluator", ReferenceEvaluator(content)
+        from onnx.reference import ReferenceEvaluator as Engine
     with torch.no_grad():
         expected = network(*map(torch.from_numpy, inputs.values())).numpy()
-    return engine, float(np.abs(session.run(None, inputs)[0] - expected).max() / np.abs(expected).max())
+    (sr,) = Engine(content).run(None, inputs)
+    return Engine.__module__.partition(".")[0], float(np.abs(sr - expected).max() / np.abs(expected).max())

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import signal
+import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from hsisr_core.cli import main
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import build_model
 from hsisr_core.predict import super_resolve
@@ -75,7 +79,15 @@ def test_bands_are_fixed_where_they_are_channels(tmp_path: Path, monkeypatch: py
         export_onnx("gdrrn", tmp_path / "gdrrn.onnx")
 
 
-def test_without_onnx_the_words_for_pip_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_onnx_the_command_gives_the_words_for_pip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(MODULE, "find_spec", lambda _: None)
-    with pytest.raises(HsisrError, match="pip install onnx onnxscript"):
-        export_onnx("ssrnet-32-x2-cave-sample", tmp_path / "net.onnx")
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    out = str(tmp_path / "net.onnx")
+    monkeypatch.setattr(sys, "argv", ["hsisr", "export", "ssrnet-32-x2-cave-sample", "-o", out])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert "pip install onnx onnxscript" in capsys.readouterr().err

@@ -33,8 +33,11 @@ PADDED = ", padded"
 
 
 def method_label(method: str, keep_size: bool = False) -> str:
-    """What tables call a method: "EDSR", or "3D-FCNN, padded" for the variant that keeps all bands."""
-    name = (METHOD_NAMES | SUCCESSORS).get(method, method)
+    """What tables call a method: "EDSR", or "3D-FCNN, padded" for the variant that keeps all bands.
+
+    A network of one's own is called by its name, or its class.
+    """
+    name = (METHOD_NAMES | SUCCESSORS).get(method, method.rpartition(":")[2])
     return name + PADDED * (method == "3d-fcnn" and keep_size)
 
 

@@ -49,6 +49,10 @@ def parse_settings(settings: list[str] | None, data: str | None = None) -> dict[
             values[name] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise HsisrError(f"-p {text}: the value is not valid YAML.") from error
+    if ".py:" in str(values.get("method")):
+        from hsisr_core.models import load_network
+
+        values["method"] = load_network(values["method"])
     return values | ({"data": data} if data else {})
 
 
@@ -272,8 +276,15 @@ def options(
     show: Annotated[
         bool, Option("--version", callback=version, is_eager=True, help="Show the version.")
     ] = False,
+    network: Annotated[
+        list[str] | None, Option(metavar="FILE.py:CLASS", help="Import a network of your own. Repeatable.")
+    ] = None,
 ) -> None:
-    pass
+    if network:
+        from hsisr_core.models import load_network
+
+        for where in network:
+            load_network(where)
 
 
 def main() -> None:

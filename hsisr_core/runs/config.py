@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from hsisr_core.base import book_folder
 from hsisr_core.errors import HsisrError, describe_mistake
-from hsisr_core.models import option_names
+from hsisr_core.models import check_source, find_network, option_names
 
 # How a run is carried out, not what it computes: these do not enter the hash.
 EXECUTION_FIELDS = ("device", "checkpoint_every", "evaluate_every")
@@ -71,10 +71,13 @@ class RunConfig(BaseModel):
     run is carried out and not its hash. A value that is not allowed raises HsisrError.
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow", allow_inf_nan=False)
 
     preset: str = "paper"
+    # a network of one's own has its options as further settings
     method: str = "ssrnet"
+    # SHA-256 of the text of such a network
+    source: str | None = None
     # a known dataset, a folder of scenes or a scenes.h5
     data: str = "indian-pines"
     # name of a file in book/splits, or a path; None: the one that fits the data
@@ -135,9 +138,11 @@ class RunConfig(BaseModel):
 
     def __init__(self, **values: Any) -> None:
         try:
-            super().__init__(**values)
+            super().__init__(**_add_own_settings(values, [*type(self).model_fields]))
         except ValidationError as error:
             raise HsisrError(self._describe(error)) from None
+        # a default of a network of one's own is not its user's choice for another one
+        self.model_fields_set.intersection_update(values)
 
     @classmethod
     def _describe(cls, error: ValidationError) -> str:
@@ -146,8 +151,6 @@ class RunConfig(BaseModel):
         if first["type"] == "value_error":
             return str(first["ctx"]["error"])
         name, *places = map(str, first["loc"])
-        if first["type"] == "extra_forbidden":
-            return f"{name!r} is not a setting of a run. Valid settings: {', '.join(cls.model_fields)}."
         expected = describe_mistake(first)
         if type(None) in get_args(cls.model_fields[name].annotation):
             expected += " or null"
@@ -191,11 +194,17 @@ class RunConfig(BaseModel):
             overrides.setdefault("epochs", None)
         if overrides.get("epochs") is not None:
             overrides.setdefault("steps", None)
-        return type(self)(**dict(self) | overrides)
+        values = {name: getattr(self, name) for name in self.model_fields_set}
+        if overrides.get("method", self.method) != self.method:
+            # the options of the network before
+            values = {
+                name: values[name] for name in values if name in type(self).model_fields and name != "source"
+            }
+        return type(self)(**values | overrides)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for YAML or JSON."""
-        return self.model_dump(mode="json")
+        """Plain values, ready for YAML or JSON; `source` where there is one."""
+        return self.model_dump(mode="json", exclude=None if self.source else {"source"})
 
     def command(self) -> str:
         """The command that trains this run: its preset, and what differs from it."""
@@ -207,8 +216,8 @@ class RunConfig(BaseModel):
         changed = [
             f" -p {name}={json.dumps(values[name], separators=(',', ':'))}"
             for name in values
-            if name not in ("data", "split", *EXECUTION_FIELDS)
-            and getattr(self, name) != getattr(preset, name)
+            if name not in ("source", "data", "split", *EXECUTION_FIELDS)
+            and getattr(self, name) != getattr(preset, name, None)
         ]
         return f"hsisr train --preset {self.preset} --data {self.data}{''.join(changed)}"
 
@@ -220,13 +229,14 @@ class RunConfig(BaseModel):
 
         The fingerprint stands for the data, so the same cubes in another folder give the same hash.
         """
+        defaults = {name: field.default for name, field in type(self).model_fields.items()}
         kept = {
             name: value
             for name, value in self.to_dict().items()
             if name in SETTINGS_OF_0_1_0
             or (
                 name not in (*EXECUTION_FIELDS, *DATA_FIELDS)
-                and getattr(self, name) != type(self).model_fields[name].default
+                and (name not in defaults or getattr(self, name) != defaults[name])
             )
         }
         text = json.dumps(kept | {"fingerprint": fingerprint}, sort_keys=True)
@@ -252,8 +262,40 @@ class RunConfig(BaseModel):
         return self.epochs * per_epoch
 
     def model_options(self) -> dict[str, Any]:
-        """The keywords of `build_model` for this method."""
+        """The keywords of `build_model` for this method; HsisrError if a network of one's own has changed since."""
+        check_source(self.method, self.source)
         return {name: getattr(self, name) for name in option_names(self.method)}
+
+
+def _add_own_settings(values: dict[str, Any], settings: list[str]) -> dict[str, Any]:
+    """Check the options of a network of one's own, and add its defaults and its source.
+
+    Those of a stored run, which has a `source`, are taken as they are where the network is not here, or is another.
+    """
+    method, source = str(values.get("method", "ssrnet")), values.get("source")
+    try:
+        network = find_network(method)
+    except HsisrError:
+        if source is None:
+            raise
+        network = None
+    if network is None or source not in (None, network.source):
+        own, added = {}, {}
+    else:
+        own = network.settings.model_fields
+        try:
+            found = network.settings(**{name: values[name] for name in own if name in values})
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise HsisrError(f"{first['loc'][0]}={first['input']!r}: {describe_mistake(first)}.") from None
+        added = {**dict(found), "method": network.name, "source": network.source}
+    for name in values:
+        if name not in (*settings, *own) and (network or source is None):
+            # an unknown network first
+            option_names(method)
+            valid = ", ".join(dict.fromkeys([*settings, *own]))
+            raise HsisrError(f"{name!r} is not a setting of a run. Valid settings: {valid}.")
+    return values | added
 
 
 def preset_path(preset: str) -> Path:

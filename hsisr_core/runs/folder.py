@@ -107,7 +107,8 @@ def run_folder(config: RunConfig, dataset: Dataset, runs: str | os.PathLike[str]
 
 
 def _find_folder(config: RunConfig, data: str, fingerprint: str, runs: str | os.PathLike[str] | None) -> Path:
-    name = f"{config.method}-x{config.scale}-{data}-{config.hash(fingerprint)}"
+    method = config.method.replace(".py:", "-")
+    name = f"{method}-x{config.scale}-{data}-{config.hash(fingerprint)}"
     own = Path(runs or runs_folder()) / name
     return own if own.exists() else next(results_folder().glob(f"*/{name}"), own)
 

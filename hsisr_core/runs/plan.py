@@ -138,7 +138,7 @@ def read_plan(preset: str, overrides: Mapping[str, Any] | None = None, *, many: 
     plan = Plan(preset_path(preset).stem, defaults.changed(**changes), entries)
     trainable = sorted(set(MODELS) - {"bicubic"})
     for config in plan.configs:
-        if config.method not in trainable:
+        if config.method not in trainable and config.source is None:
             raise HsisrError(
                 f"{where}: method {config.method!r} cannot be trained; choose one of {', '.join(trainable)}."
             )

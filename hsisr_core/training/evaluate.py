@@ -119,7 +119,8 @@ def mean_scores(rows: list[dict[str, Any]], result: str) -> dict[str, float]:
 def tile_for(model: SuperResolver, lr: np.ndarray, gigabytes: float = GIGABYTES) -> int | None:
     """Largest tile for which inference needs at most `gigabytes`; None when the whole cube fits."""
     bands, height, width = lr.shape
-    if bytes_needed(model, bands, height, width) <= gigabytes * 1e9:
+    # a network whose SR depends on the whole scene takes it at once
+    if bytes_needed(model, bands, height, width) <= gigabytes * 1e9 or model.halo >= max(height, width):
         return None
     sides = range(max(height, width) + 1)
     largest = bisect_right(sides, gigabytes * 1e9, key=lambda side: bytes_needed(model, bands, side, side))

@@ -46,6 +46,7 @@ def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
         "method": run.config.method,
         "scale": run.config.scale,
         "options": options,
+        "source": run.config.source,
         "mirror": run.config.mirror,
     }
     networks = [build_packed(weights, info) for weights in (tensors, halved)]
@@ -84,6 +85,8 @@ def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
 def _plain_weights(run: Run, model: SuperResolver) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors of `model` without weight normalisation, and the options of `build_model` that take them."""
     options = run.config.model_options()
+    if run.config.source:
+        return dict(model.state_dict()), options
     if options.get("weight_norm"):
         options |= {"weight_norm": False, "init": "pytorch"}
     return dict(fold(model).state_dict()), options
@@ -101,6 +104,7 @@ def model_card(info: dict[str, Any], sha256: str, size: int) -> str:
         f"| {method} | {means['psnr']:.3f} | {means['mpsnr']:.3f} | {means['ssim']:.4f} | {means['sam']:.3f} |"
         for method, means in metrics["mean"].items()
     )
+    filters = f"{config['features']} filters, " if "features" in info["options"] else ""
     return f"""\
 # {info["name"]}
 
@@ -116,7 +120,7 @@ def model_card(info: dict[str, Any], sha256: str, size: int) -> str:
 | sensor | {sensor} |
 | values (full scale = 1) | mean {average["mean"]:.4f}, standard deviation {average["std"]:.4f}, \
 noise {average["noise"]:.5f} |
-| training | preset `{config["preset"]}`, {config["features"]} filters, seed {config["seed"]}, \
+| training | preset `{config["preset"]}`, {filters}seed {config["seed"]}, \
 {metrics["steps"]:,} steps, {metrics["seconds"] / 60:.1f} minutes on {metrics["device"]}, {metrics["threads"]} threads |
 | commit | `{metrics["git_commit"]}`, run `{info["run"]}` |
 | file | {size:,} bytes, {info["stored"]}; half precision changes SR by at most {info["change_by_float16"]:.1e} |

@@ -20,7 +20,7 @@ from torch import Tensor
 from hsisr_core.base import sha256_file
 from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.errors import HsisrError
-from hsisr_core.models import Bicubic, SuperResolver, build_model
+from hsisr_core.models import Bicubic, SuperResolver, build_model, check_source
 from hsisr_core.runs import Run, read_run
 
 FOLDER = Path(__file__).resolve().parents[1] / "pretrained"
@@ -170,6 +170,8 @@ def _open_packed(path: Path) -> Pretrained:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         model, statistics = build_packed(tensors, info), Statistics(**info["statistics"])
         return Pretrained(str(info["name"]), model, sha256_file(path), str(info["trained_on"]), statistics)
+    except HsisrError:
+        raise
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise HsisrError(
             f"{path} is not a packed file of weights, or damaged ({type(error).__name__}). Give a name, a run folder "
@@ -179,6 +181,7 @@ def _open_packed(path: Path) -> Pretrained:
 
 def build_packed(tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> SuperResolver:
     """The network that `info` describes, with these weights of any precision, ready for inference."""
+    check_source(info["method"], info.get("source"))
     model = build_model(info["method"], info["scale"], len(tensors["mean"]), **info["options"])
     model.set_mean(tensors["mean"])
     model.load_state_dict({name: value.to(torch.float32) for name, value in tensors.items()})

@@ -1,0 +1,316 @@
+"""Every network by its name: the book's, and networks of your own.
+
+A network of your own is registered in a notebook (`register`), or is a class
+in a file (`load_network`). A file is imported only because its user named it
+there, on the command line or in HSISR_NETWORKS; never because a preset, a run
+or packed weights name it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import linecache
+import os
+import re
+import sys
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, create_model
+from torch import Tensor, nn
+
+from hsisr_core.errors import HsisrError
+from hsisr_core.models.base import SuperResolver
+from hsisr_core.models.bicubic import Bicubic
+from hsisr_core.models.edsr import EDSR
+from hsisr_core.models.ercsr import ERCSR
+from hsisr_core.models.fcnn3d import FCNN3D
+from hsisr_core.models.gdrrn import GDRRN
+from hsisr_core.models.mcnet import MCNet
+from hsisr_core.models.sfcsr import SFCSR
+from hsisr_core.models.ssrnet import SSRNet
+
+# in the order of Table V, then of their papers
+MODELS: dict[str, type[SuperResolver]] = {
+    "bicubic": Bicubic,
+    "gdrrn": GDRRN,
+    "3d-fcnn": FCNN3D,
+    "edsr": EDSR,
+    "ssrnet": SSRNet,
+    "mcnet": MCNet,
+    "sfcsr": SFCSR,
+    "ercsr": ERCSR,
+}
+# files of networks that the user named, for worker processes too
+VARIABLE = "HSISR_NETWORKS"
+# the halo of a network whose SR depends on LR pixels farther than this
+FAR, WHOLE_SCENE = 31, 1 << 20
+Kind = TypeVar("Kind", bound=type)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of one's own: its class, and the settings it adds to a run."""
+
+    name: str
+    kind: type[nn.Module]
+    # SHA-256 of the file, or of the notebook's cell, that it is written in
+    source: str
+    settings: type[BaseModel]
+
+
+_own: dict[str, Network] = {}
+
+
+def register(name: str) -> Callable[[Kind], Kind]:
+    """Give a network of your own a name, in this process.
+
+    Parameters
+    ----------
+    name : str
+        Its ``method``. Running the cell of the class again replaces it.
+
+    Returns
+    -------
+    callable
+        The decorator of a `torch.nn.Module` that maps LR (batch, bands, h, w)
+        without its mean to SR (batch, bands, r*h, r*w). Its constructor takes
+        ``scale``, ``bands`` if it needs them, and its options, each with a
+        default; they are settings of a run. The whole text of the cell or
+        file enters the run's hash.
+
+    Raises
+    ------
+    HsisrError
+        The name is taken, or the class is not such a module.
+    """
+
+    def add(kind: Kind) -> Kind:
+        forward: Any = getattr(kind, "forward", None)
+        code = getattr(forward, "__code__", None)
+        lines = linecache.getlines(code.co_filename) if code else []
+        _add(name, kind, "".join(lines))
+        return kind
+
+    return add
+
+
+def load_network(where: str) -> str:
+    """Import a network from a file; returns its name, for ``method``.
+
+    Parameters
+    ----------
+    where : str
+        ``path/to/mine.py:MyNet``; the name is then ``mine.py:MyNet``. See
+        `register` for what the class has to be.
+
+    Raises
+    ------
+    HsisrError
+        There is no such file or class, or it cannot be imported.
+    """
+    path, _, kind = where.rpartition(":")
+    file = Path(path).expanduser().resolve()
+    if file.suffix != ".py" or not file.is_file():
+        raise HsisrError(f"{where}: expected FILE.py:CLASS, of a file here.")
+    text = file.read_text(encoding="utf-8")
+    module = ModuleType(f"{__name__}.{file.stem}")
+    module.__file__ = str(file)
+    sys.modules[module.__name__] = module
+    try:
+        exec(compile(text, file, "exec"), vars(module))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise HsisrError(f"{file} cannot be imported: {reason}.") from error
+    if not hasattr(module, kind):
+        raise HsisrError(f"{file} has no class {kind!r}.")
+    name = f"{file.name}:{kind}"
+    _add(name, getattr(module, kind), text)
+    named = os.environ.get(VARIABLE, "").split(";")
+    os.environ[VARIABLE] = ";".join({*filter(None, named), f"{file}:{kind}"})
+    return name
+
+
+def _add(name: str, kind: Any, text: str) -> None:
+    """Check a network of one's own, and add it."""
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise HsisrError(f"{name}: {kind!r} is not a torch.nn.Module.")
+    if not re.fullmatch("[A-Za-z0-9_.:-]+", name):
+        raise HsisrError(f"{name!r} is not a name: use letters and digits.")
+    before = _own.get(name)
+    if name in MODELS or (before and before.kind.__name__ != kind.__name__):
+        raise HsisrError(f"The name {name!r} is taken: choose another one.")
+    if not text:
+        raise HsisrError(
+            f"{name}: the source of {kind.__name__} is not found, and its "
+            "hash names its runs: define it in a file or a notebook's cell."
+        )
+    options = dict(inspect.signature(kind, eval_str=True).parameters)
+    known = [options.pop(key, None) for key in ("scale", "bands")]
+    missing = inspect.Parameter.empty
+    if not known[0] or any(p.default is missing for p in options.values()):
+        raise HsisrError(
+            f"{name}: its constructor takes `scale`, `bands` if it needs "
+            "them, and options that all have defaults; no *args, **kwargs."
+        )
+    fields: dict[str, Any] = {
+        key: (
+            type(p.default) if p.annotation is missing else p.annotation,
+            p.default,
+        )
+        for key, p in options.items()
+    }
+    rules = ConfigDict(strict=True, extra="forbid", protected_namespaces=())
+    settings = create_model(kind.__name__, __config__=rules, **fields)
+    digest = hashlib.sha256(text.strip().encode()).hexdigest()
+    _own[name] = Network(name, kind, digest, settings)
+
+
+def find_network(name: str) -> Network | None:
+    """A network of one's own, or None; HsisrError if it is in a file that its
+    user has not named."""
+    name = name.rpartition("/")[2]
+    if name in MODELS or name in _own:
+        return _own.get(name)
+    for where in filter(None, os.environ.get(VARIABLE, "").split(";")):
+        load_network(where)
+    if ".py:" in name and name not in _own:
+        raise HsisrError(
+            f"{name} is a network in a file, which is code: it is imported "
+            f"only if you name it. Run `hsisr --network PATH/{name} ...`, set "
+            f"{VARIABLE}=PATH/{name} for another command, or call "
+            f'hsisr_core.models.load_network("PATH/{name}").'
+        )
+    return _own.get(name)
+
+
+def check_source(name: str, source: str | None) -> None:
+    """Raise HsisrError unless the network is the one that was trained."""
+    option_names(name)
+    network = find_network(name)
+    if source != (network.source if network else None):
+        raise HsisrError(
+            f"{name} has changed since it was trained: its weights need the "
+            "text of then. Put it back, or train again."
+        )
+
+
+def option_names(name: str) -> tuple[str, ...]:
+    """The keywords of a network but for `scale` and `bands`."""
+    if own := find_network(name):
+        return tuple(own.settings.model_fields)
+    if name not in MODELS:
+        raise HsisrError(
+            f"method {name!r} is unknown: choose one of "
+            f"{', '.join(sorted([*MODELS, *_own]))}."
+        )
+    keywords = inspect.signature(MODELS[name]).parameters
+    return tuple(key for key in keywords if key not in ("scale", "bands"))
+
+
+def build_model(
+    name: str, scale: int, bands: int, **options: Any
+) -> SuperResolver:
+    """Make a network by name.
+
+    Parameters
+    ----------
+    name : str
+        A key of `MODELS`, or a network of your own (`register`).
+    scale : {2, 3, 4}
+        Factor r.
+    bands : int
+        Bands of the cubes it will see. GDRRN and EDSR treat bands as channels
+        and need it; the others take any number (SFCSR: at least 3).
+    **options
+        The network's own keywords, for example ``features=16``.
+
+    Raises
+    ------
+    HsisrError
+        Unknown name or option, or a value the network refuses.
+    """
+    valid = option_names(name)
+    if isinstance(bands, bool) or not isinstance(bands, int) or bands < 1:
+        raise HsisrError(
+            f"bands={bands!r} is not possible: a cube has at least 1 band."
+        )
+    for option in sorted(set(options) - set(valid)):
+        raise HsisrError(
+            f"{name} has no option {option!r}. Its options: "
+            f"{', '.join(valid) or 'none'}."
+        )
+    own = find_network(name)
+    kind = own.kind if own else MODELS[name]
+    if "bands" in inspect.signature(kind).parameters:
+        options["bands"] = bands
+    if own:
+        return Own(own, scale, bands, options)
+    return MODELS[name](scale=scale, **options)
+
+
+class Own(SuperResolver):
+    """A network of one's own, with what all have: the mean, and the halo."""
+
+    def __init__(
+        self, own: Network, scale: int, bands: int, options: dict[str, Any]
+    ) -> None:
+        super().__init__(scale, WHOLE_SCENE)
+        self.name = own.name
+        try:
+            self.net = own.kind(scale=scale, **options)
+            with torch.no_grad():
+                self.eval()(torch.zeros(1, bands, 16, 16))
+        except HsisrError:
+            raise
+        except Exception as error:
+            raise HsisrError(
+                f"{own.name} fails on LR of {bands} bands and 16x16 pixels: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        self.train()
+        halo = getattr(self.net, "halo", None)
+        self.halo = measure_halo(self, bands) if halo is None else halo
+
+    def super_resolve(self, lr: Tensor) -> Tensor:  # (batch, bands, h, w)
+        sr = self.net(lr)
+        *batch_bands, height, width = lr.shape
+        shape = (*batch_bands, height * self.scale, width * self.scale)
+        if sr.shape != shape:
+            raise HsisrError(
+                f"{self.name} makes SR of shape {tuple(sr.shape)} from LR of "
+                f"shape {tuple(lr.shape)}; expected {shape}."
+            )
+        return sr
+
+
+def measure_halo(model: SuperResolver, bands: int) -> int:
+    """LR pixels around one that can change its SR, by the gradient of a copy
+    whose weights and input are all positive, so that none is lost."""
+    model = deepcopy(model).double().eval()
+    random = torch.Generator().manual_seed(0)
+    for values in model.parameters():
+        fan_in = max(1, values[0].numel()) if values.ndim else 1
+        values.data.uniform_(0.5 / fan_in, 1 / fan_in, generator=random)
+    for far in (7, 15, FAR):
+        side = 2 * far + 3
+        lr = torch.rand(
+            1, bands, side, side, generator=random, dtype=torch.float64
+        ).requires_grad_()
+        middle = slice((far + 1) * model.scale, (far + 2) * model.scale)
+        try:
+            model(lr)[..., middle, middle].sum().backward()
+        except RuntimeError:
+            return WHOLE_SCENE
+        assert lr.grad is not None
+        seen = torch.nonzero(lr.grad[0].abs().amax(dim=0))
+        reach = int((seen - far - 1).abs().max()) if len(seen) else 0
+        if reach <= far:
+            return reach
+    return WHOLE_SCENE

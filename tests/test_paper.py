@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.paper import TABLES, agrees, paper_table, paper_value, table_settings
+from hsisr_core.paper import TABLES, agrees, paper_table, paper_value, successor_table, table_settings
 from hsisr_core.runs.config import RunConfig
 
 
@@ -42,6 +42,16 @@ def test_values_as_printed() -> None:
     assert modules.loc[3, "psnr"] == 45.01
     assert paper_value("CAVE", 2, "ssrnet") == {"psnr": 44.99, "ssim": 0.974, "sam": 2.26}
     assert paper_value("Foster", 4, "3d-fcnn") == {"psnr": 52.18, "ssim": 0.992, "sam": 7.79}
+
+
+def test_what_the_papers_after_it_print() -> None:
+    table = successor_table()
+    rows = {row[:3]: row[3:] for row in table.itertuples(index=False, name=None)}
+    assert len(rows) == len(table) == 27
+    assert rows["Harvard", 4, "sfcsr"] == (40.077, 0.9373, 2.407, False)
+    assert rows["Pavia Centre", 2, "ercsr"] == (35.422, 0.9498, 3.435, False)
+    assert [place for place, row in rows.items() if row[-1]] == [("CAVE", 4, "ercsr")]
+    assert rows["CAVE", 4, "ercsr"][0] == rows["CAVE", 3, "ercsr"][0]
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ from hsisr_core.study.comparison import (
     at_largest_scale,
     by_row,
     compare_methods,
+    compare_successors,
     data_needed,
     ensemble_scores,
     learning_curves,
     one_per_row,
     run_scores,
     show_comparison,
+    show_successors,
     super_resolve_each,
 )
 from hsisr_core.study.rows import (

@@ -23,6 +23,7 @@ _FORMATS = {
     "psnr": "{:.2f}", "ssim": "{:.4f}", "sam": "{:.2f}",
     "paper_psnr": "{:.2f}", "paper_ssim": "{:.3f}", "paper_sam": "{:.2f}",
     "spread": "{:.3f}", "difference": "{:+.2f}", "paper_difference": "{:+.2f}", "over_bicubic": "{:+.2f}",
+    "over_ssrnet": "{:+.2f}", "paper_over_ssrnet": "{:+.2f}",
     "scored_on": None,
 }  # fmt: skip
 _LATE = 0.05  # dB gained in the second half of a training: more is not converged

@@ -21,6 +21,7 @@ from hsisr_core.study import (
     at_largest_scale,
     by_row,
     compare_methods,
+    compare_successors,
     data_needed,
     ensemble_scores,
     learning_curves,
@@ -28,6 +29,7 @@ from hsisr_core.study import (
     one_per_row,
     run_scores,
     show_comparison,
+    show_successors,
     super_resolve_each,
 )
 from hsisr_core.training import train
@@ -120,6 +122,24 @@ def test_on_data_of_the_paper_ours_stand_in_its_rows(tmp_path: Path) -> None:
     assert np.isnan(row(table, "Harvard", 4, "SSRNet")["psnr"])
     with pytest.raises(HsisrError, match="no run to compare"):
         compare_methods([])
+
+
+def test_what_came_after_stands_beside_ssrnet(tmp_path: Path) -> None:
+    runs = []
+    for planned, psnr in zip(small_plan(tmp_path, "[{seed: 1}, {method: sfcsr}]"), (38.0, 38.3), strict=True):
+        runs.append(open_run(planned.config, tmp_path / "runs", planned.dataset))
+        finish(runs[-1], "indian-pines", psnr, 37.0, WHOLE)
+    table = compare_successors(compare_methods(runs))
+    assert list(table.index.unique("data")) == ["indian-pines", "CAVE", "Harvard", "Foster", "Pavia Centre"]
+    ours = row(table, "indian-pines", 2, "SFCSR")
+    assert (ours["psnr"], ours["over_ssrnet"], ours["steps"]) == (38.3, pytest.approx(0.3), 20)
+    printed = row(table, "CAVE", 2, "MCNet")
+    assert (printed["paper_psnr"], printed["paper_over_ssrnet"]) == (45.102, pytest.approx(0.112))
+    assert np.isnan(row(table, "CAVE", 4, "ERCSR")["paper_over_ssrnet"]), "a misprint"
+    assert list(table.loc["CAVE"].loc[2].index) == ["SSRNet", "MCNet", "SFCSR", "ERCSR"]
+    html = show_successors(table).to_html()
+    assert ".9739" in html
+    assert "45.300" in html
 
 
 def cells(html: str, data: str, bold: bool = True) -> dict[str, set[str]]:

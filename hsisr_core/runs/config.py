@@ -203,8 +203,8 @@ class RunConfig(BaseModel):
         return type(self)(**values | overrides)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for YAML or JSON; `source` where there is one."""
-        return self.model_dump(mode="json", exclude=None if self.source else {"source"})
+        """Plain values, ready for YAML or JSON."""
+        return self.model_dump(mode="json")
 
     def command(self) -> str:
         """The command that trains this run: its preset, and what differs from it."""

@@ -191,8 +191,9 @@ class SpectralExplorer(anywidget.AnyWidget):
 
         Two outputs: of one, `nbconvert` takes the widget alone, which needs a kernel.
         """
-        view, metadata = self._repr_mimebundle_()
-        display(view, metadata=metadata, raw=True)
+        view = "application/vnd.jupyter.widget-view+json"
+        # without the text, which the book would take
+        display({view: self._repr_mimebundle_()[0][view]}, raw=True)
         picture = self.picture()
         page = {
             "text/plain": f"SpectralExplorer of {', '.join(self.cubes.cubes)}",

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from hsisr_core.data import load_dataset
+from hsisr_core.data import Scene, load_dataset, write_store
 from hsisr_core.errors import HsisrError
 from hsisr_core.explorer import SpectralExplorer
 from hsisr_core.explorer.pack import PAGE_BUDGET, pack_cubes
@@ -253,8 +253,10 @@ def test_output_has_the_widget_the_page_and_the_picture(monkeypatch: pytest.Monk
     monkeypatch.setattr("hsisr_core.explorer.widget.display", lambda data, **options: shown.append(data))
     explorer._ipython_display_()
     widget, data = shown
-    assert widget["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.model_id
-    assert "application/vnd.jupyter.widget-view+json" not in data
+    view = "application/vnd.jupyter.widget-view+json"
+    assert list(widget) == [view], "the book shows a text that stands beside it"
+    assert widget[view]["model_id"] == explorer.model_id
+    assert view not in data
     assert data["text/plain"] == "SpectralExplorer of LR, SR, HR"
     width, height = Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).size
     assert width == 720
@@ -317,6 +319,26 @@ def test_from_run_shows_what_chapter_05_scores(tmp_path: Path) -> None:
         SpectralExplorer.from_run(run, image="moon")
     with pytest.raises(HsisrError, match="one or more runs with the same data"):
         SpectralExplorer.from_run()
+
+
+@pytest.mark.slow
+def test_a_scene_without_data_in_places_is_trained_on_scored_and_shown(tmp_path: Path) -> None:
+    rows, columns = np.mgrid[:64, :60]
+    mask = (rows < 40) & (columns > 1)
+    cube = 0.4 + 0.3 * np.sin(rows / 7 + columns / 5) * np.linspace(0.5, 1, 6)[:, None, None]
+    cube = np.where(mask, cube, 0).astype(np.float32)
+    scenes = [Scene(name, cube, np.full(6, np.nan), 1.0, "", mask) for name in "ab"]
+    write_store(tmp_path / "scenes.h5", scenes, sources=[], dataset="mine")
+    (tmp_path / "s.yaml").write_text("name: mine\ndataset: mine\ntrain: [a]\ntest: [b]\n")
+    data = {"data": str(tmp_path / "scenes.h5"), "split": str(tmp_path / "s.yaml")}
+    run = train(RunConfig.from_preset(str(TINY), steps=2, evaluate_every=None, **data), tmp_path)
+    scored = np.zeros_like(mask)
+    scored[:36, 6:] = True
+    assert [row["masked_pixels"] for row in run.metrics["images"]] == [(~scored).sum()] * 2
+    cubes = SpectralExplorer.from_run(run).cubes
+    for name in ("bicubic", "SSRNet", "HR"):
+        assert np.array_equal(np.isfinite(cubes.values(name)[0]), scored)
+    assert np.array_equal(np.isfinite(cubes.values("LR")[0]), scored[::2, ::2])
 
 
 def test_script_and_styles_are_packaged_and_the_page_prefers_them() -> None:

@@ -108,8 +108,7 @@ class _Array:
         """Read its values, or a text."""
         if self.item is None:
             return _as_text(self.open())
-        values = self.item[()]
-        is_text = self.kind == "char" and isinstance(values, np.ndarray)
+        is_text, values = self.kind == "char", self.item[()]
         return values.astype("<u2").tobytes().decode("utf-16-le") if is_text else _as_text(values)
 
 
@@ -207,14 +206,13 @@ def _list_hdf5(path: Path, file: h5py.File, kind: str) -> dict[str, _Array]:
 
     Of a .mat file, the groups are listed, too, which are structures.
     """
-    found: dict[str, Any] = {}
-    file.visititems(lambda name, item: found.update({name: item}))
-    arrays, is_mat = {}, kind == _MATLAB
-    for name, item in found.items():
+    arrays: dict[str, _Array] = {}
+    is_mat = kind == _MATLAB
+    for name, item in _walk(file):
         if not isinstance(item, h5py.Dataset):
-            if is_mat and "/" not in name and name[0] != "#":
+            if is_mat and "/" not in name:
                 arrays[name] = _Array(name, (), "struct or group", False, dict, is_mat=True)
-        elif not (item.is_virtual or item.external or name[0] == "#"):
+        elif not (item.is_virtual or item.external):
             shape, word, own = item.shape or (), item.dtype.name, ""
             if is_mat:
                 own = str(_as_text(item.attrs.get("MATLAB_class", b"")))
@@ -222,9 +220,28 @@ def _list_hdf5(path: Path, file: h5py.File, kind: str) -> dict[str, _Array]:
                 shape, word = shape[::-1], own or MATLAB_TYPES.get(word, (word,))[0]
                 word = f"complex {word}" if item.dtype.names or item.dtype.kind == "c" else word
             is_numeric = item.dtype.kind in "iuf" and (not is_mat or word in _CLASSES)
-            open_later = partial(Dataset, path, name, kind, item.shape, item.dtype)
-            arrays[name] = _Array(name, shape, word, is_numeric, open_later, item, is_mat, is_mat and not own)
-    return arrays
+            later = partial(Dataset, path, name, kind, item.shape, item.dtype)
+            arrays[name] = _Array(name, shape, word, is_numeric, later, item, is_mat, is_mat and not own)
+    return dict(sorted(arrays.items()))
+
+
+def _walk(file: h5py.File) -> Iterator[tuple[str, Any]]:
+    """Give each item of a file once, with its name; only hard links are followed."""
+    rest: list[tuple[str, h5py.Group]] = [("", file)]
+    seen = set()
+    while rest:
+        prefix, group = rest.pop()
+        for name in group:
+            # MATLAB's own begin with #
+            if name[0] == "#" or not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                continue
+            item = group[name]
+            address = h5py.h5o.get_info(item.id).addr
+            if address not in seen:
+                seen.add(address)
+                yield prefix + name, item
+                if isinstance(item, h5py.Group):
+                    rest.append((f"{prefix}{name}/", item))
 
 
 def _list_mat5(path: Path) -> dict[str, _Array]:

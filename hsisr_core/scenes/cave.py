@@ -50,19 +50,17 @@ def png_files(path: Path) -> list[Path]:
             f"{path} holds no band PNGs; expected {_BANDS}, named like X_01.png to X_{_BANDS}.png. "
             + (f"Name one of the scenes in it: {', '.join(inner)}." if inner else "Check the path.")
         )
-    scenes: set[str] = set()
     numbered: dict[int, Path] = {}
     for file in _band_pngs(folder):
-        scene, _, number = file.stem.rpartition("_")
-        band = int(number)
+        band = int(file.stem.rpartition("_")[2])
         if band in numbered:
             raise HsisrError(
                 f"{folder}: band {band} is there twice, {numbered[band].name} and {file.name}. Remove one."
             )
         numbered[band] = file
-        scenes.add(scene)
+    scenes = sorted({file.stem.rpartition("_")[0] for file in numbered.values()})
     if len(scenes) > 1:
-        raise HsisrError(f"{folder} mixes bands of {', '.join(sorted(scenes))}. Keep one scene per folder.")
+        raise HsisrError(f"{folder} mixes bands of {', '.join(scenes)}. Keep one scene per folder.")
     first, last = (1, _BANDS) if _is_cave(folder) else (min(numbered), max(numbered))
     missing = ", ".join(str(band) for band in range(first, last + 1) if band not in numbered)
     extra = ", ".join(str(band) for band in numbered if not first <= band <= last)
@@ -80,9 +78,10 @@ def open_pngs(path: Path) -> CubeFile:
     images = [_read_png16(file) for file in files]
     for file, image in zip(files, images, strict=True):
         if image.shape != images[0].shape:
+            found, first = ("x".join(map(str, other.shape)) for other in (image, images[0]))
             raise HsisrError(
-                f"{file} is {'x'.join(map(str, image.shape))} pixels, but {files[0].name} is "
-                f"{'x'.join(map(str, images[0].shape))}; expected one size for all bands. Fetch the scene again."
+                f"{file} is {found} pixels, but {files[0].name} is {first}; expected one size for all bands. "
+                "Fetch the scene again."
             )
     is_cave = _is_cave(files[0].parent)
     return CubeFile(

@@ -152,11 +152,6 @@ class OpenScene:
         return "{" + ", ".join(words[band].strip() for band in self.order) + "}"
 
     @property
-    def georeference(self) -> Georeference | None:
-        """Where the scene lies, if the file says so."""
-        return self.file.georeference
-
-    @property
     def streamed(self) -> bool:
         """Whether the file is read part by part; False: its format made it necessary to read it whole."""
         return isinstance(self.file.array, np.memmap) or not isinstance(self.file.array, np.ndarray)
@@ -198,7 +193,7 @@ class OpenScene:
                     out[missing[band]] = 0
                     mask[rows, cols] &= ~missing[band] | np.isnan(self.means[target])
         known = None if file.mask is None and mask.all() else mask
-        return Scene(self.name, cube, self.wavelengths, self.divisor, self.source, known, self.georeference)
+        return Scene(self.name, cube, self.wavelengths, self.divisor, self.source, known, file.georeference)
 
     def _divide(self, values: np.ndarray, out: np.ndarray) -> None:
         """Divide in double precision and round once, without an array of doubles; clip."""
@@ -225,23 +220,20 @@ class Survey:
 def survey(file: CubeFile) -> Survey:
     """Look at all values once; the ranges and means are those of finite, measured values."""
     count = file.shape[0]
-    low, high = np.full(count, math.inf), np.full(count, -math.inf)
-    total = np.zeros(count)
-    number, nan, infinite = (np.zeros(count, np.int64) for _ in range(3))
+    low, high, total = np.full(count, math.inf), np.full(count, -math.inf), np.zeros(count)
+    number, nan, infinite = np.zeros((3, count), np.int64)
     for bands, rows, cols, block in file.blocks():
         missing = file.missing(block, rows, cols)
-        measured: Any = True if missing is None else ~missing
-        if block.dtype.kind == "f" and not np.isfinite(np.sum(block, where=measured, dtype=np.float64)):
-            bad = ~np.isfinite(block) & measured
-            nan[bands] += np.count_nonzero(bad & np.isnan(block), axis=(1, 2))
-            infinite[bands] += np.count_nonzero(bad & np.isinf(block), axis=(1, 2))
-            measured = measured & ~bad
         for index, band in enumerate(block, start=bands.start):
-            values = band if measured is True else band[measured[index - bands.start]]
+            values = band if missing is None else band[~missing[index - bands.start]]
+            if band.dtype.kind == "f" and not np.isfinite(np.sum(values, dtype=np.float64)):
+                nan[index] += np.count_nonzero(np.isnan(values))
+                infinite[index] += np.count_nonzero(np.isinf(values))
+                values = values[np.isfinite(values)]
             if values.size:
                 low[index], high[index] = min(low[index], values.min()), max(high[index], values.max())
+                total[index] += np.sum(values, dtype=np.float64)
                 number[index] += values.size
-        total[bands] += np.sum(block, axis=(1, 2), dtype=np.float64, where=measured)
     means = np.divide(total, number, out=np.full(count, np.nan), where=number > 0)
     return Survey(low, high, means, nan, infinite)
 

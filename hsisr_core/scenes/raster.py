@@ -130,7 +130,7 @@ def _number(entries: dict[str, str], name: str, header: Path, kind: Callable[[An
 
 @dataclass(frozen=True)
 class Raster:
-    """The bands of a file that GDAL reads, which is closed."""
+    """The bands of a file that GDAL reads, read by slices where it is open."""
 
     path: Path
     driver: str
@@ -138,49 +138,32 @@ class Raster:
     dtype: np.dtype = np.dtype("u1")  # noqa: RUF009
     # whether each band is a page of the file; else the bands are samples of its first page
     paged: bool = False
+    # sizes of the pieces of bands, rows and columns that the file has
+    chunks: tuple[int, int, int] = (1, 1, 1)
+    file: Any = None
 
     @contextmanager
     def open_file(self, page: int = 0) -> Iterator[Any]:
         """Open the file, or one of its pages, with rasterio."""
-        kind = "a TIFF file" if self.driver == "GTiff" else "an ESRI file"
-        with reading(self.path, kind), gdal():
+        with reading(self.path, "a TIFF file" if self.driver == "GTiff" else "an ESRI file"), gdal():
             name = str(self.path.absolute())
             with rasterio.open(f"GTIFF_DIR:{page}:{name}" if page else name, driver=self.driver) as file:
                 yield file
 
     @contextmanager
-    def open(self) -> Iterator[_Bands]:
+    def open(self) -> Iterator[Raster]:
         """Open the values for reading in parts."""
         with self.open_file() as file:
-            height, width = file.block_shapes[0]
-            together = not self.paged and file.interleaving is not None and file.interleaving.value != "BAND"
-            yield _Bands(self, file, (self.shape[0] if together else 1, height, width))
-
-
-@dataclass(frozen=True)
-class _Bands:
-    """An open `Raster`, read by slices of bands, rows and columns."""
-
-    raster: Raster
-    file: Any
-    chunks: tuple[int, int, int]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.raster.shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.raster.dtype
+            yield replace(self, file=file)
 
     def __getitem__(self, part: tuple[slice, slice, slice]) -> np.ndarray:
         bands, rows, cols = (range(*item.indices(size)) for item, size in zip(part, self.shape, strict=True))
         window = Window(cols.start, rows.start, len(cols), len(rows))
-        if not self.raster.paged:
+        if not self.paged:
             return np.asarray(self.file.read([band + 1 for band in bands], window=window))
         values = np.empty((len(bands), len(rows), len(cols)), self.dtype)
         for band, out in zip(bands, values, strict=True):
-            with self.raster.open_file(band + 1) as page:
+            with self.open_file(band + 1) as page:
                 out[...] = page.read(1, window=window)
         return values
 
@@ -278,7 +261,9 @@ def _open_gdal(path: Path, driver: str, kind: str) -> CubeFile:
     with Raster(path, driver).open_file() as file:
         paged = file.count == 1 and len(file.subdatasets) > 1
         shape = (len(file.subdatasets) if paged else file.count, *file.shape)
-        raster = Raster(path, driver, shape, np.dtype(file.dtypes[0]), paged)
+        together = not paged and file.interleaving is not None and file.interleaving.value != "BAND"
+        chunks = (shape[0] if together else 1, *file.block_shapes[0])
+        raster = Raster(path, driver, shape, np.dtype(file.dtypes[0]), paged, chunks)
         if raster.dtype.kind not in "iuf" or shape[0] == 1:
             raise HsisrError(
                 f"{path} holds {raster.dtype.name} values of {'x'.join(map(str, shape))} (bands, height, width); "
@@ -313,28 +298,24 @@ def _open_gdal(path: Path, driver: str, kind: str) -> CubeFile:
 
 def _tiff_wavelengths(file: Any) -> Spectrum:
     """Wavelengths from the metadata of the bands, of the file, or the names of the bands, whichever is first."""
-    count, bands = file.count, file.indexes
-    tags = [{name.lower(): text for name, text in file.tags(band).items()} for band in bands]
-    # GDAL rounds these to whole nm where it makes them itself
-    micrometres = [file.tags(band, ns="IMAGERY").get("CENTRAL_WAVELENGTH_UM") for band in bands]
+    # GDAL rounds those of IMAGERY to whole nm where it makes them itself
+    spaces = [file.tags(band, ns="IMAGERY") | file.tags(band) for band in file.indexes]
+    tags = [{name.lower(): text for name, text in own.items()} for own in spaces]
     units = {own.get("wavelength_units", "") for own in tags}
+    unit = units.pop() if len(units) == 1 else "several"
     lists: list[Listed] = [
-        (
-            [own["wavelength"] for own in tags if "wavelength" in own],
-            units.pop() if len(units) == 1 else "several",
-        ),
-        ([text for text in micrometres if text], "um"),
-        ([own["central_wavelength_um"] for own in tags if "central_wavelength_um" in own], "um"),
+        ([own[name] for own in tags if name in own], unit)
+        for name, unit in (("wavelength", unit), ("central_wavelength_um", "um"))
     ]
     for own in (file.tags(), file.tags(ns="ENVI")):
         entries = {name.lower(): text for name, text in own.items()}
         lists.append((as_list(entries.get("wavelength", "")), entries.get("wavelength_units", "")))
-    centres, note = choose_wavelengths([listed for listed in lists if listed[0]], count)
+    centres, note = choose_wavelengths([listed for listed in lists if listed[0]], file.count)
     # in the name of a band: "Band 1 (420.0 Nanometers)", "420.5 nm" or "420.5"
     name = re.compile(r"(?<![\d.])(\d+\.\d+|\d{3,})\s*([^\W\d]*)\)?$")
     named = [match for match in (name.search((text or "").strip()) for text in file.descriptions) if match]
-    if len(named) == count:
-        exact, more = to_nanometres([match[1] for match in named], named[0][2], count)
+    if len(named) == file.count:
+        exact, more = to_nanometres([match[1] for match in named], named[0][2], file.count)
         # GDAL writes the wavelengths of an ENVI file as whole numbers in the metadata, and exactly in the names
         if exact is not None and (centres is None or np.abs(exact - centres).max() < 1 or "units" in note):
             return exact, more
@@ -348,12 +329,11 @@ def _tiff_entries(file: Any) -> tuple[dict[str, Any], float | None, str]:
         entries["band names"] = "{" + ", ".join(text or "" for text in file.descriptions) + "}"
     own = file.tags() | file.tags(ns="ENVI")
     entries |= {name: own[name.replace(" ", "_")] for name in _KEPT if name.replace(" ", "_") in own}
-    declared = own.get("hsisr_divisor")
-    divisor, note = None if declared is None else scale_of(float(declared)), ""
+    divisor, note = scale_of(float(own.get("hsisr_divisor", "nan"))), ""
     if any(scale != 1 for scale in file.scales) or any(file.offsets):
         entries["scales"], entries["offsets"] = list(file.scales), list(file.offsets)
         if divisor is None and len(set(file.scales)) == 1 and 0 < file.scales[0] < 1:
-            divisor = float(f"{1 / file.scales[0]:.12g}")
+            divisor = scale_of(file.scales[0])
         note = "; scales and offsets of the bands are kept, not applied"
     return entries, divisor, note
 
@@ -363,14 +343,11 @@ def _tiff_mask(file: Any) -> tuple[NDArray[np.bool_] | None, bool]:
     if file.count > 1 and file.colorinterp[-1] == ColorInterp.alpha:
         alpha = file.read(file.count)
         # a fourth band is often called so, and is one of the spectrum
-        if set(np.unique(alpha).tolist()) <= {
-            0,
-            1,
-            255,
-            int(np.iinfo(alpha.dtype).max) if alpha.dtype.kind in "iu" else 1,
-        }:
+        full = int(np.iinfo(alpha.dtype).max) if alpha.dtype.kind in "iu" else 1
+        if set(np.unique(alpha).tolist()) <= {0, 1, 255, full}:
             return alpha > 0, True
-    if MaskFlags.per_dataset in file.mask_flag_enums[0] and MaskFlags.alpha not in file.mask_flag_enums[0]:
+    flags = file.mask_flag_enums[0]
+    if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
         measured = file.read_masks(1) > 0
         return (None if measured.all() else measured), False
     return None, False
@@ -378,18 +355,12 @@ def _tiff_mask(file: Any) -> tuple[NDArray[np.bool_] | None, bool]:
 
 def _place(file: Any) -> Georeference | None:
     """Where the scene lies; a coordinate system is its EPSG code where it says so, else WKT."""
-    if file.transform.is_identity and file.crs is None:
-        return None
-    a, b, c, d, e, f = (float(value) for value in file.transform.to_gdal())
-    return Georeference((a, b, c, d, e, f), crs_text(file.crs))
-
-
-def crs_text(crs: Any) -> str:
-    """Return a coordinate system as text: EPSG:code, else WKT, empty if there is none."""
+    transform, crs = tuple(map(float, file.transform.to_gdal())), file.crs
     if crs is None:
-        return ""
+        return None if file.transform.is_identity else Georeference(transform)
     code = crs.to_epsg()
-    return f"EPSG:{code}" if code and crs == rasterio.CRS.from_epsg(code) else str(crs.to_wkt())
+    is_code = code and crs == rasterio.CRS.from_epsg(code)
+    return Georeference(transform, f"EPSG:{code}" if is_code else str(crs.to_wkt()))
 
 
 def scale_of(value: float) -> float | None:

@@ -8,7 +8,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,6 @@ _OPENERS: dict[str, Callable[..., CubeFile]] = {
     ".npy": open_npy,
     **dict.fromkeys((".tif", ".tiff"), open_tiff),
 }
-_SCENE_SUFFIXES = (".hdr", *_OPENERS)
 
 # share of the values that may lie beyond the range of a cube
 _OUTLIERS = 0.01
@@ -43,22 +42,15 @@ _INDIAN_PINES_BANDS = 31
 _INDIAN_PINES_DIVISOR = 10000.0
 
 
-@dataclass(frozen=True)
-class _KnownKey:
-    """How the array of a published dataset is scaled, and its first and last band (nm) by number of bands."""
-
-    dataset: str
-    divisor: float | None  # None: the maximum of the whole image
-    ranges: dict[int, tuple[float, float]]
-
-
-_KNOWN_KEYS = {
+# of the arrays of published datasets: whose they are, the value that stands for 1 (None: the maximum of the whole
+# image), and the first and last band (nm) by number of bands
+_KNOWN_KEYS: dict[str, tuple[str, float | None, dict[int, tuple[float, float]]]] = {
     # the dataset's README; the paper says 400-700
-    "ref": _KnownKey("Harvard", None, {31: (420, 720)}),
-    "hsi": _KnownKey("Foster 2015", None, {33: (400, 720)}),
-    "reflectances": _KnownKey("Foster 2002 and 2004", None, {31: (410, 710), 33: (400, 720)}),
-    "Omsi": _KnownKey("CAVE conversions", CAVE_DIVISOR, {31: (400, 700)}),
-    "NRD": _KnownKey("CAVE conversions", CAVE_DIVISOR, {31: (400, 700)}),
+    "ref": ("Harvard", None, {31: (420, 720)}),
+    "hsi": ("Foster 2015", None, {33: (400, 720)}),
+    "reflectances": ("Foster 2002 and 2004", None, {31: (410, 710), 33: (400, 720)}),
+    "Omsi": ("CAVE conversions", CAVE_DIVISOR, {31: (400, 700)}),
+    "NRD": ("CAVE conversions", CAVE_DIVISOR, {31: (400, 700)}),
 }
 
 
@@ -249,7 +241,7 @@ def existing(path: str | os.PathLike[str]) -> Path:
 def scene_name(path: str | os.PathLike[str]) -> str:
     """Return the name of the scene at `path`: its last part without suffix, `_ms`, `_256` or `_ms_256`."""
     path = Path(path).absolute()
-    stem = path.stem if path.suffix.lower() in _SCENE_SUFFIXES else path.name
+    stem = path.stem if path.suffix.lower() in (".hdr", *_OPENERS) else path.name
     return re.sub(r"(?<=.)(_ms)?(_256)?$", "", stem)
 
 
@@ -258,7 +250,7 @@ def is_scene_file(path: Path) -> bool:
     suffix = path.suffix.lower()
     if suffix in _HDF5:
         return is_hdf5(path) and not is_store(path)
-    return suffix in _SCENE_SUFFIXES and path.is_file()
+    return suffix in (".hdr", *_OPENERS) and path.is_file()
 
 
 def scene_files(path: str | os.PathLike[str]) -> list[Path]:
@@ -300,14 +292,13 @@ def _indian_pines_file() -> Path:
 
 def _find_wavelengths(file: CubeFile, given: Wavelengths, where: str) -> NDArray[np.float64]:
     """The wavelengths of all bands in nm: those given, those of the file, those of a published dataset, or NaN."""
-    count, known = file.shape[0], _KNOWN_KEYS.get(file.key)
+    count = file.shape[0]
     if given is not None:
         return given_wavelengths(given, count, where)
     if file.wavelengths is not None:
         return file.wavelengths
-    if known is not None and count in known.ranges:
-        return np.linspace(*known.ranges[count], count)
-    return np.full(count, np.nan)
+    _, _, ranges = _KNOWN_KEYS.get(file.key, ("", None, {}))
+    return np.linspace(*ranges.get(count, (np.nan, np.nan)), count)
 
 
 def _choose_divisor(file: CubeFile, given: float | None, low: float, high: float) -> tuple[float, str]:
@@ -317,13 +308,12 @@ def _choose_divisor(file: CubeFile, given: float | None, low: float, high: float
     if file.divisor is not None and 0 < file.divisor < math.inf:
         return file.divisor, file.why
     is_float = file.array.dtype.kind == "f" or file.is_double
-    scaled = is_float and low >= LOWEST and high <= HIGHEST
-    known = _KNOWN_KEYS.get(file.key)
-    if known is not None and known.divisor is not None:
-        return (1.0, "already in [0, 1]") if scaled else (known.divisor, f"full range of {known.dataset}")
-    if known is None and scaled:
+    dataset, divisor, _ = _KNOWN_KEYS.get(file.key, ("", None, {}))
+    if is_float and low >= LOWEST and high <= HIGHEST and (divisor or not dataset):
         return 1.0, "already in [0, 1]"
-    if known is None and is_float and count_outside(file, 1.0)[1] <= _OUTLIERS:
+    if divisor is not None:
+        return divisor, f"full range of {dataset}"
+    if is_float and not dataset and count_outside(file, 1.0)[1] <= _OUTLIERS:
         return 1.0, "already in [0, 1] but for outliers"
     # An image without a positive value has no maximum to divide by; the range check then says so.
     return (high if high > 0 else 1.0), "the maximum of the whole image"

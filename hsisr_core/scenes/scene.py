@@ -75,29 +75,25 @@ class Scene:
     georeference: Georeference | None = None
 
     def __post_init__(self) -> None:
+        where, cube, nm = f"Scene {self.name}", self.cube, self.wavelengths
         if not self.name or "/" in self.name or self.name.startswith("."):
+            raise HsisrError(f"{where!r} is not usable: give a name without '/' or a leading dot.")
+        if cube.ndim != 3 or cube.dtype != np.float32:
             raise HsisrError(
-                f"Scene name {self.name!r} is not usable: give one without '/' or a leading dot."
+                f"{where}: the cube is {cube.dtype} of shape {cube.shape}; expected float32 of shape (bands, height, "
+                "width)."
             )
-        if self.cube.ndim != 3 or self.cube.dtype != np.float32:
+        if nm.dtype != np.float64 or nm.shape != (self.bands,):
             raise HsisrError(
-                f"Scene {self.name}: the cube is {self.cube.dtype} of shape {self.cube.shape}; "
-                "expected float32 of shape (bands, height, width)."
+                f"{where}: {nm.size} wavelengths of {nm.dtype} for {self.bands} bands; expected float64, one per "
+                "band, in nm."
             )
-        if self.wavelengths.dtype != np.float64 or self.wavelengths.shape != (self.bands,):
+        if not np.isnan(nm).all() and not (np.isfinite(nm) & (nm >= 0)).all():
+            raise HsisrError(f"{where}: wavelengths must be positive, in nm, or all be NaN (unknown).")
+        if self.mask is not None and (self.mask.dtype != np.bool_ or self.mask.shape != cube.shape[1:]):
             raise HsisrError(
-                f"Scene {self.name}: {self.wavelengths.size} wavelengths of {self.wavelengths.dtype} for "
-                f"{self.bands} bands; expected float64, one per band, in nm."
-            )
-        if self.mask is not None and (self.mask.dtype != np.bool_ or self.mask.shape != self.cube.shape[1:]):
-            raise HsisrError(
-                f"Scene {self.name}: the mask is {self.mask.dtype} of shape {self.mask.shape}; "
-                f"expected bool of shape {self.cube.shape[1:]}."
-            )
-        known = np.isfinite(self.wavelengths)
-        if known.any() and not (known.all() and bool((self.wavelengths >= 0).all())):
-            raise HsisrError(
-                f"Scene {self.name}: wavelengths must be positive, in nm, or all be NaN (unknown)."
+                f"{where}: the mask is {self.mask.dtype} of shape {self.mask.shape}; expected bool of shape "
+                f"{cube.shape[1:]}."
             )
 
     @property

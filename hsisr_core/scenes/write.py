@@ -11,7 +11,7 @@ import json
 import math
 import shutil
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from rasterio.errors import CRSError
 
 from hsisr_core import __version__
-from hsisr_core.base import atomic_path, atomic_text, remove_leftovers, write_json
+from hsisr_core.base import atomic_path, atomic_text, remove_leftovers
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes.arrays import MATLAB_TYPES
 from hsisr_core.scenes.raster import ENVI_TYPES, as_list, gdal, read_envi_header
@@ -89,21 +89,19 @@ def cube_writer(path: Path, product: Product) -> Iterator[Writer]:
 
     The files appear under their names only when the block ends without an error. A disk that is too small is
     reported before the first part. What a killed process left of the same file is removed.
-
-    Raises
-    ------
-    HsisrError
-        The suffix is unknown, the type does not fit the format, the folder cannot be written, or the disk is full.
     """
     values, *beside = output_files(path)
     suffix = path.suffix.lower()
     remove_leftovers(values)
-    _check_space(values, product.nbytes)
-    header = ""
+    folder = next(parent for parent in values.absolute().parents if parent.is_dir())
+    free = shutil.disk_usage(folder).free
+    if free < product.nbytes:
+        raise HsisrError(
+            f"{values} will take {product.nbytes / 1e9:.2f} GB, and the disk has {free / 1e9:.2f} GB free. Free some "
+            "space, or name a file on another disk."
+        )
     with atomic_path(values) as temporary:
-        if suffix in _ENVI:
-            header = _write_envi_head(temporary, product, path)
-        offset = _HEADS[suffix](temporary, product) if suffix in _HEADS else 0
+        offset, text = _HEADS[suffix](temporary, product)
         with open(temporary, "rb+") as file:
             # where there are no locks, no one takes this file for a leftover either
             with suppress(OSError):
@@ -118,97 +116,91 @@ def cube_writer(path: Path, product: Product) -> Iterator[Writer]:
                 _write_part(file, offset, (lines, samples), rows.start, columns.start, part)
 
             yield write
-        if suffix in _ENVI:
-            beside[0].unlink(missing_ok=True)  # an older one must not describe the new values
-    if suffix in _ENVI:
-        atomic_text(beside[0], header)
-    elif suffix == ".npy":
-        described = {
-            "wavelengths_nm": product.centres,
-            **_describe(product),
-            "provenance": product.provenance,
-        }
-        del described["wavelengths"]
-        # as a text, because JSON has no NaN
-        described["nodata"] = None if product.nodata is None else str(product.nodata)
-        write_json(beside[0], described)
-
-
-def _write_npy_head(path: Path, product: Product) -> int:
-    """Write the head of a .npy file; return where its values go."""
-    head = {
-        "descr": np.lib.format.dtype_to_descr(product.dtype),
-        "fortran_order": False,
-        "shape": product.shape,
-    }
-    with open(path, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, head)
-        return file.tell()
+        # an older one must not describe the new values
+        for other in beside:
+            other.unlink(missing_ok=True)
+    for other in beside:
+        atomic_text(other, text)
 
 
 def _describe(product: Product) -> dict[str, Any]:
-    """Return what a file says of its values, by name; None: it is not known."""
+    """Return what is known of a cube, by the names that it has in a file."""
     place = product.georeference
-    return {
+    said = {
         "wavelengths": product.centres,
         "wavelength_units": product.centres and "nanometers",
         "divisor": product.divisor,
         "nodata": product.nodata,
         "geotransform": place and list(place.transform),
-        "crs": place and (place.crs or None),
-        "entries": json.dumps(product.entries) if product.entries else None,
-        "provenance": json.dumps(product.provenance),
+        "crs": place and place.crs,
+        "entries": product.entries,
+        "provenance": product.provenance,
     }
+    return {name: value for name, value in said.items() if value not in (None, "", {})}
 
 
-def _write_hdf5_head(path: Path, product: Product) -> int:
-    """Write an HDF5 file with an empty dataset `cube` (bands, height, width); return where its values go.
+def _describe_flat(product: Product) -> dict[str, Any]:
+    """As `_describe`, with JSON where a value has names of its own."""
+    said = _describe(product)
+    return {name: json.dumps(value) if isinstance(value, dict) else value for name, value in said.items()}
 
-    Its attributes are `wavelengths` (nm), `divisor`, `nodata`, `geotransform` (GDAL's order), `crs`, `entries` (what
-    else the source says) and `provenance` (both JSON), as far as they are known.
-    """
+
+def _write_npy_head(path: Path, product: Product) -> tuple[int, str]:
+    """Make a .npy file; return where its values go, and what is said of them beside it."""
+    made = np.lib.format.open_memmap(path, "w+", product.dtype, product.shape)
+    said = _describe(product)
+    if "nodata" in said:
+        # a text, because JSON has no NaN
+        said["nodata"] = str(said["nodata"])
+    return int(made.offset), json.dumps(said, indent=2) + "\n"
+
+
+def _write_hdf5_head(path: Path, product: Product) -> tuple[int, str]:
+    """Make an HDF5 file with a dataset `cube` (bands, height, width), whose attributes say what is known of it."""
     with h5py.File(path, "w") as file:
         item = _create_empty(file, "cube", product.shape, product.dtype)
-        for name, value in _describe(product).items():
-            if value is not None:
-                item.attrs[name] = value
-        return int(item.id.get_offset())
+        item.attrs.update(_describe_flat(product))
+        return int(item.id.get_offset()), ""
 
 
-def _write_mat_head(path: Path, product: Product) -> int:
-    """Write a .mat file with an empty variable, height x width x bands; return where its values go.
+def _write_mat_head(path: Path, product: Product) -> tuple[int, str]:
+    """Make a .mat file with a variable, height x width x bands, and others that say what is known of it.
 
-    What is an attribute in HDF5 is a variable here. Version 5 holds 2 GB; a larger cube is written as 7.3.
+    Version 5 holds 2 GB; a larger cube is written as 7.3.
     """
     if product.dtype.name not in MATLAB_TYPES:
         raise HsisrError(f"MATLAB has no values of type {product.dtype}. Write float32, or another format.")
     kind, number, element = MATLAB_TYPES[product.dtype.name]
     bands, height, width = product.shape
-    variables = {name: value for name, value in _describe(product).items() if value is not None}
     if product.matlab_5 and product.nbytes < _MATLAB_5_BYTES:
         from scipy import io  # not above: it takes memory that other formats need not
 
-        io.savemat(path, variables)
-        name = product.key.encode("ascii")
-        head = struct.pack("<4I", 6, 8, number, 0) + struct.pack("<2I3iI", 5, 12, height, width, bands, 0)
-        head += struct.pack("<2I", 1, len(name)) + name + bytes(-len(name) % 8)
-        head += struct.pack("<2I", element, product.nbytes)
-        padding = -product.nbytes % 8
+        io.savemat(path, _describe_flat(product))
+        name, padding = product.key.encode("ascii"), -product.nbytes % 8
+        # of the array: its flags, its dimensions, its name, and the type and size of its values
+        head = struct.pack("<4I2I3iI2I", 6, 8, number, 0, 5, 12, height, width, bands, 0, 1, len(name))
+        head += name + bytes(-len(name) % 8) + struct.pack("<2I", element, product.nbytes)
         with open(path, "ab") as file:
             file.write(struct.pack("<2I", 14, len(head) + product.nbytes + padding) + head)
             offset = file.tell()
             file.truncate(offset + product.nbytes + padding)
-        return offset
+        return offset, ""
     with h5py.File(path, "w", userblock_size=_MATLAB_PREFACE) as stored:
         item = _create_empty(stored, product.key, (bands, width, height), product.dtype)
         item.attrs["MATLAB_class"] = np.bytes_(kind)
-        for title, value in variables.items():
-            _write_variable(stored, title, value)
+        # as MATLAB has them: a 1 x n row of characters or of doubles
+        for title, value in _describe_flat(product).items():
+            is_text = isinstance(value, str)
+            row = np.frombuffer(value.encode("utf-16-le"), "<u2") if is_text else np.ravel(np.float64(value))
+            other = stored.create_dataset(title, data=row[:, None])
+            other.attrs["MATLAB_class"] = np.bytes_("char" if is_text else "double")
+            if is_text:
+                other.attrs["MATLAB_int_decode"] = np.int32(2)
         offset = int(item.id.get_offset())
-    text = b"MATLAB 7.3 MAT-file, written by hsisr".ljust(124)
     with open(path, "rb+") as raw:
-        raw.write(text + b"\x00\x02IM")  # version 0x0200, little-endian
-    return offset
+        # version 0x0200, little-endian
+        raw.write(b"MATLAB 7.3 MAT-file, written by hsisr".ljust(124) + b"\x00\x02IM")
+    return offset, ""
 
 
 def _create_empty(file: h5py.File, name: str, shape: tuple[int, int, int], dtype: np.dtype) -> h5py.Dataset:
@@ -217,16 +209,6 @@ def _create_empty(file: h5py.File, name: str, shape: tuple[int, int, int], dtype
     settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     return file.create_dataset(name, shape, dtype, dcpl=settings)
-
-
-def _write_variable(file: h5py.File, name: str, value: Any) -> None:
-    """A variable as MATLAB keeps it: a 1 x n row of characters or of doubles."""
-    text = isinstance(value, str)
-    codes = np.frombuffer(value.encode("utf-16-le"), "<u2") if text else np.ravel(np.float64(value))
-    item = file.create_dataset(name, data=codes[:, None])
-    item.attrs["MATLAB_class"] = np.bytes_("char" if text else "double")
-    if text:
-        item.attrs["MATLAB_int_decode"] = np.int32(2)
 
 
 def _write_raster_head(path: Path, product: Product, **options: Any) -> None:
@@ -242,18 +224,12 @@ def _write_raster_head(path: Path, product: Product, **options: Any) -> None:
         pass
 
 
-def _write_tiff_head(path: Path, product: Product) -> int:
-    """Write an empty TIFF file; return where its values go: band after band, row after row.
-
-    Metadata of the bands hold `wavelength` and `wavelength_units`, those of the file the provenance and what else the
-    source says.
-    """
+def _write_tiff_head(path: Path, product: Product) -> tuple[int, str]:
+    """Make a TIFF file whose values lie band after band, row after row."""
     bands, height, width = product.shape
+    entries = dict(product.entries)
     with gdal(GDAL_PAM_ENABLED=False):
         _write_raster_head(path, product, driver="GTiff", interleave="band", blockysize=1, BIGTIFF="IF_SAFER")
-        entries = dict(product.entries)
-        tags = {f"hsisr_{name}": _text(value) for name, value in product.provenance.items()}
-        tags |= {"hsisr_divisor": f"{product.divisor:.17g}", "TIFFTAG_SOFTWARE": f"hsisr {__version__}"}
         # a second time, because the empty file takes no space on the disk only without a no-data value
         with rasterio.open(path, "r+", driver="GTiff") as file:
             if product.nodata is not None:
@@ -264,27 +240,26 @@ def _write_tiff_head(path: Path, product: Product) -> int:
                 file.set_band_description(band, name)
             for band, centre in enumerate(product.centres or (), start=1):
                 file.update_tags(band, wavelength=f"{centre:.10g}", wavelength_units="nanometers")
-            file.update_tags(
-                **tags, **{name.replace(" ", "_"): _text(value) for name, value in entries.items()}
-            )
+            tags = {f"hsisr_{name}": _text(value) for name, value in product.provenance.items()}
+            tags |= {"hsisr_divisor": f"{product.divisor:.17g}", "TIFFTAG_SOFTWARE": f"hsisr {__version__}"}
+            tags |= {name.replace(" ", "_"): _text(value) for name, value in entries.items()}
+            file.update_tags(**tags)
         with rasterio.open(path, driver="GTiff") as file:
-            first, last = (
-                int(file.get_tag_item(f"BLOCK_OFFSET_0_{row}", "TIFF", bidx=band))
-                for band, row in ((1, 0), (bands, height - 1))
-            )
+            ends = ((1, 0), (bands, height - 1))
+            places = [file.get_tag_item(f"BLOCK_OFFSET_0_{row}", "TIFF", bidx=band) for band, row in ends]
+    first, last = map(int, places)
     assert last - first == product.nbytes - width * product.dtype.itemsize
-    return first
+    return first, ""
 
 
-def _write_envi_head(temporary: Path, product: Product, path: Path) -> str:
-    """Make the file of values; return its header, which GDAL begins.  `path` is for the message."""
-    entries = dict(product.entries)
-    made = temporary.with_suffix(".hdr")
+def _write_envi_head(path: Path, product: Product) -> tuple[int, str]:
+    """Make the file of values; return its header, too, which GDAL begins."""
+    entries, made = dict(product.entries), path.with_suffix(".hdr")
     if product.dtype.str[1:] not in ENVI_TYPES.values():
-        raise HsisrError(f"{path}: ENVI has no type {product.dtype}. Write float32, or another format.")
+        raise HsisrError(f"ENVI has no type {product.dtype}. Write float32, or another format.")
     try:
         with gdal(GDAL_PAM_ENABLED=False):
-            _write_raster_head(temporary, product, driver="ENVI")
+            _write_raster_head(path, product, driver="ENVI")
         found = read_envi_header(made)
     finally:
         made.unlink(missing_ok=True)
@@ -301,37 +276,34 @@ def _write_envi_head(temporary: Path, product: Product, path: Path) -> str:
         found["reflectance scale factor"] = f"{product.divisor:.17g}"
     if product.centres is not None:
         found["wavelength units"] = "Nanometers"
-        found["wavelength"] = _listed(f"{centre:.10g}" for centre in product.centres)
+        found["wavelength"] = _listed(product.centres, ".10g")
     if "scales" in entries:
-        found["data gain values"] = _listed(f"{value:.17g}" for value in entries.pop("scales"))
-        found["data offset values"] = _listed(f"{value:.17g}" for value in entries.pop("offsets"))
+        found["data gain values"] = _listed(entries.pop("scales"), ".17g")
+        found["data offset values"] = _listed(entries.pop("offsets"), ".17g")
+    found |= {name: text for name, text in entries.items() if not name.startswith("hsisr")}
     # braces and commas would make a list of a text
     words = str.maketrans("{}\n=", "() :")
-    found |= {name: text for name, text in entries.items() if not name.startswith("hsisr")}
-    found |= {
-        f"hsisr {name.replace('_', ' ')}": _text(value).translate(words)
-        for name, value in product.provenance.items()
-    }
-    return "ENVI\n" + "".join(f"{name} = {value}\n" for name, value in found.items())
+    for name, value in product.provenance.items():
+        found[f"hsisr {name.replace('_', ' ')}"] = _text(value).translate(words)
+    return 0, "ENVI\n" + "".join(f"{name} = {value}\n" for name, value in found.items())
 
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _listed(values: Any) -> str:
-    return "{" + ", ".join(values) + "}"
+def _listed(values: Iterable[float], digits: str) -> str:
+    return "{" + ", ".join(format(value, digits) for value in values) + "}"
 
 
 _HEADS = {
-    ".h5": _write_hdf5_head,
-    ".hdf5": _write_hdf5_head,
+    **dict.fromkeys((".h5", ".hdf5"), _write_hdf5_head),
     ".mat": _write_mat_head,
     ".npy": _write_npy_head,
-    ".tif": _write_tiff_head,
-    ".tiff": _write_tiff_head,
+    **dict.fromkeys((".tif", ".tiff"), _write_tiff_head),
+    **dict.fromkeys(_ENVI, _write_envi_head),
 }
-SUFFIXES = (*_HEADS, *_ENVI)
+SUFFIXES = tuple(_HEADS)
 
 
 def _write_part(
@@ -346,13 +318,3 @@ def _write_part(
             place = (band * height + row) * width + left
             file.seek(offset + place * part.itemsize)
             file.write(line.data)
-
-
-def _check_space(path: Path, size: int) -> None:
-    folder = next((parent for parent in path.absolute().parents if parent.is_dir()), Path("/"))
-    free = shutil.disk_usage(folder).free
-    if free < size:
-        raise HsisrError(
-            f"{path} will take {size / 1e9:.2f} GB, and the disk has {free / 1e9:.2f} GB free. Free some space, "
-            "or name a file on another disk."
-        )

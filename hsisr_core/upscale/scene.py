@@ -115,7 +115,7 @@ def upscale(
         wavelengths=scene.wavelengths,
         divisor=scene.divisor,
         nodata=scene.nodata,
-        georeference=scene.georeference and scene.georeference.enlarged(scale),
+        georeference=scene.file.georeference and scene.file.georeference.enlarged(scale),
         provenance=provenance,
         entries=scene.entries,
         key=scene.file.key.rsplit("/", 1)[-1] or "cube",

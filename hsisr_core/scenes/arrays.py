@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes.bands import NAMES, Listed, choose_wavelengths, list_wavelengths
-from hsisr_core.scenes.cube import CubeFile, check_memory, reading
+from hsisr_core.scenes.cube import CubeFile, check_memory, check_size, reading
 from hsisr_core.scenes.raster import as_list, scale_of
 from hsisr_core.scenes.scene import Georeference
 
@@ -350,6 +350,7 @@ def _describe(
     where, values = f"{path}: {array.name}" if array.name else str(path), array.open()
     if values.dtype.kind == "c":
         raise HsisrError(f"{where} is complex; expected real numbers. Save its real part.")
+    check_size(path, values.shape, values.dtype)
     axis, doubt = _find_bands(array, band_axis, {np.size(listed) for listed, _ in lists}, where)
     first, second = (other for other in range(3) if other != axis)
     centres, notes = choose_wavelengths(lists, array.shape[axis])

@@ -266,6 +266,15 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         ) from error
 
 
+def check_size(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Refuse a file that claims to hold more than a thousand times its size, which no compression of an image does."""
+    size, stored = math.prod(shape) * dtype.itemsize, path.stat().st_size
+    if size > 1000 * max(stored, 100_000):
+        raise HsisrError(
+            f"{path} claims to hold {size / 1e9:.3g} GB of values in {stored} bytes. It is damaged: fetch it again."
+        )
+
+
 def check_memory(path: Path, size: int) -> None:
     """Refuse to read `size` bytes into a machine that has less memory."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

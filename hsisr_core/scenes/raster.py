@@ -21,7 +21,7 @@ from rasterio.windows import Window
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes.bands import Listed, Spectrum, choose_wavelengths, to_nanometres
-from hsisr_core.scenes.cube import CubeFile, reading
+from hsisr_core.scenes.cube import CubeFile, check_size, reading
 from hsisr_core.scenes.scene import Georeference
 
 # one driver for each file, no other file but masks and metadata beside it, no network
@@ -269,9 +269,10 @@ def _open_gdal(path: Path, driver: str, kind: str) -> CubeFile:
                 f"{path} holds {raster.dtype.name} values of {'x'.join(map(str, shape))} (bands, height, width); "
                 "expected real numbers in several bands. Export all bands into one file."
             )
+        check_size(path, shape, raster.dtype)
         if driver != "GTiff" and path.stat().st_size < math.prod(shape) * raster.dtype.itemsize:
             raise HsisrError(f"{path} is shorter than its header says. It is truncated: fetch it again.")
-        centres, note = _tiff_wavelengths(file)
+        centres, note = _tiff_wavelengths(file, shape[0])
         entries, divisor, more = _tiff_entries(file)
         measured, alpha = _tiff_mask(file)
         nodata, place = file.nodata, _place(file)
@@ -296,7 +297,7 @@ def _open_gdal(path: Path, driver: str, kind: str) -> CubeFile:
     )
 
 
-def _tiff_wavelengths(file: Any) -> Spectrum:
+def _tiff_wavelengths(file: Any, count: int) -> Spectrum:
     """Wavelengths from the metadata of the bands, of the file, or the names of the bands, whichever is first."""
     # GDAL rounds those of IMAGERY to whole nm where it makes them itself
     spaces = [file.tags(band, ns="IMAGERY") | file.tags(band) for band in file.indexes]
@@ -310,12 +311,12 @@ def _tiff_wavelengths(file: Any) -> Spectrum:
     for own in (file.tags(), file.tags(ns="ENVI")):
         entries = {name.lower(): text for name, text in own.items()}
         lists.append((as_list(entries.get("wavelength", "")), entries.get("wavelength_units", "")))
-    centres, note = choose_wavelengths([listed for listed in lists if listed[0]], file.count)
+    centres, note = choose_wavelengths([listed for listed in lists if listed[0]], count)
     # in the name of a band: "Band 1 (420.0 Nanometers)", "420.5 nm" or "420.5"
     name = re.compile(r"(?<![\d.])(\d+\.\d+|\d{3,})\s*([^\W\d]*)\)?$")
     named = [match for match in (name.search((text or "").strip()) for text in file.descriptions) if match]
-    if len(named) == file.count:
-        exact, more = to_nanometres([match[1] for match in named], named[0][2], file.count)
+    if len(named) == count:
+        exact, more = to_nanometres([match[1] for match in named], named[0][2], count)
         # GDAL writes the wavelengths of an ENVI file as whole numbers in the metadata, and exactly in the names
         if exact is not None and (centres is None or np.abs(exact - centres).max() < 1 or "units" in note):
             return exact, more

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 import scipy.io
+import tifffile
 from PIL import Image
 
 from hsisr_core.data import read_scene
@@ -295,3 +297,45 @@ def test_values_in_other_files_are_not_read(tmp_path: Path) -> None:
     for key in (None, "outside", "link", "virtual"):
         with pytest.raises(HsisrError, match="holds no"):
             read_scene(tmp_path / "a.h5", key=key)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".mat", ".tif"])
+def test_a_file_that_claims_a_thousand_times_its_size_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".tif":
+        options = {"driver": "GTiff", "count": 31, "height": 6000, "width": 6000, "dtype": "float32"}
+        with rasterio.open(path, "w", SPARSE_OK=True, **options):
+            pass
+    else:
+        with h5py.File(path, "w") as file:
+            file.create_dataset("cube", (31, 6000, 6000), "f4")
+    with pytest.raises(HsisrError, match=r"claims to hold 4\.46 GB of values in \d+ bytes"):
+        read_scene(path)
+
+
+def test_the_wavelength_of_one_page_is_not_that_of_all(tmp_path: Path) -> None:
+    text = '<GDALMetadata><Item name="wavelength" sample="0">500</Item></GDALMetadata>'
+    tifffile.imwrite(
+        tmp_path / "a.tif", COUNTS, photometric="minisblack", extratags=[(42112, "s", 0, text, True)]
+    )
+    scene = read_scene(tmp_path / "a.tif")
+    assert scene.wavelengths.shape == (6,)
+    assert not scene.wavelengths_known
+
+
+def test_what_is_not_a_regular_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.npy")
+    with pytest.raises(HsisrError, match="is not a regular file"):
+        read_scene(tmp_path / "a.npy")
+
+
+def test_deep_groups_and_links_in_a_circle_are_walked_once(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        group = file
+        for _ in range(500):
+            group = group.create_group("g")
+        group["back"] = file["/"]
+        group["nowhere"] = h5py.SoftLink("/nothing")
+        file["cube"] = COUNTS
+        file["g/again"] = file["cube"]
+    assert read_scene(tmp_path / "a.h5").bands == 6

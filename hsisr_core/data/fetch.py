@@ -43,10 +43,9 @@ def fetch(
 ) -> tuple[Path, list[str]]:
     """Fetch the archives of a dataset and unpack them; return the folder where they are, and a line for each.
 
-    What is there already is not fetched again. `to` is the folder for the archives, and below it one folder per
-    archive; None: the project's data folder. `given` says where to take archives from instead of the known addresses:
-    files, folders that hold them, addresses of files, or addresses that end in "/" and are followed by the name of
-    the archive. `scenes` are those of Foster, whose scenes have an archive each, also ones that are not in the list.
+    What is there already is not fetched again. `to` is the folder for the archives (None: the project's data folder).
+    `given` says where to take them from instead of the known addresses: files, folders that hold them, addresses of
+    files, or addresses that end in "/". `scenes` are those of Foster, which have an archive each.
     """
     source = dataset_source(dataset)
     folder = datasets_folder() / dataset if to is None else Path(to).expanduser().absolute()
@@ -69,8 +68,7 @@ def download(
     """Download `target` from the first of `urls` that gives all of it, and return that address.
 
     What arrived of an interrupted transfer is kept beside `target` and continued where the server says that
-    the file is still the same. `target` appears only when it is whole, with the `size` in bytes and the
-    `sha256` that are known. `advice` ends the message that names each address and why it did not give the file.
+    the file is still the same. `advice` ends the message that names each address and why it did not give the file.
     """
     # a quarter of a second to import, and only a download needs them
     import pooch

@@ -120,9 +120,8 @@ class Split:
 def load_split(name_or_path: str | os.PathLike[str], scenes: Iterable[str] | None = None) -> Split:
     """Load a split by its name in `book/splits`, or from a YAML file; `scenes` are the names that a rule divides.
 
-    The file has the keys name, dataset, note, and either train and test, two lists of regions: a scene's name, or a
-    mapping with the keys scene, name, rows, cols and reduce_to; or rule, a mapping with the keys seed,
-    train_fraction and test_side, see `divide_by_rule`.
+    The file has the keys name, dataset, note, and either train and test, two lists of scenes' names or regions (see
+    `Region`), or rule, with the keys seed, train_fraction and test_side (see `divide_by_rule`).
     """
     return _read(_split_file(name_or_path)).split(scenes)
 

@@ -47,7 +47,6 @@ class CubeSet:
     wavelengths: NDArray[np.float64]
     # the cube that errors are measured against; empty: none
     reference: str
-    # what a value is, for axes and colour bars
     unit: str
     # value = offset + step * integer; no value is further than step / 2 from the original
     offset: float

@@ -137,17 +137,9 @@ class SpectralExplorer(anywidget.AnyWidget):
     def from_run(cls, *runs: Run, image: str | None = None, **options: Any) -> SpectralExplorer:
         """An explorer of a test image: LR, bicubic, what each run makes of LR, and HR as the reference.
 
-        Bands and borders for which a network gives no value (`SuperResolver.margin`) are left out of all cubes;
-        `band` counts those that are shown.
-
-        Parameters
-        ----------
-        *runs : Run
-            Trained, all on the same data and with the same scale.
-        image : str, optional
-            A test image of the data (default: the first).
-        **options
-            `corner` and `budget` as in `from_cubes`, and traits to set.
+        The runs are of the same data and scale; `image` is one of its test images (default: the first). `options` are
+        `corner` and `budget` as in `from_cubes`, and traits to set. Bands and borders for which a network gives no
+        value (`SuperResolver.margin`) are left out of all cubes; `band` counts those that are shown.
         """
         if not runs or len({(run.fingerprint, run.config.scale) for run in runs}) > 1:
             raise HsisrError("from_run takes one or more runs with the same data, split and scale.")

@@ -70,11 +70,7 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
 
 @contextmanager
 def together(accelerator: Accelerator | None) -> Iterator[None]:
-    """Leave the block when every process has: without an error, or all with one.
-
-    An error in one process is raised in the others as HsisrError with its text; without this, they would wait for
-    the failed one, or end in an error about a lost connection.
-    """
+    """Leave the block when every process has: without an error, or all with one, raised in the others as HsisrError."""
     if accelerator is None or accelerator.num_processes == 1:
         yield
         return

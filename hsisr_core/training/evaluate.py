@@ -139,8 +139,7 @@ class Scored:
 def finished_runs(folder: Path, part: str | None = None) -> list[Run]:
     """The run in `folder`, or the finished runs in the folders inside it; part i of n for ``part = "i/n"``.
 
-    The parts are dealt out before anything is left out, so they fit together while runs are still being
-    trained. What is not finished or damaged is left out with a warning that names it.
+    What is not finished or damaged is left out with a warning, after the parts are dealt out: they fit together.
     """
     inside = [path for path in run_folders(folder) if (path / "config.yaml").is_file()]
     if (folder / "config.yaml").is_file() or not inside:

@@ -20,7 +20,7 @@ _BAND_NAME = re.compile(r".+_\d+\.png", re.IGNORECASE)
 _PNG_END = b"IEND\xaeB`\x82"
 
 
-def band_folder(path: Path) -> Path | None:
+def _band_folder(path: Path) -> Path | None:
     """Return the folder of band PNGs: `path`, or the folder of the same name in it; None if neither."""
     inner = path / path.absolute().name  # CAVE's zip nests X_ms/X_ms/
     return next((folder for folder in (path, inner) if folder.is_dir() and holds_bands(folder)), None)
@@ -43,7 +43,7 @@ def visible(folder: Path) -> list[Path]:
 
 def png_files(path: Path) -> list[Path]:
     """Return the PNGs of the bands in the folder `path`, in band order; stray files are left out."""
-    folder = band_folder(path)
+    folder = _band_folder(path)
     if folder is None:
         inner = [entry.name for entry in visible(path) if entry.is_dir() and holds_bands(entry)]
         raise HsisrError(

@@ -129,7 +129,7 @@ def _number(entries: dict[str, str], name: str, header: Path, kind: Callable[[An
 
 
 @dataclass(frozen=True)
-class Raster:
+class _Raster:
     """The bands of a file that GDAL reads, read by slices where it is open."""
 
     path: Path
@@ -151,7 +151,7 @@ class Raster:
                 yield file
 
     @contextmanager
-    def open(self) -> Iterator[Raster]:
+    def open(self) -> Iterator[_Raster]:
         """Open the values for reading in parts."""
         with self.open_file() as file:
             yield replace(self, file=file)
@@ -258,12 +258,12 @@ def _open_gdal(path: Path, driver: str, kind: str) -> CubeFile:
     Taken are the place on the ground, the no-data value or mask, scale and offset, and the wavelengths in metadata
     of the bands, of the file, or in the names of the bands.
     """
-    with Raster(path, driver).open_file() as file:
+    with _Raster(path, driver).open_file() as file:
         paged = file.count == 1 and len(file.subdatasets) > 1
         shape = (len(file.subdatasets) if paged else file.count, *file.shape)
         together = not paged and file.interleaving is not None and file.interleaving.value != "BAND"
         chunks = (shape[0] if together else 1, *file.block_shapes[0])
-        raster = Raster(path, driver, shape, np.dtype(file.dtypes[0]), paged, chunks)
+        raster = _Raster(path, driver, shape, np.dtype(file.dtypes[0]), paged, chunks)
         if raster.dtype.kind not in "iuf" or shape[0] == 1:
             raise HsisrError(
                 f"{path} holds {raster.dtype.name} values of {'x'.join(map(str, shape))} (bands, height, width); "
@@ -276,13 +276,14 @@ def _open_gdal(path: Path, driver: str, kind: str) -> CubeFile:
         entries, divisor, more = _tiff_entries(file)
         measured, alpha = _tiff_mask(file)
         nodata, place = file.nodata, _place(file)
+    if place is not None and driver == "GTiff":
+        kind = f"Geo{kind}"
     if alpha:
         raster = replace(raster, shape=(shape[0] - 1, *shape[1:]))
         centres = None if centres is None else centres[:-1]
         more += "; the alpha band is the mask"
     return CubeFile(
-        kind=f"{kind if place is None else f'Geo{kind}'}, {raster.dtype.name}, "
-        f"bands as {'pages' if paged else 'samples'}",
+        kind=f"{kind}, {raster.dtype.name}, bands as {'pages' if paged else 'samples'}",
         array=raster,
         axes=(0, 1, 2),
         is_raster=True,

@@ -92,7 +92,7 @@ def upscale(
     network, mean = adapt_network(weights, scene.mean, scene.wavelengths)
     say(f"{scene.name}: {height} x {width} pixels, {count} bands. {scene.source}")
     if not scene.streamed:
-        say("This format is read whole; ENVI, .npy, HDF5, .mat 7.3 and uncompressed TIFF are read in parts.")
+        say("This format is read whole; ENVI, TIFF, .npy, HDF5 and .mat 7.3 are read in parts.")
     say(f"Model {weights.name}, trained on {weights.trained_on}.")
     if mean == "cube":
         say("The bands are not those of the training: the cube's own mean is subtracted, not the stored one.")

@@ -85,6 +85,28 @@ def book(
 
 
 @app.command()
+def split(
+    folder: Annotated[Path, Argument(help="A folder of scenes.")],
+    test: Annotated[
+        float, Option(help="Share of the scenes that test, the others train.", min=0, max=1)
+    ] = 0.2,
+    seed: Annotated[int, Option(help="Another seed, another division.")] = 1,
+    out: Annotated[
+        Path | None, Option("-o", "--out", help="The split's file; default: FOLDER.yaml here.")
+    ] = None,
+) -> None:
+    """Divide the scenes of a folder at random, but the same way everywhere, into those that train and test."""
+    from hsisr_core.data import find_scenes, write_split
+    from hsisr_core.scenes import existing
+
+    scenes, _ = find_scenes(existing(folder))
+    path = out or Path(f"{folder.resolve().name}.yaml")
+    made = write_split(path, scenes, test, seed)
+    typer.echo(f"{path}: {len(made.train)} scenes train, {len(made.test)} test.")
+    typer.echo(f"Next: hsisr train --data {folder} -p split={path}")
+
+
+@app.command()
 def train(
     preset: Preset = "demo",
     data: Data = None,

@@ -20,7 +20,7 @@ from typing import Annotated, Any, ClassVar
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError
 
-from hsisr_core.base import book_folder
+from hsisr_core.base import atomic_text, book_folder
 from hsisr_core.data.sources import DATASETS
 from hsisr_core.errors import HsisrError, describe_mistake
 from hsisr_core.scenes import MINIMUM_SIDE, span
@@ -190,6 +190,17 @@ def divide_by_rule(
     corner = None if test_side is None else (0, test_side)
     train = tuple(Region(name, name) for name in sorted(names[:count]))
     return train, tuple(Region(name, name, corner, corner) for name in sorted(names[count:]))
+
+
+def write_split(path: Path, scenes: Iterable[str], test: float, seed: int) -> Split:
+    """Divide scenes by `divide_by_rule`, a share of `test` for the test, write the split's file, and return it."""
+    if path.suffix not in (".yaml", ".yml") or path.exists():
+        raise HsisrError(f"{path}: give a new file, with a name that ends in .yaml, by -o FILE.yaml.")
+    parts = divide_by_rule(scenes, seed, 1 - test, where=f"--test {test:g}")
+    train, tested = ([region.scene for region in part] for part in parts)
+    content = {"name": path.stem, "dataset": path.stem, "train": train, "test": tested}
+    atomic_text(path, yaml.safe_dump(content, default_flow_style=None, sort_keys=False, width=10**6))
+    return load_split(path)
 
 
 def _fill(item: Any) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hsisr_core.data import Region, Split, load_split, read_scene
+from hsisr_core.data import Region, Split, load_split, read_scene, write_split
 from hsisr_core.data.splits import divide_by_rule, find_split
 from hsisr_core.errors import HsisrError
 
@@ -190,6 +190,27 @@ def test_of_several_splits_the_one_that_needs_most_scenes_is_found(project: Path
     book_of(project, cave="cave:a:b")
     with pytest.warns(UserWarning, match="cave is taken"):
         assert find_split(["a", "b", "c", "d"], "here").name == "cave"
+
+
+def test_a_split_is_written_once(project: Path) -> None:
+    path = project / "mine.yaml"
+    split = write_split(path, [f"s{i}" for i in range(10)], test=0.2, seed=1)
+    assert load_split(path) == split
+    assert (len(split.train), len(split.test), split.dataset) == (8, 2, "mine")
+    assert [line.split(":")[0] for line in path.read_text().splitlines()] == [
+        "name",
+        "dataset",
+        "train",
+        "test",
+    ]
+    other = write_split(project / "other.yaml", [f"s{i}" for i in range(10)], test=0.2, seed=2)
+    assert other.test != split.test
+    with pytest.raises(HsisrError, match=r"mine.yaml: give a new file"):
+        write_split(path, ["a", "b"], test=0.5, seed=1)
+    with pytest.raises(
+        HsisrError, match=r"--test 0.2 takes 80% of the scenes.*there are 2: one side would be empty"
+    ):
+        write_split(project / "two.yaml", ["a", "b"], test=0.2, seed=1)
 
 
 def test_splits_for_tuning_are_never_found(project: Path) -> None:

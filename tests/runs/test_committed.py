@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 from pathlib import Path
@@ -111,3 +112,11 @@ def test_the_command_names_what_differs_from_the_preset() -> None:
     expected = "hsisr train --preset evidence --data cave-25 -p scale=3 -p steps=1500 -p clip=null"
     assert config.command() == expected
     assert config.changed(preset="mine").command() == "hsisr train --preset mine --data cave-25"
+
+
+def test_the_network_that_a_chapter_shows_is_the_one_that_was_committed() -> None:
+    """An edit of its cell makes another network: train the chapter's run again (`-p live true`), and commit it."""
+    cells = json.loads((ROOT / "book" / "your-own-network.ipynb").read_text(encoding="utf-8"))["cells"]
+    (text,) = (source for cell in cells if (source := "".join(cell["source"])).startswith("@register("))
+    (folder,) = (ROOT / "book" / "results" / "demo").glob("subspace-*")
+    assert read_run(folder).config.source == hashlib.sha256(text.strip().encode()).hexdigest()

@@ -263,6 +263,9 @@ def upscale(
     check: Annotated[
         bool | None, Option(help="Self-test on the reduced cube; default: if it is unlike the training.")
     ] = None,
+    precision: Annotated[
+        str, Option(help="'float32', or 'bf16' where a GPU or the processor (AVX512-BF16, AMX) has it.")
+    ] = "float32",
 ) -> None:
     """Super-resolve a cube of your own, from disk to disk."""
     from hsisr_core.upscale import parse_bands
@@ -270,7 +273,7 @@ def upscale(
 
     made = upscale_cube(
         cube, scale, model, out, tile=tile, bands=parse_bands(bands), key=key, divisor=divisor, band_axis=band_axis,
-        nodata=nodata, keep_type=keep_type, check=check, say=typer.echo,
+        nodata=nodata, keep_type=keep_type, check=check, precision=precision, say=typer.echo,
     )  # fmt: skip
     count, height, width = made.shape
     typer.echo(f"\n{made.path}: {height} x {width} pixels, {count} bands")

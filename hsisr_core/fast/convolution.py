@@ -30,11 +30,11 @@ def convolve(
 ) -> Tensor:
     """What `layer`, zero padding that keeps the size, makes of `x`; a ReLU, if asked for; `plus` added to that.
 
-    With `zero_rows` 0 the rows above and below are part of `x` already; None: they are zeros.
+    With `zero_rows` 0 the rows above and below are part of `x` already; None: they are zeros. The type is that of `x`.
     """
     bands, height, width = layer.kernel_size
     zero_rows = height // 2 if zero_rows is None else zero_rows
-    weight, bias = layer.weight, layer.bias
+    weight, bias = typed(layer, x)
     if bands == 1:
         return convolve_bands(x, weight[:, :, 0], bias, zero_rows, relu, plus)
     if height == width == 1:
@@ -52,12 +52,12 @@ def convolve(
     return out.permute(0, 2, 3, 4, 1).contiguous()
 
 
-def convolve_rows(layer: nn.Conv3d, rows: Rows, relu: bool) -> Rows:
+def convolve_rows(layer: nn.Conv3d, rows: Rows, relu: bool, half: bool = False) -> Rows:
     """The same on a scene that comes in pieces of a few rows."""
     if layer.kernel_size[1] == 1:
         return apply(partial(convolve, layer, relu=relu), rows)
     direct = partial(convolve, layer, relu=relu, zero_rows=0)
-    if layer.kernel_size == (1, 3, 3) and layer.in_channels >= ENOUGH:
+    if layer.kernel_size == (1, 3, 3) and layer.in_channels >= ENOUGH and not half:
         return ConvolvedRows(rows, RowConvolution(layer.weight[:, :, 0], layer.bias, relu), direct)
     return apply(direct, Windows(rows))
 
@@ -65,16 +65,22 @@ def convolve_rows(layer: nn.Conv3d, rows: Rows, relu: bool) -> Rows:
 def fuse(layer: nn.Conv3d, units: Iterable[Tensor], plus: Tensor) -> Tensor:
     """The 1x1x1 convolution of the units' outputs, summed without concatenation; a ReLU; and `plus`."""
     first, *others = (unit.flatten(0, -2) for unit in units)
-    weights = shares(layer)
-    total = F.linear(first, weights[0], layer.bias)
+    weight, bias = typed(layer, first)
+    weights = shares(weight)
+    total = F.linear(first, weights[0], bias)
     for unit, weight in zip(others, weights[1:], strict=True):
         total = torch.addmm(total, unit, weight.T)
     return finish(total, True, plus.flatten(0, -2)).unflatten(0, plus.shape[:-1])
 
 
-def shares(layer: nn.Conv3d) -> Sequence[Tensor]:
+def typed(layer: nn.Conv3d, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias in the type of `x`."""
+    return layer.weight.to(x.dtype), layer.bias if layer.bias is None else layer.bias.to(x.dtype)
+
+
+def shares(weight: Tensor) -> Sequence[Tensor]:
     """The weights for each unit's output in a 1x1x1 convolution of all, (outputs, features)."""
-    return layer.weight.flatten(1).split(layer.out_channels, dim=1)
+    return weight.flatten(1).split(len(weight), dim=1)
 
 
 def finish(x: Tensor, relu: bool, plus: Tensor | None) -> Tensor:

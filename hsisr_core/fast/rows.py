@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from threading import Lock
 from typing import NamedTuple
 
 import torch
@@ -90,15 +91,18 @@ def fork(stream: Rows, count: int) -> list[Rows]:
     """`count` streams of the same pieces, each kept until the last of them has passed it. Read only."""
     queues: list[deque[Piece]] = [deque() for _ in range(count)]
 
+    lock = Lock()
+
     def branch(own: deque[Piece]) -> Rows:
         while True:
-            if not own:
-                piece = next(stream, None)
-                if piece is None:
-                    return
-                for queue in queues:
-                    queue.append(piece)
-                del piece
+            with lock:
+                if not own:
+                    piece = next(stream, None)
+                    if piece is None:
+                        return
+                    for queue in queues:
+                        queue.append(piece)
+                    del piece
             yield own.popleft()
 
     return [branch(queue) for queue in queues]

@@ -19,7 +19,11 @@ from hsisr_core.models import SuperResolver
 
 @torch.inference_mode()
 def super_resolve(
-    model: SuperResolver, lr: np.ndarray, tile: int | None = None, self_ensemble: bool = False
+    model: SuperResolver,
+    lr: np.ndarray,
+    tile: int | None = None,
+    self_ensemble: bool = False,
+    precision: str = "float32",
 ) -> np.ndarray:
     """Make the SR cube of one LR cube.
 
@@ -34,6 +38,10 @@ def super_resolve(
         equals the untiled one to rounding, since the halo covers the receptive field.
     self_ensemble : bool
         Average over the eight symmetries of the square (Lim et al. 2017, "EDSR+"): eight times the work.
+    precision : {"float32", "bf16"}
+        Of SSRNet's modules. The features that are added after each of them, the tail and the mean stay float32.
+        "bf16" needs a GPU, or a processor with AVX512-BF16 or AMX. With the shipped weights at x4 it changed PSNR of
+        `stuffed_toys` by 0.001 dB and SAM by 0.002 degrees, in emulation; its speed has not been measured.
 
     Returns
     -------
@@ -45,7 +53,7 @@ def super_resolve(
     ------
     HsisrError
         `lr` has not three dimensions or holds NaN or infinity; `tile` is smaller than 1; the model was
-        trained on another number of bands.
+        trained on another number of bands; there is no "bf16" here.
     """
     if lr.ndim != 3:
         raise HsisrError(f"An LR cube has the shape (bands, height, width); this one has {lr.shape}.")
@@ -56,24 +64,27 @@ def super_resolve(
     values = next((value for value in (*model.parameters(), *model.buffers())), torch.empty(0))
     cube = torch.as_tensor(np.ascontiguousarray(lr, dtype=np.float32), device=values.device)
     if not self_ensemble:
-        return _super_resolve(model, cube, tile).numpy()
+        return _super_resolve(model, cube, tile, precision).numpy()
     total = torch.zeros(lr.shape[0], *(side * model.scale for side in lr.shape[1:]))
     for flip in (False, True):
         for turns in range(4):
             turned = torch.rot90(cube.flip(-1) if flip else cube, turns, (-2, -1))
-            back = torch.rot90(_super_resolve(model, turned, tile), -turns, (-2, -1))
+            back = torch.rot90(_super_resolve(model, turned, tile, precision), -turns, (-2, -1))
             total += back.flip(-1) if flip else back
     return (total / 8).numpy()
 
 
-def _super_resolve(network: SuperResolver, cube: Tensor, tile: int | None) -> Tensor:
+def _super_resolve(network: SuperResolver, cube: Tensor, tile: int | None, precision: str) -> Tensor:
     """SR (bands, r*h, r*w) on the CPU of the LR `cube` (bands, h, w)."""
     bands, height, width = cube.shape
     if tile is None or (tile >= height and tile >= width):
-        return _super_resolve_tile(network, cube)
+        return _super_resolve_tile(network, cube, None, precision)
     result = torch.empty(bands, height * network.scale, width * network.scale)
-    tiles = super_resolve_tiles(network, lambda rows, columns: cube[:, rows, columns], (height, width), tile)
-    for rows, columns, sr in tiles:
+
+    def read(rows: slice, columns: slice) -> Tensor:
+        return cube[:, rows, columns]
+
+    for rows, columns, sr in super_resolve_tiles(network, read, (height, width), tile, precision=precision):
         result[:, rows, columns] = sr
     return result
 
@@ -84,6 +95,7 @@ def super_resolve_tiles(
     size: tuple[int, int],
     tile: int,
     progress: Callable[[float], None] | None = None,
+    precision: str = "float32",
 ) -> Iterator[tuple[slice, slice, Tensor]]:
     """Make SR of an LR scene of `size` (height, width), which need not be in memory, tile by tile.
 
@@ -105,17 +117,19 @@ def super_resolve_tiles(
         yield (
             slice(top * scale, bottom * scale),
             slice(left * scale, right * scale),
-            _super_resolve_tile(network, read(rows, columns), progress)[:, inner_rows, inner_columns],
+            _super_resolve_tile(network, read(rows, columns), progress, precision)[
+                :, inner_rows, inner_columns
+            ],
         )
 
 
 def _super_resolve_tile(
-    network: SuperResolver, lr: Tensor, progress: Callable[[float], None] | None = None
+    network: SuperResolver, lr: Tensor, progress: Callable[[float], None] | None, precision: str
 ) -> Tensor:
     """SR of `lr` at once, with NaN in the margin."""
     reuse_memory()
     with torch.inference_mode():
-        sr = runner(network, progress)(lr[None])[0].float().cpu()
+        sr = runner(network, progress, precision)(lr[None])[0].float().cpu()
         bands, pixels = network.margin
         if (bands, pixels) == (0, 0):
             return sr

@@ -9,51 +9,69 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import accumulate, chain, islice
+from operator import methodcaller
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hsisr_core.fast.convolution import ENOUGH, convolve, convolve_rows, fuse, shares
+from hsisr_core.fast.convolution import ENOUGH, convolve, convolve_rows, finish, fuse, shares, typed
 from hsisr_core.fast.rows import Piece, Rows, Sum, apply, cut, fork
 from hsisr_core.fast.tail import Tail
+from hsisr_core.fast.threads import Crew, one_thread
 from hsisr_core.fast.winograd import ROWS
 from hsisr_core.models import SSRNet
 
 PIECE_BYTES = 4_000_000  # of a tensor in a stream of rows: a few of them fit a processor's cache
+PIECES = 8  # of a scene at least, where it has so many fours of rows: what threads divide among them
 
 
-def super_resolve_whole(net: SSRNet, lr: Tensor) -> Tensor:
-    """What `net.super_resolve(lr)` is, on all rows at once; differentiable."""
+def super_resolve_whole(net: SSRNet, lr: Tensor, half: bool = False) -> Tensor:
+    """What `net.super_resolve(lr)` is, on all rows at once; differentiable.
+
+    With `half` the modules compute in bfloat16; the features that are added after each, and the tail, do not.
+    """
     first = x = convolve(net.head, lr.unsqueeze(-1))  # (batch, bands, h, w, features), and so at every step
+    plus = first if net.global_residual else None
     for module in net.body:
-        x = _apply_module(module, x, first if net.global_residual else None)
+        if half:
+            x = finish(_apply_module(module, x.bfloat16(), None).to(x.dtype), False, plus)
+        else:
+            x = _apply_module(module, x, plus)
     return Tail(net.upsample, net.tail)(x)
 
 
-def super_resolve_rows(net: SSRNet, lr: Tensor, progress: Callable[[float], None] | None = None) -> Tensor:
+def super_resolve_rows(
+    net: SSRNet, lr: Tensor, half: bool = False, progress: Callable[[float], None] | None = None
+) -> Tensor:
     """The same, some rows at a time, from top to bottom; `progress` is called with the share that is done."""
     batch, bands, height, width = lr.shape
     sr = lr.new_empty(batch, bands, height * net.scale, width * net.scale)
     done = 0
-    for rows in stream(net, lr):
-        sr[:, :, done : done + rows.shape[2]] = rows
-        done += rows.shape[2]
-        if progress is not None:
-            progress(done / sr.shape[2])
+    threads = torch.get_num_threads()
+    with one_thread(), Crew(threads) as crew:
+        for rows in stream(net, lr, crew, half):
+            sr[:, :, done : done + rows.shape[2]] = rows
+            done += rows.shape[2]
+            if progress is not None:
+                progress(done / sr.shape[2])
     return sr
 
 
-def stream(net: SSRNet, lr: Tensor) -> Iterator[Tensor]:
+def stream(net: SSRNet, lr: Tensor, crew: Crew, half: bool = False) -> Iterator[Tensor]:
     """SR of `lr` (batch, bands, h, w) in pieces of some rows."""
-    height = _piece_rows(net, lr.shape[1], lr.shape[3])
+    height = _piece_rows(net, *lr.shape[1:])
     whole = Piece(lr.unsqueeze(-1), True, True)
     rows = convolve_rows(net.head, cut(iter([whole]), height), False)
     rows, *firsts = fork(rows, 1 + len(net.body) * net.global_residual)
     for module in net.body:
+        if half:
+            rows = apply(Tensor.bfloat16, rows)
         # what the convolutions hold back all comes with the last piece
-        rows = cut(_stream_module(module, rows), height)
+        rows = cut(_stream_module(module, rows, crew, half), height)
+        if half:
+            rows = apply(methodcaller("to", lr.dtype), rows)
         if net.global_residual:
             rows = Sum(rows, firsts.pop())
     return Tail(net.upsample, net.tail).stream(rows)
@@ -73,7 +91,7 @@ def bytes_of_rows(net: SSRNet, bands: int, height: int, width: int) -> int:
         + (2 * units + 1) * net.global_residual  # the head's rows, until the module has passed them
     )
     # what is at work was found by counting, see its test
-    piece, kernels = _piece_rows(net, bands, width), 0
+    piece, kernels = _piece_rows(net, bands, height, width), 0
     at_work = 5 + (5 * units + 1) * piece
     if features >= ENOUGH and separable:
         at_work += 2 * units + 2 + 3 * piece
@@ -84,10 +102,10 @@ def bytes_of_rows(net: SSRNet, bands: int, height: int, width: int) -> int:
     return 4 * (kernels + bands * width * (height + sr + max(rows * features, sr)))
 
 
-def _piece_rows(net: SSRNet, bands: int, width: int) -> int:
+def _piece_rows(net: SSRNet, bands: int, height: int, width: int) -> int:
     """Rows of a piece in `stream`: fours, which `RowConvolution` takes, or one where a row alone is large."""
     rows = PIECE_BYTES / (4 * bands * width * net.head.out_channels)
-    return max(ROWS, ROWS * round(rows / ROWS)) if rows >= 1 else 1
+    return max(ROWS, ROWS * round(min(rows, height / PIECES) / ROWS)) if rows >= 1 else 1
 
 
 def _steps(*blocks: Any) -> list[tuple[nn.Conv3d, bool]]:
@@ -118,30 +136,34 @@ def _apply_module(module: Any, x: Tensor, plus: Tensor | None) -> Tensor:
     return _apply_blocks(fuse(module.fusion, outputs, plus=x), plus, module.block)
 
 
-def _stream_blocks(rows: Rows, *blocks: Any) -> Rows:
+def _stream_blocks(rows: Rows, half: bool, *blocks: Any) -> Rows:
     for layer, relu in _steps(*blocks):
-        rows = convolve_rows(layer, rows, relu)
+        rows = convolve_rows(layer, rows, relu, half)
     return rows
 
 
-def _stream_module(module: Any, rows: Rows) -> Rows:
+def _stream_module(module: Any, rows: Rows, crew: Crew, half: bool) -> Rows:
     last, old = fork(rows, 2)
     outputs = []
     for unit in module.units:
         new, plus = fork(last, 2)
-        last = Sum(_stream_blocks(new, *unit.blocks), plus)
+        last = crew.stage(Sum(_stream_blocks(new, half, *unit.blocks), plus))
         if module.fusion is not None and unit is not module.units[-1]:
             last, output = fork(last, 2)
             outputs.append(output)
     if module.fusion is not None:
         last = apply(torch.relu_, _fuse_rows(module.fusion, [*outputs, last]))
-    return _stream_blocks(Sum(last, old), module.block)
+    return crew.stage(_stream_blocks(Sum(last, old), half, module.block))
 
 
 def _fuse_rows(layer: nn.Conv3d, units: list[Rows]) -> Rows:
     """`fuse` on units whose rows come one after the other; a row is multiplied when the last unit has it."""
-    *others, weight = shares(layer)
-    fused = apply(partial(F.linear, weight=weight, bias=layer.bias), units[-1])
-    for weight, unit in zip(others, units[:-1], strict=True):
-        fused = Sum(fused, apply(partial(F.linear, weight=weight), unit))
+
+    def multiply(x: Tensor, index: int) -> Tensor:
+        weight, bias = typed(layer, x)
+        return F.linear(x, shares(weight)[index], bias if index == -1 else None)
+
+    fused = apply(partial(multiply, index=-1), units[-1])
+    for index, unit in enumerate(units[:-1]):
+        fused = Sum(fused, apply(partial(multiply, index=index), unit))
     return fused

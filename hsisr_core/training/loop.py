@@ -1,9 +1,10 @@
 """Train one network: loss, schedule, checkpoints, exact resume.
 
 Source: paper, Sec. III-D and IV-B. The loop holds no random state: the batch and the learning rate are functions of
-the step, so a training that was killed and resumed ends in the same weights, bit for bit, on the same machine with
-the same number of threads. On several devices (training/devices.py) each process takes its share of the same batch,
-so the loss curve is that of one process up to rounding; the main process alone writes and scores.
+the step, so a training that was killed and resumed ends in the same weights, bit for bit, on the same machine: its
+checkpoints hold the number of threads that share a batch, and it goes on with that one. On several devices
+(training/devices.py) each process takes its share of the same batch, so the loss curve is that of one process up to
+rounding; the main process alone writes and scores.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from tqdm.auto import tqdm
 from hsisr_core.base import write_json
 from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.errors import HsisrError
-from hsisr_core.fast import Trainer, reuse_memory
+from hsisr_core.fast import Trainer, one_thread, reuse_memory
 from hsisr_core.models import SuperResolver, build_model, count_parameters
 from hsisr_core.runs import Run, RunConfig, find_run, open_run, peak_bytes, run_lock
 from hsisr_core.training.checkpoint import History, load_latest, save_checkpoint, save_weights
@@ -116,16 +117,18 @@ def train_step(
     A loss that is not finite leaves the weights as they are.
     """
     model.train()
-    with accelerator.autocast():
-        batch_loss = loss(model(lr).float(), hr)
-    # shares are equal, so the mean of their means is the mean over the batch
-    value = float(accelerator.reduce(batch_loss.detach(), "mean"))
-    if math.isfinite(value):
-        accelerator.backward(batch_loss)
-        if clip is not None:
-            accelerator.clip_grad_norm_(model.parameters(), clip)
-        optimizer.step()
-        optimizer.zero_grad()
+    # the threads share the batch (see `Trainer`); a single patch is left to OpenMP's
+    with one_thread() if len(lr) > 1 else nullcontext():
+        with accelerator.autocast():
+            batch_loss = loss(model(lr).float(), hr)
+        # shares are equal, so the mean of their means is the mean over the batch
+        value = float(accelerator.reduce(batch_loss.detach(), "mean"))
+        if math.isfinite(value):
+            accelerator.backward(batch_loss)
+            if clip is not None:
+                accelerator.clip_grad_norm_(model.parameters(), clip)
+            optimizer.step()
+            optimizer.zero_grad()
     return value
 
 
@@ -145,12 +148,14 @@ class Training:
         self.network = build_network(config, dataset.bands)
         self.network.set_mean(torch.from_numpy(dataset.train_mean()))
         self.network.mirror = config.mirror
-        self.model: nn.Module = Trainer(self.network)
+        self.trainer = Trainer(self.network)
+        self.model: nn.Module = self.trainer
         self.optimizer: Any = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
         reuse_memory()
         self.checkpoints = run.folder / "checkpoint"
         self.state: dict[str, Any] = {
             "step": 0, "seconds": 0.0, "processor_seconds": 0.0, "loss_sum": 0.0, "loss_count": 0,
+            "threads": self.trainer.threads,
         }  # fmt: skip
 
     def finish(self) -> None:
@@ -188,6 +193,7 @@ class Training:
         self.model, self.optimizer = self.accelerator.prepare(self.model, self.optimizer)
         with together(self.accelerator):
             self.state |= load_latest(self.checkpoints, self.network, self.optimizer.optimizer) or {}
+            self.trainer.threads = self.state["threads"]
             path = self.run.folder / "history.csv"
             self.history = History(path, self.state["step"]) if self.main else None
         found = torch.tensor([self.state["step"]], device=self.accelerator.device)
@@ -262,7 +268,7 @@ class Training:
                 "peak_bytes": peak_bytes(),
                 "device": str(self.accelerator.device),
                 "processes": self.accelerator.num_processes,
-                "threads": torch.get_num_threads(),
+                "threads": self.trainer.threads,
                 "versions": versions(),
                 "git_commit": git_commit(),
             },

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from hsisr_core import __version__
 from hsisr_core.errors import HsisrError
-from hsisr_core.fast import super_resolve_tiles
+from hsisr_core.fast import check_precision, super_resolve_tiles
 from hsisr_core.models import SuperResolver
 from hsisr_core.scenes import (
     INDIAN_PINES,
@@ -64,6 +64,7 @@ def upscale(
     tile: int | None = None,
     keep_type: bool = False,
     check: bool | None = None,
+    precision: str = "float32",
     say: _Say = lambda line: None,
     **reading: Any,
 ) -> Upscaled:
@@ -75,7 +76,8 @@ def upscale(
 
     `out` names the file and, by its suffix, the format (None: `NAME-xSCALE` here). A `tile` has so many LR pixels a
     side (None: what takes the network at most 1.5 GB). `check` asks for a self-test on the reduced middle of the cube
-    (None: where the cube is far from what the network was trained on). `say` takes lines for the reader.
+    (None: where the cube is far from what the network was trained on), in float32. `precision` is that of
+    `super_resolve`. `say` takes lines for the reader.
     """
     weights = load_pretrained(model, scale)
     source = None if dataset_name(cube) else existing(cube)
@@ -90,6 +92,8 @@ def upscale(
     scene = open_scene(cube, **reading)
     count, height, width = scene.shape
     network, mean = adapt_network(weights, scene.mean, scene.wavelengths)
+    network = network.to("cuda" if torch.cuda.is_available() else "cpu")
+    check_precision(network, precision)
     say(f"{scene.name}: {height} x {width} pixels, {count} bands. {scene.source}")
     if not scene.streamed:
         say("This format is read whole; ENVI, TIFF, .npy, HDF5 and .mat 7.3 are read in parts.")
@@ -107,6 +111,8 @@ def upscale(
         "source": os.fspath(cube),
         "read_as": scene.source,
     }
+    if precision != "float32":
+        provenance["precision"] = precision
     if tested is not None:
         provenance["self_test_psnr"] = {name: round(scores["psnr"], 3) for name, scores in tested.items()}
     product = Product(
@@ -124,7 +130,7 @@ def upscale(
     shape = np.broadcast_to(np.float32(0), scene.shape)
     side = tile or tile_for(network, shape, _GIGABYTES) or max(height, width)
     with cube_writer(target, product) as write:
-        for part in _make_tiles(network, scene, product, side):
+        for part in _make_tiles(network, scene, product, side, precision):
             write(*part)
             # before the next tile is made
             del part
@@ -214,11 +220,10 @@ def _check(
 
 
 def _make_tiles(
-    network: SuperResolver, scene: OpenScene, product: Product, side: int
+    network: SuperResolver, scene: OpenScene, product: Product, side: int, precision: str
 ) -> Iterator[tuple[slice, slice, np.ndarray]]:
     """SR tile by tile, in the units and the type of `product`, with progress on stderr."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = network.to(device)
+    device = network.mean.device
     scale, (_, height, width) = network.scale, scene.shape
     finished, tiles = 0, -(-height // side) * -(-width // side)
     # In a log a line now and then.
@@ -232,7 +237,7 @@ def _make_tiles(
     def read(rows: slice, columns: slice) -> torch.Tensor:
         return torch.from_numpy(scene.read(rows, columns)[0]).to(device)
 
-    for rows, columns, sr in super_resolve_tiles(network, read, (height, width), side, advance):
+    for rows, columns, sr in super_resolve_tiles(network, read, (height, width), side, advance, precision):
         values = _in_units(sr.numpy(), scene, product)
         if scene.nodata is not None:
             source = (slice(part.start // scale, part.stop // scale) for part in (rows, columns))

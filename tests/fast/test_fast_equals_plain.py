@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,16 @@ from torch.nn import functional as F
 
 from benchmarks.plain import fold, plain_imresize, plain_score
 from hsisr_core.degrade import imresize
-from hsisr_core.fast import Trainer, bytes_needed, convolution, runner, ssrnet, super_resolve
+from hsisr_core.fast import Trainer, bytes_needed, convolution, doors, runner, ssrnet, super_resolve
 from hsisr_core.fast.convolution import finish
 from hsisr_core.fast.rows import Piece, Sum, Windows, cut
 from hsisr_core.fast.tail import _link
+from hsisr_core.fast.threads import Crew
 from hsisr_core.metrics import score
 from hsisr_core.models import SSRNet, SuperResolver, build_model
 from hsisr_core.training.cost import LiveBytes
 
-SIZES = [(2, 3, 4, 5), (1, 1, 3, 2)]  # (batch, bands, height, width): odd sides, one band, all border
+SIZES = [(3, 3, 4, 5), (1, 1, 3, 2)]  # (batch, bands, height, width): odd sides, one band, all border
 SWITCHES: list[dict[str, Any]] = [
     {"block": block, "order": order, "local_fusion": fusion, "global_residual": skip, "weight_norm": norm}
     for block, order, fusion, skip, norm in itertools.product(
@@ -35,6 +37,14 @@ SWITCHES: list[dict[str, Any]] = [
 ]
 CASES = [{"scale": (2, 3, 4)[index % 3], **switches} for index, switches in enumerate(SWITCHES)]
 DEPTHS = [{"modules": 1, "units": 1}, {"modules": 3, "units": 2, "scale": 3}, {"units": 3, "scale": 4}]
+
+
+@pytest.fixture
+def set_threads() -> Iterator[Callable[[int], None]]:
+    """Threads that PyTorch may use, as the user sets them."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
 
 
 def random_network(bands: int = 4, dtype: torch.dtype = torch.float64, **switches: Any) -> SSRNet:
@@ -69,19 +79,25 @@ def with_gradients(call: Any, net: SSRNet, lr: Tensor) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("switches", [*CASES, *DEPTHS], ids=str)
-def test_training(switches: dict[str, Any]) -> None:
-    for size in SIZES:
+def test_training(switches: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With shares of one size and of two."""
+    monkeypatch.setattr(doors, "PAYS", 0)
+    for size, threads in zip(SIZES[:1] * 3 + SIZES[1:], (1, 2, 3, 2), strict=True):
         net, lr = random_network(size[1], **switches), random_cube(*size)
         expected = with_gradients(net, net, lr)
-        for found, wanted in zip(with_gradients(Trainer(net), net, lr), expected, strict=True):
+        for found, wanted in zip(with_gradients(Trainer(net, threads), net, lr), expected, strict=True):
             assert_near(found, wanted)
 
 
 @pytest.mark.parametrize("switches", [*CASES, *DEPTHS], ids=str)
-def test_inference(switches: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inference(
+    switches: dict[str, Any], set_threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Pieces of every kind of height, with fours of rows at once and without."""
     net = random_network(**switches)
+    threads = itertools.cycle([2, 1, 3])
     for (height, rows), enough in itertools.product([(1, 1), (9, 1), (9, 2), (9, 4), (9, 50)], (1, 6)):
+        set_threads(next(threads))
         monkeypatch.setattr(convolution, "ENOUGH", enough)  # of the 5 features
         monkeypatch.setattr(ssrnet, "_piece_rows", lambda *_, rows=rows: rows)
         lr = random_cube(2, 4, height, 5)
@@ -203,7 +219,7 @@ def test_the_height_of_a_scene_costs_no_memory_but_its_own(monkeypatch: pytest.M
     for height in (14, 34):
         lr = random_cube(1, 4, height, 6)
         with torch.inference_mode(), LiveBytes() as live:
-            for _ in ssrnet.stream(net, lr):
+            for _ in ssrnet.stream(net, lr, Crew(1)):
                 pass
         peaks.append(live.peak)
     assert peaks[1] - peaks[0] == 20 * 4 * 6 * 8, "LR itself"

@@ -104,6 +104,18 @@ def test_interrupted_and_resumed_equals_uninterrupted(finished: Run, tmp_path: P
     pd.testing.assert_frame_equal(first, second)
 
 
+def test_a_resume_keeps_the_number_of_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their gradients are added in the same order, so the weights have the same bits."""
+    monkeypatch.setattr("hsisr_core.fast.doors.PAYS", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    straight = train(tiny(), tmp_path / "straight", progress=False)
+    train_until(13, tiny(), tmp_path / "stopped")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    resumed = train(tiny(), tmp_path / "stopped", progress=False)
+    assert resumed.metrics["threads"] == 2
+    assert same(weights(resumed), weights(straight))
+
+
 @pytest.mark.slow
 def test_kill_9_in_the_middle_and_again(tmp_path: Path) -> None:
     """The final weights are bit-identical to those of a training that was never stopped."""

@@ -6,7 +6,6 @@ python workflow/commit_runs.py runs evidence tune
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 from hsisr_core.base import atomic_text, run_command, write_json
@@ -14,9 +13,9 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.runs import known_fingerprint, read_run, results_folder, run_folders
 
 
-def main(runs: str, *presets: str) -> None:
+def main(runs: Path, presets: list[str]) -> None:
     """Copy the finished runs of `presets` in the folder `runs` that are not in book/results yet."""
-    for folder in run_folders(Path(runs)):
+    for folder in run_folders(runs):
         run = read_run(folder)
         target = results_folder() / run.config.preset / folder.name
         if run.config.preset not in presets or not run.finished or target.exists():
@@ -39,4 +38,4 @@ def main(runs: str, *presets: str) -> None:
 
 
 if __name__ == "__main__":
-    run_command(lambda: main(*sys.argv[1:]))
+    run_command(main)

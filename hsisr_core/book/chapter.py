@@ -141,7 +141,7 @@ def open_chapter(name: str, namespace: Mapping[str, Any]) -> Chapter:
         known = ", ".join(sorted(file.stem for file in book.glob("*.ipynb")))
         raise HsisrError(f"{path} does not exist: open_chapter takes one of {known}.")
     declared = chapter_parameters(path)
-    settings = [item for item in RunConfig.model_fields if item != "preset"]
+    settings = [item for item in RunConfig.model_fields if item not in ("preset", "source")]
     injected = _injected_names(namespace.get("In", ()))
     # A preset's file brings also its name and, if it is a plan, its `runs`.
     for unknown in (item for item in injected if item not in (*declared, *settings, "preset", "runs")):

@@ -11,7 +11,7 @@ from pandas.io.formats.style import Styler
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.paper import paper_table, table_settings
-from hsisr_core.runs import EXECUTION_FIELDS, Run, RunConfig, find_run, read_plan, results_folder
+from hsisr_core.runs import EXECUTION_FIELDS, Run, RunConfig, find_run, read_plan
 from hsisr_core.training import train
 
 _LOSS_LABELS = {"l1": "L1", "mse": "MSE", "0.5*mse+0.5*sam": "0.5 MSE + 0.5 SAM"}
@@ -71,17 +71,12 @@ def rows_of(name: str, runs: Sequence[Run]) -> dict[str, list[Run]]:
 def get_runs(configs: Sequence[RunConfig]) -> list[Run]:
     """The finished runs of `configs`, trained now where they are not finished.
 
-    A preset with runs that came with the book takes hours: of it, those that are finished, and none is trained.
+    Where some of them came with the book, the others take hours: then only those that are finished.
     """
-    preset = configs[0].preset
-    if not (results_folder() / preset).is_dir():
-        return [train(config) for config in configs]
-    runs = [run for config in configs if (run := find_run(config))]
-    if not runs:
-        raise HsisrError(
-            f"No run of preset {preset} with these settings is at hand: `hsisr runs {preset}` trains them."
-        )
-    return runs
+    found = [run for config in configs if (run := find_run(config))]
+    if any(run.committed for run in found):
+        return found
+    return [train(config) for config in configs]
 
 
 def paired(name: str, runs: Sequence[Run], metric: str = "psnr") -> pd.DataFrame:

@@ -24,7 +24,7 @@ data: Optional[str] = None  # a folder of scenes  # or a dataset
 # a line of its own is no help text
 rate: float = 1e-4
 steps: Optional[int] = None
-bands: list[int] = [0, 15]
+places: list[int] = [0, 15]
 verbose: bool = False
 offset: float = -0.5  # negative
 """
@@ -42,7 +42,7 @@ def test_chapter_parameters_reads_defaults_types_and_help(chapter: Path) -> None
         "data": Parameter(None, "Optional[str]", "a folder of scenes  # or a dataset"),
         "rate": Parameter(1e-4, "float", ""),
         "steps": Parameter(None, "Optional[int]", ""),
-        "bands": Parameter([0, 15], "list[int]", ""),
+        "places": Parameter([0, 15], "list[int]", ""),
         "verbose": Parameter(False, "bool", ""),
         "offset": Parameter(-0.5, "float", "negative"),
     }
@@ -99,8 +99,8 @@ def test_a_file_that_is_no_notebook(tmp_path: Path, text: str) -> None:
         {"rate": 1},  # a whole number is a float
         {"data": None},
         {"data": "scenes"},
-        {"steps": None, "bands": [1, 2, 3], "verbose": True},
-        {"bands": []},
+        {"steps": None, "places": [1, 2, 3], "verbose": True},
+        {"places": []},
         {},
     ],
 )
@@ -119,8 +119,8 @@ def test_a_chapter_accepts(chapter: Path, given: dict[str, Any]) -> None:
         ({"rate": True}, "rate=True, expected float."),
         ({"rate": "1e-4"}, "rate='1e-4', expected float (YAML reads 1e-4 as a text: write 1.0e-4)."),
         ({"data": 3}, "data=3, expected Optional[str]."),
-        ({"bands": [1, 2.5]}, "bands=[1, 2.5], expected list[int]."),
-        ({"bands": "12"}, "bands='12', expected list[int]."),
+        ({"places": [1, 2.5]}, "places=[1, 2.5], expected list[int]."),
+        ({"places": "12"}, "places='12', expected list[int]."),
         ({"verbose": 1}, "verbose=1, expected bool."),
     ],
 )
@@ -241,7 +241,7 @@ def namespace(*history: str, **values: Any) -> dict[str, Any]:
         "data": None,
         "rate": 0.1,
         "steps": None,
-        "bands": [],
+        "places": [],
         "offset": 0.0,
     }
     return given | {"verbose": False, "In": ["", *history]} | values
@@ -260,8 +260,8 @@ def test_open_chapter_without_papermill(project: Path, monkeypatch: pytest.Monke
     with pytest.raises(HsisrError, match=r"features='x': expected a whole number"):
         open_chapter("04-training", namespace("# Parameters\nfeatures = 'x'", features="x")).config()
     unset = namespace()
-    del unset["bands"]
-    with pytest.raises(HsisrError, match=r"04-training: bands has no value. Run the parameters cell first"):
+    del unset["places"]
+    with pytest.raises(HsisrError, match=r"04-training: places has no value. Run the parameters cell first"):
         open_chapter("04-training", unset)
     with pytest.raises(HsisrError, match=r"05-x.ipynb does not exist: open_chapter takes one of 04-training"):
         open_chapter("05-x", namespace())

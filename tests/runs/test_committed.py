@@ -96,7 +96,7 @@ def test_runs_are_committed_by_name_and_without_weights(
     (planned.folder / "history.csv").write_text("step\n0\n")
     (planned.folder / "weights.safetensors").touch()
     open_run(other.config, other.folder.parent, other.dataset)
-    tool.main(str(tmp_path / "runs"), "tiny")
+    tool.main(tmp_path / "runs", ["tiny"])
     (folder,) = (tmp_path / "results" / "tiny").iterdir()
     assert {file.name for file in folder.iterdir()} == {"config.yaml", "history.csv", "metrics.json"}
     run = read_run(folder)
@@ -104,7 +104,7 @@ def test_runs_are_committed_by_name_and_without_weights(
     assert folder.name.endswith(run.config.hash(run.fingerprint))
     finish(other, git_commit="0123456789ab+", split=split)
     with pytest.raises(HsisrError, match="was trained with uncommitted changes"):
-        tool.main(str(tmp_path / "runs"), "tiny")
+        tool.main(tmp_path / "runs", ["tiny"])
 
 
 def test_the_command_names_what_differs_from_the_preset() -> None:

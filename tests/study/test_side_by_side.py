@@ -105,7 +105,7 @@ def test_the_tries_are_shown_with_what_differs(tmp_path: Path, monkeypatch: pyte
     assert len(shown) == len(list((results_folder() / "tune").glob("*/metrics.json")))
 
 
-def test_no_run_of_the_evidence_is_trained_by_a_chapter(
+def test_what_came_with_the_book_is_taken_and_the_rest_not_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HSISR_RUNS", str(tmp_path))
@@ -113,9 +113,15 @@ def test_no_run_of_the_evidence_is_trained_by_a_chapter(
     runs = get_runs(tries)
     assert all(run.committed for run in runs)
     assert [run.config for run in runs] == [run.config for config in tries if (run := find_run(config))]
-    with pytest.raises(HsisrError, match=r"No run of preset tune .* `hsisr runs tune` trains them"):
-        get_runs([tries[0].changed(seed=99)])
     assert not list(tmp_path.iterdir())
+
+
+def test_other_runs_are_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HSISR_RUNS", str(tmp_path / "runs"))
+    planned = [run.config for run in small_plan(tmp_path, "[{product: {seed: [1, 2]}}]", steps=1)]
+    runs = get_runs(planned)
+    assert [run.config for run in runs] == planned
+    assert all(run.finished and not run.committed for run in runs)
 
 
 def test_pairs_are_of_the_same_seed(losses: list[Run]) -> None:

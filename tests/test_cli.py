@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.io
 from small_plan import write_plan
 
 from hsisr_core import __version__
@@ -44,6 +45,29 @@ def hsisr(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
         return subprocess.CompletedProcess(arguments, int(end.value.code or 0), *capfd.readouterr())
 
     return call
+
+
+def test_a_plan_says_how_its_data_are_read(
+    hsisr: Hsisr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The options that the error of a doubtful file names are those of the command that raises it."""
+    monkeypatch.setenv("HSISR_CACHE", str(tmp_path / "cache"))
+    folder, split = tmp_path / "mine", tmp_path / "mine.yaml"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        arrays = {"rad": rng.integers(1, 4000, (7, 30, 29)), "other": rng.random((30, 29, 8))}
+        scipy.io.savemat(folder / f"{name}.mat", arrays)
+    split.write_text("{name: mine, dataset: mine, train: [a], test: [b]}")
+    common = ["--data", str(folder), "-p", f"split={split}"]
+    plan = ["runs", write_plan(tmp_path, "[{seed: 1}]"), "--status", *common]
+    for command in (plan, ["train", "--preset", TINY, *common]):
+        refused = hsisr(*command, runs=tmp_path / "runs")
+        assert refused.returncode == 2
+        assert "--key" in refused.stderr
+    read = hsisr(*plan, "--key", "rad", "--band-axis", "0", "--divisor", "4000", runs=tmp_path / "runs")
+    assert read.returncode == 0, read.stderr
+    assert "1 runs: 1 missing" in read.stdout
 
 
 @pytest.mark.slow

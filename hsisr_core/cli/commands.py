@@ -38,8 +38,8 @@ Divisor = Annotated[float | None, Option(help="The value that stands for 1.")]
 TableFile = Annotated[Path | None, Option("-o", "--out", help="Write them to a .csv, .parquet or .tex, too.")]
 
 
-def parse_settings(settings: list[str] | None, data: str | None = None) -> dict[str, Any]:
-    """Turn ["scale=3", "clip=null"] into typed values, read as YAML; and add `data`, if given."""
+def parse_settings(settings: list[str] | None, data: str | None = None, **reading: Any) -> dict[str, Any]:
+    """Turn ["scale=3", "clip=null"] into typed values, read as YAML; and add the other options that are given."""
     values: dict[str, Any] = {}
     for text in settings or []:
         name, sign, value = text.partition("=")
@@ -53,7 +53,7 @@ def parse_settings(settings: list[str] | None, data: str | None = None) -> dict[
         from hsisr_core.models import load_network
 
         values["method"] = load_network(values["method"])
-    return values | ({"data": data} if data else {})
+    return values | {name: value for name, value in {"data": data, **reading}.items() if value is not None}
 
 
 @app.command()
@@ -111,6 +111,9 @@ def train(
     preset: Preset = "demo",
     data: Data = None,
     settings: Settings = None,
+    key: Key = None,
+    band_axis: BandAxis = None,
+    divisor: Divisor = None,
     again: Annotated[bool, Option("--again", help="Train here a run that came with the book.")] = False,
 ) -> None:
     """Train one run of a preset, or resume it; a finished one is only shown."""
@@ -119,7 +122,8 @@ def train(
     from hsisr_core.training import leave_group
     from hsisr_core.training import train as train_run
 
-    run = train_run(RunConfig.from_preset(preset, **parse_settings(settings, data)), again=again)
+    values = parse_settings(settings, data, key=key, band_axis=band_axis, divisor=divisor)
+    run = train_run(RunConfig.from_preset(preset, **values), again=again)
     if first_process():
         typer.echo(f"{results_table(run)}\n\nThe run: {run.folder}")
     leave_group()
@@ -137,6 +141,9 @@ def runs(
     yes: Annotated[bool, Option("--yes", help="Allow a plan of more than 200 runs.")] = False,
     data: Data = None,
     settings: Settings = None,
+    key: Key = None,
+    band_axis: BandAxis = None,
+    divisor: Divisor = None,
 ) -> None:
     """Work through a plan: reuse finished runs, resume unfinished ones, go on after a failed one."""
     from hsisr_core.cli import report
@@ -147,7 +154,8 @@ def runs(
 
     if (as_json or gpu) and not dry_run:
         raise HsisrError("--json and --gpu say what only --dry-run estimates; add it.")
-    planned = part_of(planned_runs(read_plan(plan, parse_settings(settings, data), many=yes)), shard)
+    values = parse_settings(settings, data, key=key, band_axis=band_axis, divisor=divisor)
+    planned = part_of(planned_runs(read_plan(plan, values, many=yes)), shard)
     if as_json:
         typer.echo(json.dumps([cluster_job(run, gpu) for run in planned], indent=2))
     elif dry_run:

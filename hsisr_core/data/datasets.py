@@ -198,12 +198,6 @@ def _prepare(split: Split, scenes: Mapping[str, str | Path], reading: dict[str, 
             with suppress(HsisrError):
                 return Store(target)
             return prepare_scenes(target, scenes, split, reading)
-    except HsisrError as error:
-        if "--" in str(error):
-            raise HsisrError(
-                f"{error} For the data of a run: -p key=, -p band_axis=, -p divisor=, -p bands=."
-            ) from None
-        raise
     except OSError as error:
         raise HsisrError(
             f"Cannot write to the cache folder {target.parent}: {error.strerror or error}. "

@@ -14,7 +14,6 @@ import traitlets
 from IPython.display import display
 from numpy.typing import ArrayLike
 
-from hsisr_core.data import load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.explorer.pack import DATA_BUDGET, UNIT, CubeSet, pack_cubes
 from hsisr_core.explorer.page import SCRIPT, STYLES, static_page
@@ -144,7 +143,7 @@ class SpectralExplorer(anywidget.AnyWidget):
         if not runs or len({(run.fingerprint, run.config.scale) for run in runs}) > 1:
             raise HsisrError("from_run takes one or more runs with the same data, split and scale.")
         config = runs[0].config
-        dataset = load_dataset(config.data, config.split, **config.reading)
+        dataset = config.load_dataset()
         if image is not None and image not in dataset.test:
             raise HsisrError(f"image={image!r} is no test image; expected one of {', '.join(dataset.test)}.")
         lr, hr = reduced_pairs(dataset, config.scale)[image or dataset.test[0]]

@@ -32,17 +32,15 @@ class Trainer(nn.Module):
         super().__init__()
         self.net = net
         self.threads = threads or torch.get_num_threads()
+        # a user's own network may depend on the whole batch, or draw random numbers
+        packages = {type(module).__module__.partition(".")[0] for module in net.modules()}
+        self.known = packages <= {"hsisr_core", "torch"}
 
     def forward(self, lr: Tensor) -> Tensor:
         """SR of a batch, as the network gives it."""
         shares = min(self.threads, len(lr))
         pays = lr.device.type == "cpu" and lr.numel() * max([1, *_widths(self.net)]) >= PAYS
-        # a user's own network may depend on the whole batch, or draw random numbers
-        known = {type(module).__module__.partition(".")[0] for module in self.net.modules()} <= {
-            "hsisr_core",
-            "torch",
-        }
-        if shares == 1 or not (pays and known and torch.is_grad_enabled()):
+        if shares == 1 or not (pays and self.known and torch.is_grad_enabled()):
             return self.super_resolve(lr)
         return _Shares.apply(self.super_resolve, shares, lr, *self.net.parameters())
 

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from hsisr_core.base import book_folder
+from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.errors import HsisrError, describe_mistake
 from hsisr_core.models import check_source, find_network, option_names
 
@@ -241,6 +242,10 @@ class RunConfig(BaseModel):
         }
         text = json.dumps(kept | {"fingerprint": fingerprint}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    def load_dataset(self, split: str | None = None) -> Dataset:
+        """The data of this run, or another `split` of them."""
+        return load_dataset(self.data, split or self.split, **self.reading)
 
     @property
     def reading(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from hsisr_core.base import atomic_text, book_folder, runs_folder
-from hsisr_core.data import Dataset, load_dataset
+from hsisr_core.data import Dataset
 from hsisr_core.errors import HsisrError, RunLockedError
 from hsisr_core.models import SuperResolver, build_model
 from hsisr_core.runs.config import RunConfig
@@ -148,9 +148,9 @@ def open_run(
     `dataset` is the data of `config`, when the caller has it open already. `again`: in `runs`, also where the run
     came with the book.
     """
-    dataset = dataset or load_dataset(config.data, config.split, **config.reading)
+    dataset = dataset or config.load_dataset()
     known = known_fingerprint(dataset.name, dataset.split.name)
-    if known not in (None, dataset.fingerprint):
+    if not config.reading and known not in (None, dataset.fingerprint):
         warnings.warn(
             f"{config.data} is not the {dataset.name} of the results that came with the book (its fingerprint is "
             f"{dataset.fingerprint[:12]}, not {known[:12]}): they are not shown for it.",

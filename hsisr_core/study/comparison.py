@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pandas.io.formats.style import Styler
 from pandas.io.formats.style_render import CSSDict
 
-from hsisr_core.data import DATASETS, Dataset, commands, load_dataset
+from hsisr_core.data import DATASETS, Dataset, commands
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import build_model
 from hsisr_core.paper import (
@@ -73,9 +73,7 @@ def run_scores(run: Run, rows: Sequence[Mapping[str, Any]] | None = None) -> lis
 
 def ensemble_scores(run: Run) -> list[dict[str, Any]]:
     """As `run_scores`, of the mean over the eight symmetries alone (the field's "+"); eight times the work."""
-    pairs = reduced_pairs(
-        load_dataset(run.config.data, run.config.split, **run.config.reading), run.config.scale
-    )
+    pairs = reduced_pairs(run.config.load_dataset(), run.config.scale)
     rows = evaluate(run.model(), pairs, run.config.method, self_ensemble=True)
     return [record for record in run_scores(run, rows) if record["method"].endswith("+")]
 

@@ -11,7 +11,6 @@ import pandas as pd
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from hsisr_core.data import load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.runs import Run
 from hsisr_core.study.rows import baseline, compare_rows, paired, rows_of
@@ -81,7 +80,7 @@ def image_spread(name: str, label: str, runs: Sequence[Run], parts: int = 3) -> 
         gains = new.set_index("image")["psnr"] - old.set_index("image")["psnr"]
         return gains.rename(label)
     config = pair[0].config
-    dataset = load_dataset(config.data, config.split, **config.reading)
+    dataset = config.load_dataset()
     (lr, hr), *_ = reduced_pairs(dataset, config.scale).values()
     after, before = (
         _part_means(((super_resolve_clipped(run.model(), lr) - hr) ** 2).mean(axis=0), parts) for run in pair

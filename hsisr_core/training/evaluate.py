@@ -160,10 +160,7 @@ def rescore(
 ) -> Scored:
     """Score the network of `run` on its own test images, or on those of `data` and `split`; also its self-ensemble."""
     config = run.config
-    if data is None:
-        dataset = load_dataset(config.data, split or config.split, **config.reading)
-    else:
-        dataset = load_dataset(data, split)
+    dataset = config.load_dataset(split) if data is None else load_dataset(data, split)
     pairs = reduced_pairs(dataset, config.scale)
     rows = evaluate(run.model(), pairs, config.method, self_ensemble=self_ensemble)
     return Scored(run, dataset, rows)

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from hsisr_core.base import write_json
-from hsisr_core.data import Dataset, load_dataset
+from hsisr_core.data import Dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.fast import Trainer, one_thread, reuse_memory
 from hsisr_core.models import SuperResolver, build_model, count_parameters
@@ -84,7 +84,7 @@ def train(
         return found
     accelerator = make_accelerator(config) if launched_processes() > 1 else None
     with together(accelerator):
-        dataset = dataset or load_dataset(config.data, config.split, **config.reading)
+        dataset = dataset or config.load_dataset()
         if config.source is not None:
             # its mistakes show before there is a folder
             build_network(config, dataset.bands)

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hsisr_core.base import sha256_file
-from hsisr_core.data import Dataset, load_dataset
+from hsisr_core.data import Dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import Bicubic, SuperResolver, build_model, check_source
 from hsisr_core.runs import Run, read_run
@@ -201,7 +201,7 @@ def describe(metrics: dict[str, Any]) -> str:
 
 def load_training_data(run: Run) -> Dataset:
     """The data of `run`; HsisrError if they are not at hand or have changed since."""
-    dataset = load_dataset(run.config.data, run.config.split, **run.config.reading)
+    dataset = run.config.load_dataset()
     if dataset.fingerprint != run.fingerprint:
         raise HsisrError(f"{run.config.data} is not what {run.folder} was trained on: it has changed since.")
     return dataset

@@ -168,7 +168,7 @@ def test_how_files_are_read_is_said_for_all_of_them(toys: Path, project: Path, t
     for name in "ab":
         cube, picture = RNG.integers(1, 4000, (7, 12, 9)), RNG.random((12, 9, 8))
         scipy.io.savemat(folder / f"{name}.mat", {"rad": cube, "other": picture})
-    with pytest.raises(HsisrError, match=r"several 3-D arrays.*For the data of a run: -p key="):
+    with pytest.raises(HsisrError, match=r"several 3-D arrays.*--key"):
         load_dataset(folder, "mine")
     options: dict[str, Any] = {"key": "rad", "band_axis": 0, "divisor": 4000.0, "bands": (0, 2, 6)}
     dataset = load_dataset(folder, "mine", **options)

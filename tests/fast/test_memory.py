@@ -12,7 +12,7 @@ import pytest
 LOOP = """
 import resource
 import numpy as np
-from hsisr_core.fast.memory import reuse_memory
+from hsisr_core.fast import reuse_memory
 {call}
 for turn in range(20):
     if turn == 10:

@@ -34,18 +34,8 @@ class ERCSR(SuperResolver):
     """Network that explores the relationship of 2-D and 3-D convolutions.
     Any number of bands.
 
-    Parameters
-    ----------
-    scale : {2, 3, 4}
-        Factor r.
-    features : int
-        Filters of every layer (its paper: 64).
-    weight_norm : bool
-        Weight normalisation on every convolution, as its authors' code does.
-    init : {"pytorch", "he", "interpolation"}
-        Starting weights. "pytorch" is what its authors' code does.
-        "interpolation": as SSRNet, less the nearest neighbour, which is added
-        to SR here.
+    `scale`, `features`, `weight_norm` and `init` are those of `SSRNet`;
+    "interpolation" is less the nearest neighbour, which is added to SR here.
     """
 
     def __init__(

@@ -24,17 +24,7 @@ MODULES, UNITS = 4, 3
 class MCNet(SuperResolver):
     """Mixed 2D/3D convolutional network. Any number of bands.
 
-    Parameters
-    ----------
-    scale : {2, 3, 4}
-        Factor r.
-    features : int
-        Filters of every layer (its paper: 64).
-    weight_norm : bool
-        Weight normalisation on every convolution, as its authors' code does.
-    init : {"pytorch", "he", "interpolation"}
-        Starting weights, as those of SSRNet. "pytorch" is what its authors'
-        code does.
+    `scale`, `features`, `weight_norm` and `init` are those of `SSRNet`.
     """
 
     def __init__(

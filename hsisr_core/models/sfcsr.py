@@ -34,18 +34,9 @@ MODULES = 5
 class SFCSR(SuperResolver):
     """Network of spectrum and feature context. At least three bands.
 
-    Parameters
-    ----------
-    scale : {2, 3, 4}
-        Factor r.
-    features : int
-        Filters of every layer (its paper: 64).
-    weight_norm : bool
-        Weight normalisation on every convolution, as its authors' code does.
-    init : {"pytorch", "he", "interpolation"}
-        Starting weights. "pytorch" is what its authors' code does.
-        "interpolation", ours: one feature holds the band from its head to the
-        tail, and the pixel shuffle interpolates with parabolas.
+    `scale`, `features`, `weight_norm` and `init` are those of `SSRNet`;
+    "interpolation": one feature holds the band from its head to the tail, and
+    the pixel shuffle interpolates with parabolas.
     """
 
     def __init__(

@@ -81,8 +81,7 @@ def read_scene(
           Wavelengths, scale, no-data value, mask and georeference are taken where the file has them; the bands
           stay in its order. In arrays, the bands are the axis that the wavelengths fit, else the shortest.
         - "indian-pines": the cube that the package tensorly ships. Bands sorted by wavelength, because
-          the list steps back at three places (chapter 01 shows them); divided by 10000, a round
-          number above the largest count.
+          the list steps back at three places; divided by 10000, a round number above the largest count.
 
         Files are divided by what the table or the file declares. Where neither does, integers and floats
         beyond 1.1 are divided by the maximum of the whole image, and other floats are left as they are.
@@ -246,7 +245,7 @@ def scene_name(path: str | os.PathLike[str]) -> str:
 
 
 def is_scene_file(path: Path) -> bool:
-    """Whether the file `path` looks like a scene (of an ENVI scene, its header); a store is none."""
+    """Whether the file `path` looks like a scene (of an ENVI scene, its header), and not a store."""
     suffix = path.suffix.lower()
     if suffix in _HDF5:
         return is_hdf5(path) and not is_store(path)

@@ -223,8 +223,9 @@ def show_successors(table: pd.DataFrame) -> Styler:
         "steps": ("ours", "updates"),
     }
     styler = style_table(table, layout).format_index("x{}", level="scale")
-    exact: dict[Any, Any] = {("printed", UNITS["psnr"]): "{:.3f}", ("printed", UNITS["ssim"]): "{:.4f}"}
-    return styler.format(exact, na_rep="–").set_caption(
+    for metric, digits in {"psnr": 3, "ssim": 4, "sam": 3}.items():
+        styler = styler.format(precision=digits, subset=[("printed", UNITS[metric])], na_rep="–")
+    return styler.set_caption(
         f"After the paper. Ours: {table.attrs['ours']}. SSRNet's printed numbers are those of Table V, truncated."
     )
 

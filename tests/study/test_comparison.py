@@ -140,6 +140,7 @@ def test_what_came_after_stands_beside_ssrnet(tmp_path: Path) -> None:
     html = show_successors(table).to_html()
     assert ".9739" in html
     assert "45.300" in html
+    assert not re.search(r"\d\.\d{5}", html)
 
 
 def cells(html: str, data: str, bold: bool = True) -> dict[str, set[str]]:

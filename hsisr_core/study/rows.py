@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.paper import paper_table, table_settings
+from hsisr_core.paper import method_label, paper_table, table_settings
 from hsisr_core.runs import EXECUTION_FIELDS, Run, RunConfig, find_run, read_plan
 from hsisr_core.training import train
 
@@ -113,6 +113,7 @@ def show_tries(preset: str) -> Styler:
     """The finished runs of a plan as they stand in a chapter: the settings in which they differ, and their scores."""
     runs = get_runs(read_plan(preset).configs)
     settings = pd.DataFrame([run.config.to_dict() for run in runs]).drop(columns=list(EXECUTION_FIELDS))
+    settings["method"] = [method_label(run.config.method) for run in runs]
     differ = [name for name in settings if settings[name].map(str).nunique() > 1]
     scores = pd.DataFrame([_scores(run) for run in runs])[[*SHOWN, "over_bicubic"]]
     table = settings[differ].join(scores).sort_values("method", ascending=False, kind="stable")

@@ -16,10 +16,6 @@ def command(
     to: Annotated[
         Path | None, typer.Option(help="Folder for it; default: data/DATASET of the project.")
     ] = None,
-    given: Annotated[
-        list[str] | None,
-        typer.Option("--from", help="A file, folder or address to take archives from instead. Repeatable."),
-    ] = None,
     scenes: Annotated[
         list[str] | None,
         typer.Option(help="Of Foster: only these scenes, with commas between."),
@@ -30,10 +26,10 @@ def command(
     sizes = [archive.size or archive.about for archive in source.archives]
     size = f", {sum(filter(None, sizes)) / 1e9:.1f} GB" if all(sizes) else ""
     typer.echo(f"{source.title}{size}\n{source.page}\nTerms: {source.terms}\nPlease cite: {source.cite}\n")
-    if source.incomplete and not scenes and not given:
+    if source.incomplete and not scenes:
         typer.echo(f"Note: {source.incomplete}\n")
     names = [name.strip() for text in scenes or () for name in text.split(",") if name.strip()]
-    folder, done = fetch(dataset, to, given or (), names)
+    folder, done = fetch(dataset, to, names)
     typer.echo("\n".join(done))
     typer.echo(f"\nNext: python data_scripts/prepare.py {dataset} {folder} --out {folder / 'scenes.h5'}")
 

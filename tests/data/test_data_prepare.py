@@ -222,5 +222,5 @@ def test_the_real_sample_is_prepared(hsisr_data: Path, tmp_path: Path) -> None:
 
 def test_preparing_loads_no_training_library() -> None:
     """PyTorch alone is six scenes of CAVE in memory."""
-    code = "import sys, hsisr_core.data; sys.exit(bool({'torch', 'pooch', 'pandas'} & set(sys.modules)))"
+    code = "import sys, hsisr_core.data; sys.exit(bool({'torch', 'requests', 'pandas'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

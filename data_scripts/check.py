@@ -1,4 +1,4 @@
-"""Print the data sheet of a store and draw its contact sheet; exit code 1 when something is off."""
+"""Print the data sheet of a store; exit code 1 when something is off."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ import typer
 
 from hsisr_core.base import run_command
 from hsisr_core.data import Store, data_sheet
-from hsisr_core.plots import contact_sheet
 
 
 def command(
     store: Annotated[Path, typer.Argument(help="A store that prepare.py wrote, scenes.h5.")],
-    picture: Annotated[
-        Path | None, typer.Option(help="The contact sheet; default: beside the store, as .png.")
-    ] = None,
 ) -> None:
     """Check prepared scenes."""
-    sheet = data_sheet(Store(store))
-    typer.echo(str(sheet))
-    target = picture or store.with_suffix(".png")
-    contact_sheet(sheet, target)
-    typer.echo(f"\nContact sheet: {target}")
-    if sheet.problems:
+    opened = Store(store)
+    table, problems = data_sheet(opened)
+    nm = opened.wavelengths(opened.names[0])
+    typer.echo(f"dataset      {opened.dataset}, {len(table)} scenes")
+    typer.echo(f"wavelengths  {nm[0]:g} to {nm[-1]:g} nm, {len(nm)} bands")
+    typer.echo(f"fingerprint  {opened.fingerprint}\n")
+    typer.echo(table.to_string(index=False, float_format="%.4f") + "\n")
+    typer.echo("\n".join(f"PROBLEM: {problem}" for problem in problems) or "No problems found.")
+    if problems:
         raise typer.Exit(1)
 
 

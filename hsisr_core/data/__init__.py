@@ -3,8 +3,15 @@
 from hsisr_core.data.datasets import Dataset, load_dataset
 from hsisr_core.data.fetch import fetch
 from hsisr_core.data.prepare import Prepared, find_scenes, prepare
-from hsisr_core.data.sheet import Sheet, data_sheet, thumbnail
-from hsisr_core.data.sources import DATASETS, DatasetSource, commands, dataset_source, prepared_store
+from hsisr_core.data.sheet import data_sheet
+from hsisr_core.data.sources import (
+    DATASETS,
+    DatasetSource,
+    commands,
+    dataset_source,
+    missing_datasets,
+    prepared_store,
+)
 from hsisr_core.data.splits import Region, Split, load_split, write_split
 from hsisr_core.data.store import Store, write_store
 from hsisr_core.scenes import Scene, read_scene

@@ -99,3 +99,9 @@ def commands(name: str) -> tuple[str, str]:
         f"python data_scripts/fetch.py {name}",
         f"python data_scripts/prepare.py {name} {folder} --out {folder / 'scenes.h5'}",
     )
+
+
+def missing_datasets() -> dict[str, tuple[str, str]]:
+    """Return the paper's datasets that are not prepared here, each with its `commands`."""
+    stores = {name: datasets_folder() / name / "scenes.h5" for name in DATASETS}
+    return {name: commands(name) for name, store in stores.items() if not store.is_file()}

@@ -1,14 +1,7 @@
 """Figures, as functions that return a matplotlib Figure: of the book's width, closed, and readable with any eye."""
 
 from hsisr_core.plots.colour import false_colour, true_colour
-from hsisr_core.plots.datasets import (
-    contact_sheet,
-    contact_sheets,
-    dataset_spectra,
-    dataset_table,
-    split_map,
-    stores_at_hand,
-)
+from hsisr_core.plots.datasets import split_map
 from hsisr_core.plots.degrade import border_rule, filter_taps, metric_maps
 from hsisr_core.plots.network import cost_against_size, cost_bars, patch_pairs, reach_maps, roofline
 from hsisr_core.plots.results import (

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pandas.io.formats.style import Styler
 from pandas.io.formats.style_render import CSSDict
 
-from hsisr_core.data import DATASETS, Dataset, commands
+from hsisr_core.data import DATASETS, Dataset, commands, missing_datasets
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import build_model
 from hsisr_core.paper import (
@@ -24,7 +24,6 @@ from hsisr_core.paper import (
     paper_table,
     successor_table,
 )
-from hsisr_core.plots import stores_at_hand
 from hsisr_core.runs import Run, RunConfig
 from hsisr_core.study.rows import COSTS, SHOWN, UNITS, origin, style_table
 from hsisr_core.training import evaluate, mean_scores, reduced_pairs, super_resolve_clipped
@@ -140,7 +139,7 @@ def compare_methods(runs: Sequence[Run], more: Sequence[Mapping[str, Any]] = ())
 
 def data_needed(dataset: Dataset, preset: str) -> dict[str, str]:
     """Commands for each dataset of the paper but `dataset`: that get it or, where it is prepared, that train on it."""
-    missing = stores_at_hand(dataset)[1]
+    missing = missing_datasets()
     return {
         DATA_NAMES[name]: "; ".join(commands(name))
         if name in missing

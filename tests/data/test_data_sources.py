@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hsisr_core.data import DATASETS, dataset_source, prepared_store
+from hsisr_core.data import DATASETS, dataset_source, missing_datasets, prepared_store
 from hsisr_core.errors import HsisrError
 
 
@@ -74,3 +74,18 @@ def test_a_dataset_that_is_not_prepared_has_the_commands(
         HsisrError, match=r"prepare\.py cave /elsewhere/cave --out /elsewhere/cave/scenes\.h5"
     ):
         prepared_store("cave")
+
+
+def test_the_datasets_that_are_missing_and_how_to_get_them(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HSISR_DATASETS", raising=False)
+    assert list(missing_datasets()) == list(DATASETS)
+    assert missing_datasets()["foster"] == (
+        "python data_scripts/fetch.py foster",
+        "python data_scripts/prepare.py foster data/foster --out data/foster/scenes.h5",
+    )
+    store = project / "data" / "foster" / "scenes.h5"
+    store.parent.mkdir(parents=True)
+    store.write_bytes(b"")
+    assert list(missing_datasets()) == ["cave", "harvard"]

@@ -187,7 +187,7 @@ def test_commands_for_the_data_that_is_not_there(tmp_path: Path, monkeypatch: py
     assert needed["Harvard"].startswith(
         "python data_scripts/fetch.py harvard; python data_scripts/prepare.py harvard"
     )
-    monkeypatch.setattr("hsisr_core.study.comparison.stores_at_hand", lambda _: ({}, {"cave": ("a", "b")}))
+    monkeypatch.setattr("hsisr_core.study.comparison.missing_datasets", lambda: {"cave": ("a", "b")})
     assert data_needed(load_dataset("indian-pines"), "paper")["Foster"] == "hsisr runs paper --data foster"
 
 

@@ -14,11 +14,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from hsisr_core.fast.rows import Rows, Windows, apply
 from hsisr_core.fast.winograd import ConvolvedRows, RowConvolution
 
 ENOUGH = 48  # features with which four rows at once are faster than one by one
+SPECTRAL = 32  # features with which a spectral kernel's own gradient is twice as fast by matrix products
 
 
 def convolve(
@@ -104,12 +106,38 @@ class _RectifiedSum(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, plus: Tensor) -> Tensor:
         ctx.mark_dirty(x)
         if ctx.needs_input_grad[0]:
-            ctx.save_for_backward(x > 0)
+            # as bytes: PyTorch multiplies by them three times as fast as by booleans
+            ctx.save_for_backward((x > 0).view(torch.uint8))
         return torch.relu_(x).add_(plus)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor]:
         return gradient * ctx.saved_tensors[0] if ctx.needs_input_grad[0] else None, gradient
+
+
+class _SpectralConvolution(torch.autograd.Function):
+    """`F.conv2d` on images (batch, features, bands, pixels) with a kernel (outputs, features, taps, 1)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return F.conv2d(x, weight, bias, padding=(weight.shape[2] // 2, 0))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        bands, middle, taps = x.shape[2], weight.shape[2] // 2, []
+        of_x, _, _ = torch.ops.aten.convolution_backward(
+            gradient, x, weight, None, (1, 1), (middle, 0), (1, 1), False, (0, 0), 1, (True, False, False)
+        )
+        for tap in range(-middle, middle + 1):
+            # the bands of the output that this tap makes, and those that it reads
+            made = gradient[:, :, max(0, -tap) : bands - max(0, tap)].flatten(2)
+            read = x[:, :, max(0, tap) : bands + min(0, tap)].flatten(2)
+            taps.append((made @ read.transpose(1, 2)).sum(0))
+        of_bias = gradient.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
+        return of_x, torch.stack(taps, 2).unsqueeze(3), of_bias
 
 
 def convolve_bands(
@@ -139,6 +167,10 @@ def _convolve_views(
     def images(tensor: Tensor) -> Tensor:
         return tensor.flatten(axis, axis + 1).permute(0, 3, 1, 2)
 
-    out = F.conv2d(images(x), weight, bias, padding=padding)
+    is_plain = x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    if axis == 2 and is_plain and weight.shape[1] >= SPECTRAL:
+        out = _SpectralConvolution.apply(images(x), weight, bias)
+    else:
+        out = F.conv2d(images(x), weight, bias, padding=padding)
     out = finish(out, relu, plus if plus is None else images(plus))
     return out.permute(0, 2, 3, 1).unflatten(axis, x.shape[axis : axis + 2])

@@ -80,9 +80,10 @@ def with_gradients(call: Any, net: SSRNet, lr: Tensor) -> list[Tensor]:
 
 @pytest.mark.parametrize("switches", [*CASES, *DEPTHS], ids=str)
 def test_training(switches: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """With shares of one size and of two."""
+    """With shares of one size and of two; the spectral kernels' own gradients by matrix products and by PyTorch."""
     monkeypatch.setattr(doors, "PAYS", 0)
-    for size, threads in zip(SIZES[:1] * 3 + SIZES[1:], (1, 2, 3, 2), strict=True):
+    for size, threads, enough in zip(SIZES[:1] * 3 + SIZES[1:], (1, 2, 3, 2), (1, 6, 6, 1), strict=True):
+        monkeypatch.setattr(convolution, "SPECTRAL", enough)  # of the 5 features
         net, lr = random_network(size[1], **switches), random_cube(*size)
         expected = with_gradients(net, net, lr)
         for found, wanted in zip(with_gradients(Trainer(net, threads), net, lr), expected, strict=True):

@@ -31,12 +31,13 @@ def write_notebook(path: Path, *sources: str, tag: str = "parameters") -> Path:
 
 
 def write_project(folder: Path, root: str = "index", *chapters: str) -> Path:
-    """Write the real `_config.yml`, styles and presets and a `_toc.yml` of the given names; returns `book/`."""
+    """Write the real configuration, bibliography, styles and presets and a `_toc.yml` of the names; returns `book/`."""
     book = folder / "book"
     book.mkdir(parents=True)
     shutil.copy(ROOT / "_config.yml", folder)
     for name in ("_assets", "presets"):
         shutil.copytree(ROOT / "book" / name, book / name)
+    shutil.copy(ROOT / "book" / "references.bib", book)
     lines = [
         f"format: jb-book\nroot: {root}\nparts:\n  - caption: Chapters\n    numbered: true\n    chapters:"
     ]

@@ -177,6 +177,7 @@ def test_citation_names_the_software_and_the_paper(project: dict[str, Any]) -> N
     assert paper["title"] == "Spatial-Spectral Residual Network for Hyperspectral Image Super-Resolution"
     assert [author["family-names"] for author in paper["authors"]] == ["Wang", "Li", "Li"]
     assert paper["year"] == 2020
+    assert paper["url"] == "https://arxiv.org/abs/2001.04609"
 
 
 FAKE_PYTHON = """#!/bin/sh

@@ -1,10 +1,10 @@
 """SSRNet: spatial and spectral convolutions, residuals at three depths.
 
 Source: Wang, Li, Li, "Spatial-Spectral Residual Network for Hyperspectral
-Image Super-Resolution", 2020, Sec. III, Fig. 3-5, Eq. 1-7. Three facts come
-from its printed parameter counts, or from later code of the same group
-(chapter 03 derives them): weight normalisation, the transposed kernel
-(3, 2 + r, 2 + r), and the spatial convolution before the spectral one.
+Image Super-Resolution", arXiv 2001.04609, 2020, Sec. III, Fig. 3-5, Eq. 1-7.
+Three facts come from its printed parameter counts, or from later code of the
+same group (chapter 03 derives them): weight normalisation, the transposed
+kernel (3, 2 + r, 2 + r), and the spatial convolution before the spectral one.
 
 A tensor inside has the shape (batch, features, bands, height, width).
 """

@@ -1,0 +1,29 @@
+"""What the chapters cite."""
+
+from __future__ import annotations
+
+import re
+
+import nbformat
+from small_book import ROOT
+
+BOOK = ROOT / "book"
+PROSE = {path.stem: path.read_text() for path in BOOK.glob("*.md")} | {
+    path.stem: "\n\n".join(
+        cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"
+    )
+    for path in BOOK.glob("*.ipynb")
+}
+
+
+def test_what_the_bibliography_lists_is_cited_and_what_is_cited_is_listed() -> None:
+    listed = re.findall(r"^@\w+\{([^,]+),", (BOOK / "references.bib").read_text(), re.MULTILINE)
+    roles = re.findall(r"\{cite:[pt]\}`([^`]+)`", "\n".join(PROSE.values()))
+    assert len(listed) == len(set(listed))
+    assert set(listed) == {key for role in roles for key in role.split(",")}
+
+
+def test_the_paper_and_the_later_code_are_named_with_an_address() -> None:
+    for page in (PROSE["index"], PROSE["references"], (ROOT / "README.md").read_text()):
+        assert "https://arxiv.org/abs/2001.04609" in page
+    assert re.search(r"https://github\.com/qianngli/MCNet/tree/[0-9a-f]{40}", PROSE["references"])

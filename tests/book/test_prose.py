@@ -27,3 +27,20 @@ def test_the_paper_and_the_later_code_are_named_with_an_address() -> None:
     for page in (PROSE["index"], PROSE["references"], (ROOT / "README.md").read_text()):
         assert "https://arxiv.org/abs/2001.04609" in page
     assert re.search(r"https://github\.com/qianngli/MCNet/tree/[0-9a-f]{40}", PROSE["references"])
+
+
+def test_every_equation_of_the_paper_is_written_once_and_found_in_the_glossary() -> None:
+    rows = re.findall(r"^\| (\d) \|.*\{eq\}`(.+)` \|$", PROSE["glossary"], re.MULTILINE)
+    assert [number for number, _ in rows] == list("12345678")
+    for number, label in rows:
+        (text,) = (text for text in PROSE.values() if f"$$ ({label})" in text)
+        assert text.count(f"$$ ({label})") == 1
+        # named in the sentence before it
+        assert f"Eq. {number}" in text[: text.index(f"$$ ({label})")].rsplit("$$", 2)[-2]
+
+
+def test_the_terms_of_the_network_are_linked_where_they_are_first_used() -> None:
+    terms = re.findall(r"\{term\}`(?:[^`<]*<)?([^`>]+)", PROSE["03-ssrnet"])
+    assert {"IFE", "SSRM", "D", "GRL", "IR", "LFF", "block", "residual unit", "receptive field"} <= set(terms)
+    for chapter, words in {"07-fusion-and-residuals": "LFF GRL", "08-separable-or-standard": "block"}.items():
+        assert all(f"{{term}}`{word}`" in PROSE[chapter] for word in words.split())

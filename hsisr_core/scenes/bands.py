@@ -62,12 +62,11 @@ def to_nanometres(values: Any, units: str, count: int) -> Spectrum:
 
 def list_wavelengths(said: Mapping[str, Any]) -> list[Listed]:
     """List what may be the wavelengths among attributes or variables."""
-    found = {name: said[name] for name in said if name.lower() in NAMES}
     units = next((str(said[name]) for name in ("wavelength_units", "Wavelength_Units") if name in said), "")
     return [
-        (values, "nm" if name.lower().endswith("_nm") else units)
-        for name, values in found.items()
-        if np.asarray(values).dtype.kind in "iuf"
+        (said[name], "nm" if name.lower().endswith("_nm") else units)
+        for name in said
+        if name.lower() in NAMES and np.asarray(said[name]).dtype.kind in "iuf"
     ]
 
 
@@ -82,35 +81,19 @@ def choose_wavelengths(lists: Iterable[Listed], count: int) -> Spectrum:
     return None, note
 
 
-def given_wavelengths(given: Wavelengths, count: int, where: str) -> NDArray[np.float64]:
-    """Return the wavelengths that a caller gives for all bands of the file."""
-    try:
-        centres = np.asarray(given, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise HsisrError(f"wavelengths={given!r}: expected numbers in nm.") from error
-    if centres.shape != (count,):
-        raise HsisrError(
-            f"{where} has {count} bands, but {centres.size} wavelengths are given. Give one per band, in nm."
-        )
-    if not (np.isfinite(centres).all() and bool((np.diff(centres) > 0).all())):
-        raise HsisrError(f"wavelengths={given!r}: expected finite numbers in nm that increase strictly.")
-    return centres
-
-
 def choose_bands(bands: BandChoice, count: int, where: str) -> NDArray[np.intp]:
     """Return the 0-based indices that `bands` (see `read_scene`) stands for among `count`."""
     if bands is None or (isinstance(bands, str) and bands == "all"):
         return np.arange(count)
-    if isinstance(bands, int | np.integer) and not isinstance(bands, bool):
-        if not 1 <= bands <= count:
-            raise HsisrError(f"bands={bands}: {where} has {count}. Give 1 to {count}, a list, or 'all'.")
-        return np.linspace(0, count - 1, int(bands)).round().astype(np.intp)
     chosen = np.asarray(bands)
-    if chosen.ndim != 1 or chosen.size == 0 or chosen.dtype.kind not in "iu":
-        raise HsisrError(f"bands={bands!r}: expected a number, a list of 0-based indices, or 'all'.")
-    if chosen.min() < 0 or chosen.max() >= count or bool((np.diff(chosen.astype(np.int64)) <= 0).any()):
-        raise HsisrError(
-            f"bands={chosen.tolist()}: expected increasing indices from 0 to {count - 1}, because {where} has "
-            f"{count} bands."
-        )
-    return chosen.astype(np.intp)
+    if chosen.dtype.kind in "iu" and chosen.size:
+        low, high = int(chosen.min()), int(chosen.max())
+        if chosen.ndim == 0 and 1 <= low <= count:
+            return np.linspace(0, count - 1, low).round().astype(np.intp)
+        rising = chosen.ndim == 1 and bool((np.diff(chosen.astype(np.intp)) > 0).all())
+        if rising and low >= 0 and high < count:
+            return chosen.astype(np.intp)
+    raise HsisrError(
+        f"bands={bands!r}: {where} has {count}; expected 'all', a number from 1 to {count}, or increasing indices "
+        f"from 0 to {count - 1}."
+    )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +25,26 @@ LOWEST, HIGHEST = -0.1, 1.1
 _BLOCK_BYTES = 1 << 24  # 16 MiB: large enough for the disk, small beside a scene
 
 
+@dataclass(frozen=True)
+class Stored:
+    """An array in a closed file, which `read` opens for a part of it; `chunks` are the sizes of the file's pieces."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    read: Callable[[tuple[slice, ...]], np.ndarray]
+    chunks: tuple[int, ...] = (1, 1, 1)
+
+    def __getitem__(self, part: tuple[slice, ...]) -> np.ndarray:
+        return self.read(part)
+
+
 @dataclass(frozen=True, eq=False)
 class CubeFile:
     """A file that holds one cube, and what it says of it."""
 
     # what it is, for the reader: format, key, type of the values, order of the axes
     kind: str
-    # in memory, a memory map, or closed: with a shape, a type and `open`, which gives what is read by slices
-    array: Any
+    array: np.ndarray | Stored
     # which axes of the array are the bands, the rows and the columns
     axes: tuple[int, ...]
     # whether NaN may stand for no measurement without being declared
@@ -54,8 +66,6 @@ class CubeFile:
     georeference: Georeference | None = None
     # for the reader: what was not understood or not applied
     notes: str = ""
-    # for a warning: what may be read wrong, and how to say it
-    doubt: str = ""
     # what else the file says of its values and bands, by ENVI's names: texts, or a list with one entry per band
     entries: dict[str, Any] = field(default_factory=dict)
 
@@ -67,20 +77,16 @@ class CubeFile:
 
     def blocks(self) -> Iterator[Block]:
         """Give all values once, part by part, in whole chunks."""
-        with self._open() as array:
-            for first, second in _steps(array):
-                part = (first, second, slice(0, array.shape[2]))
-                bands, rows, cols = (part[axis] for axis in self.axes)
-                values = np.asarray(_map_anew(array)[part]).transpose(self.axes)
-                # so that a band is read from one place of the memory
-                yield bands, rows, cols, np.ascontiguousarray(values)
+        for part in _steps(self.array):
+            bands, rows, cols = (part[axis] for axis in self.axes)
+            # so that a band is read from one place of the memory
+            yield bands, rows, cols, np.ascontiguousarray(self.array[part].transpose(self.axes))
 
     def window(self, rows: slice, cols: slice) -> np.ndarray:
         """Read `rows` and `cols` of all bands, (bands, height, width), and no more of the file than that."""
-        part = [slice(None)] * 3
+        part = [slice(0, size) for size in self.array.shape]
         part[self.axes[1]], part[self.axes[2]] = rows, cols
-        with self._open() as array:
-            return np.array(_map_anew(array)[tuple(part)]).transpose(self.axes)
+        return self.array[tuple(part)].transpose(self.axes)
 
     def missing(self, values: np.ndarray, rows: slice, cols: slice) -> NDArray[np.bool_] | None:
         """Return where `values` of `rows` x `cols` are no measurement; None if they all are one."""
@@ -93,9 +99,6 @@ class CubeFile:
             outside = ~self.measured[rows, cols]
             missing = np.broadcast_to(outside, values.shape) if missing is None else missing | outside
         return missing if missing is not None and missing.any() else None
-
-    def _open(self) -> Any:
-        return nullcontext(self.array) if isinstance(self.array, np.ndarray) else self.array.open()
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,11 +125,6 @@ class OpenScene:
         return (len(self.order), *self.file.shape[1:])
 
     @property
-    def dtype(self) -> np.dtype:
-        """Type of the values in the file."""
-        return self.file.array.dtype.newbyteorder("=")
-
-    @property
     def mean(self) -> NDArray[np.float32]:
         """Mean of each chosen band over its measured values; 0 where it has none."""
         return np.nan_to_num(self.means)
@@ -134,8 +132,8 @@ class OpenScene:
     @property
     def nodata(self) -> float | None:
         """The value that marks what is no measurement, NaN if the file has a mask instead; None: there is none."""
-        masked = None if self.file.measured is None else math.nan
-        return masked if self.file.nodata is None else self.file.nodata
+        masked = self.file.nodata is None and self.file.measured is not None
+        return math.nan if masked else self.file.nodata
 
     @property
     def entries(self) -> dict[str, Any]:
@@ -154,17 +152,12 @@ class OpenScene:
     @property
     def streamed(self) -> bool:
         """Whether the file is read part by part; False: its format made it necessary to read it whole."""
-        return isinstance(self.file.array, np.memmap) or not isinstance(self.file.array, np.ndarray)
+        return isinstance(self.file.array, Stored)
 
     def read(self, rows: slice, cols: slice) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-        """Read `rows` x `cols` of the chosen bands.
+        """Read `rows` x `cols` of the chosen bands, (bands, height, width), in [0, 1], and where nothing is measured.
 
-        Returns
-        -------
-        cube
-            float32, (bands, height, width), in [0, 1]; what is no measurement has the mean of its band.
-        missing
-            bool, of the same shape, True where it is no measurement; None: nothing is missing.
+        What is no measurement has the mean of its band; None instead of a mask: nothing is missing.
         """
         values = self.file.window(rows, cols)
         if not np.array_equal(self.order, np.arange(len(values))):
@@ -204,8 +197,7 @@ class OpenScene:
             np.clip(out, LOWEST, HIGHEST, out=out)
 
 
-@dataclass(frozen=True, eq=False)
-class Survey:
+class Survey(NamedTuple):
     """What all measured values of a file are, band by band: (bands,)."""
 
     low: NDArray[np.float64]
@@ -261,8 +253,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         # HDF5 breaks its lines
         reason = " ".join(str(error).split())
         raise HsisrError(
-            f"{path} cannot be read as {kind} ({reason}): it is truncated, damaged or something else. "
-            "Fetch or save it again."
+            f"{path} cannot be read as {kind}, or is truncated or damaged ({reason})."
         ) from error
 
 
@@ -270,9 +261,7 @@ def check_size(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
     """Refuse a file that claims to hold more than a thousand times its size, which no compression of an image does."""
     size, stored = math.prod(shape) * dtype.itemsize, path.stat().st_size
     if size > 1000 * max(stored, 100_000):
-        raise HsisrError(
-            f"{path} claims to hold {size / 1e9:.3g} GB of values in {stored} bytes. It is damaged: fetch it again."
-        )
+        raise HsisrError(f"{path} is damaged: it claims {size / 1e9:.3g} GB of values in {stored} bytes.")
 
 
 def check_memory(path: Path, size: int) -> None:
@@ -280,28 +269,22 @@ def check_memory(path: Path, size: int) -> None:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if size > memory:
         raise HsisrError(
-            f"{path} takes {size / 1e9:.1f} GB of memory, and this machine has {memory / 1e9:.1f} GB. Read a part of "
-            "it, or upscale it from a format that is read in parts, such as ENVI."
+            f"{path} takes {size / 1e9:.1f} GB of memory, and this machine has {memory / 1e9:.1f} GB. Read a part, or "
+            "upscale it from a format that is read in parts, such as ENVI."
         )
 
 
-def _map_anew(array: Any) -> Any:
-    """Return a memory map as a new one: the pages read through it leave memory when it does."""
-    if not isinstance(array, np.memmap) or array.filename is None:
-        return array
-    order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
-    return np.memmap(array.filename, array.dtype, "r", array.offset, array.shape, order)
-
-
-def _steps(array: Any) -> Iterator[tuple[slice, slice]]:
+def _steps(array: np.ndarray | Stored) -> Iterator[tuple[slice, slice, slice]]:
     """Step along the first two axes in whole chunks, about `_BLOCK_BYTES` at a time."""
     length, lines, samples = array.shape
-    chunks = getattr(array, "chunks", None) or (1, 1, 1)
+    chunks = array.chunks if isinstance(array, Stored) else (1, 1, 1)
     line = samples * array.dtype.itemsize
     first = max(_BLOCK_BYTES // (line * lines * chunks[0]), 1) * chunks[0]
-    second = lines
-    if first * lines * line > _BLOCK_BYTES:
-        second = max(_BLOCK_BYTES // (line * first * chunks[1]), 1) * chunks[1]
+    second = max(_BLOCK_BYTES // (line * first * chunks[1]), 1) * chunks[1]
     for start in range(0, length, first):
         for below in range(0, lines, second):
-            yield slice(start, min(start + first, length)), slice(below, min(below + second, lines))
+            yield (
+                slice(start, min(start + first, length)),
+                slice(below, min(below + second, lines)),
+                slice(0, samples),
+            )

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,7 +20,7 @@ from rasterio.windows import Window
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes.bands import Listed, Spectrum, choose_wavelengths, to_nanometres
-from hsisr_core.scenes.cube import CubeFile, check_size, reading
+from hsisr_core.scenes.cube import CubeFile, Stored, check_size, reading
 from hsisr_core.scenes.scene import Georeference
 
 # one driver for each file, no other file but masks and metadata beside it, no network
@@ -37,10 +36,15 @@ _LAYOUT = ("samples", "lines", "bands", "header offset", "data type", "interleav
 _PLACE = ("map info", "projection info", "coordinate system string", "geo points", "pixel size")
 _READ = (*_LAYOUT, *_PLACE, "description", "file type", "wavelength", "wavelength units", "data ignore value")
 # of ENVI's entries, those that a TIFF file may have as tags
-_KEPT = (
-    *("fwhm", "bbl", "default bands", "sensor type", "acquisition time", "data gain values"),
+_KEPT = [
+    "fwhm",
+    "bbl",
+    "default bands",
+    "sensor type",
+    "acquisition time",
+    "data gain values",
     "data offset values",
-)
+]
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -66,7 +70,8 @@ def header_and_values(path: Path) -> tuple[Path, Path] | None:
         tried = ", ".join(stem + end for end in _ENDS)
         raise HsisrError(f"{path} has no file of values beside it; expected one of {tried}. Put it there.")
     if len(files) > 1:
-        expected = _count_bytes(*_find_layout(read_envi_header(path), path)[1:])
+        _, shape, dtype, offset = _find_layout(read_envi_header(path), path)
+        expected = offset + math.prod(shape) * dtype.itemsize
         files.sort(key=lambda file: file.stat().st_size != expected)
     return path, files[0]
 
@@ -96,76 +101,19 @@ def as_list(text: str) -> list[str]:
 
 def _find_layout(entries: dict[str, str], header: Path) -> tuple[list[str], tuple[int, ...], np.dtype, int]:
     """Return the axes in the order of the file, their sizes, the type of the values, and where they begin."""
-    sizes = {name: _number(entries, name, header, int) for name in ("bands", "lines", "samples")}
-    number, interleave = _number(entries, "data type", header, int), entries.get("interleave", "").lower()
-    offset = _number({"header offset": "0"} | entries, "header offset", header, int)
-    if number not in ENVI_TYPES:
-        known = ", ".join(map(str, ENVI_TYPES))
-        raise HsisrError(f"{header}: data type is {number}; expected one of {known}. Convert the file.")
-    if 0 in sizes.values():
-        raise HsisrError(f"{header}: bands, lines or samples is 0; expected at least 1. Fix the header.")
-    if interleave not in _INTERLEAVES:
-        raise HsisrError(f"{header}: interleave is {interleave!r}; expected bsq, bil or bip. Fix the header.")
-    stored = _INTERLEAVES[interleave].split()
-    dtype = np.dtype((">" if entries.get("byte order") == "1" else "<") + ENVI_TYPES[number])
-    return stored, tuple(sizes[name] for name in stored), dtype, offset
-
-
-def _count_bytes(shape: tuple[int, ...], dtype: np.dtype, offset: int) -> int:
-    return offset + math.prod(shape) * dtype.itemsize
-
-
-def _number(entries: dict[str, str], name: str, header: Path, kind: Callable[[Any], Any] = float) -> Any:
-    """An entry of the header as a number; a whole one (`kind` is int) is not negative."""
     try:
-        value = kind(entries[name])
-        if kind is int and value < 0:
+        stored = _INTERLEAVES[entries["interleave"].lower()].split()
+        shape = tuple(int(entries[name]) for name in stored)
+        kind, offset = ENVI_TYPES[int(entries["data type"])], int(entries.get("header offset", 0))
+        if min(shape) < 1 or offset < 0:
             raise ValueError
     except (KeyError, ValueError) as error:
-        found = repr(entries[name]) if name in entries else "missing"
-        expected = "a whole number" if kind is int else "a number"
-        raise HsisrError(f"{header}: {name} is {found}; expected {expected}. Fix the header.") from error
-    return value
-
-
-@dataclass(frozen=True)
-class _Raster:
-    """The bands of a file that GDAL reads, read by slices where it is open."""
-
-    path: Path
-    driver: str
-    shape: tuple[int, ...] = ()
-    dtype: np.dtype = np.dtype("u1")  # noqa: RUF009
-    # whether each band is a page of the file; else the bands are samples of its first page
-    paged: bool = False
-    # sizes of the pieces of bands, rows and columns that the file has
-    chunks: tuple[int, int, int] = (1, 1, 1)
-    file: Any = None
-
-    @contextmanager
-    def open_file(self, page: int = 0) -> Iterator[Any]:
-        """Open the file, or one of its pages, with rasterio."""
-        with reading(self.path, "a TIFF file" if self.driver == "GTiff" else "an ESRI file"), gdal():
-            name = str(self.path.absolute())
-            with rasterio.open(f"GTIFF_DIR:{page}:{name}" if page else name, driver=self.driver) as file:
-                yield file
-
-    @contextmanager
-    def open(self) -> Iterator[_Raster]:
-        """Open the values for reading in parts."""
-        with self.open_file() as file:
-            yield replace(self, file=file)
-
-    def __getitem__(self, part: tuple[slice, slice, slice]) -> np.ndarray:
-        bands, rows, cols = (range(*item.indices(size)) for item, size in zip(part, self.shape, strict=True))
-        window = Window(cols.start, rows.start, len(cols), len(rows))
-        if not self.paged:
-            return np.asarray(self.file.read([band + 1 for band in bands], window=window))
-        values = np.empty((len(bands), len(rows), len(cols)), self.dtype)
-        for band, out in zip(bands, values, strict=True):
-            with self.open_file(band + 1) as page:
-                out[...] = page.read(1, window=window)
-        return values
+        found = ", ".join(f"{name} is {entries.get(name, 'missing')!r}" for name in _LAYOUT)
+        raise HsisrError(
+            f"{header}: {found}; expected whole numbers of at least 1, a type of {', '.join(map(str, ENVI_TYPES))}, "
+            "and bsq, bil or bip. Fix the header, or convert the file."
+        ) from error
+    return stored, shape, np.dtype((">" if entries.get("byte order") == "1" else "<") + kind), offset
 
 
 def open_with_header(path: Path, key: str | None = None, band_axis: int | None = None) -> CubeFile:
@@ -177,32 +125,36 @@ def open_with_header(path: Path, key: str | None = None, band_axis: int | None =
             ".tif, .npy or HDF5 (.h5). Convert it to one of these."
         )
     header, values = found
-    if re.match(
-        r"\s*(BYTEORDER|LAYOUT|N(ROWS|COLS|BANDS|BITS))\s", header.read_text("latin-1"), re.IGNORECASE
-    ):
+    esri = re.compile(r"\s*(BYTEORDER|LAYOUT|N(ROWS|COLS|BANDS|BITS))\s", re.IGNORECASE)
+    if esri.match(header.read_text("latin-1")):
         return _open_gdal(values, "EHdr", f"ESRI file ({header.name})")
     return _open_envi(header, values)
 
 
 def _open_envi(header: Path, raw: Path) -> CubeFile:
-    """Open an ENVI cube as a memory map.
+    """Open an ENVI cube, which is read as a memory map.
 
     The wavelengths, `reflectance scale factor` and `data ignore value` are used; `bbl` (bad bands) is reported, and
     what is not read is kept for the output.
     """
     entries = read_envi_header(header)
     stored, shape, dtype, offset = _find_layout(entries, header)
-    expected, found = _count_bytes(shape, dtype, offset), raw.stat().st_size
+    expected, found = offset + math.prod(shape) * dtype.itemsize, raw.stat().st_size
     if found < expected or entries.get("file compression", "0") == "1":
         raise HsisrError(
             f"{raw} has {found} bytes; {header.name} says {expected} (or more), not compressed. It is truncated, "
             "compressed or belongs to another header. Fetch it again."
         )
-    declared = {
-        name: _number(entries, name, header)
-        for name in ("reflectance scale factor", "data ignore value")
-        if name in entries
-    }
+    try:
+        divisor, nodata = (
+            float(entries[name]) if name in entries else None
+            for name in ("reflectance scale factor", "data ignore value")
+        )
+        place = _place_envi(entries, header)
+    except ValueError as error:
+        raise HsisrError(
+            f"{header}: {error} in reflectance scale factor, data ignore value or map info. Fix the header."
+        ) from error
     listed = (as_list(entries.get("wavelength", "")), entries.get("wavelength units", ""))
     centres, note = choose_wavelengths([listed] if listed[0] else [], int(entries["bands"]))
     bad = [word for word in as_list(entries.get("bbl", "")) if word.strip("0.") == ""]
@@ -212,13 +164,14 @@ def _open_envi(header: Path, raw: Path) -> CubeFile:
         note += "; gains and offsets of the bands are kept, not applied"
     return CubeFile(
         kind=f"ENVI file, {entries['interleave'].lower()}, {dtype.name}",
-        array=np.memmap(raw, dtype, "r", offset, shape),
+        # mapped anew for each part, so that what was read leaves memory
+        array=Stored(shape, dtype, lambda part: np.memmap(raw, dtype, "r", offset, shape)[part]),
         axes=tuple(stored.index(name) for name in ("bands", "lines", "samples")),
         is_raster=True,
         wavelengths=centres,
-        divisor=declared.get("reflectance scale factor"),
-        nodata=declared.get("data ignore value"),
-        georeference=_place_envi(entries, header),
+        divisor=divisor,
+        nodata=nodata,
+        georeference=place,
         notes=note,
         entries={name: text for name, text in entries.items() if name not in _READ and name[:5] != "hsisr"},
     )
@@ -229,17 +182,15 @@ def _place_envi(entries: dict[str, str], header: Path) -> Georeference | None:
     info = as_list(entries.get("map info", ""))
     if not info:
         return None
-    try:
-        _ = [float(word) for word in info[1:7]]
-    except ValueError as error:
-        raise HsisrError(f"{header}: map info is {info!r}; expected numbers after a name. Fix it.") from error
+    # GDAL takes a word for 0
+    _ = [float(word) for word in info[1:7]]
     pixel = dict.fromkeys(("samples", "lines", "bands", "data type"), "1") | {"interleave": "bsq"}
-    lines = [f"{name} = {' '.join(entries[name].split())}" for name in _PLACE if name in entries]
-    lines += [f"{name} = {value}" for name, value in pixel.items()]
-    with TemporaryDirectory(prefix="hsisr-") as folder, reading(header, "an ENVI header"), gdal():
+    pixel |= {name: " ".join(entries[name].split()) for name in _PLACE if name in entries}
+    lines = ["ENVI", *(f"{name} = {text}" for name, text in pixel.items()), ""]
+    with TemporaryDirectory(prefix="hsisr-") as folder, reading(header, "an ENVI header"):
         (Path(folder) / "pixel").write_bytes(bytes(8))
-        (Path(folder) / "pixel.hdr").write_text("\n".join(["ENVI", *lines, ""]), encoding="utf-8")
-        with rasterio.open(Path(folder) / "pixel", driver="ENVI") as file:
+        (Path(folder) / "pixel.hdr").write_text("\n".join(lines), encoding="utf-8")
+        with _open_file(Path(folder) / "pixel", "ENVI") as file:
             return _place(file)
 
 
@@ -252,39 +203,57 @@ def open_tiff(path: Path, key: str | None = None, band_axis: int | None = None) 
     return _open_gdal(path, "GTiff", "TIFF file")
 
 
+@contextmanager
+def _open_file(path: Path, driver: str, page: int = 0) -> Iterator[Any]:
+    """Open a file, or a page of it, with rasterio."""
+    name = f"GTIFF_DIR:{page}:{path.absolute()}" if page else path.absolute()
+    kind = "a TIFF file" if driver == "GTiff" else "an ESRI file"
+    with reading(path, kind), gdal(), rasterio.open(name, driver=driver) as file:
+        yield file
+
+
 def _open_gdal(path: Path, driver: str, kind: str) -> CubeFile:
-    """Open a file that GDAL reads.
+    """Open a file that GDAL reads, whose bands are samples of a pixel, or pages.
 
     Taken are the place on the ground, the no-data value or mask, scale and offset, and the wavelengths in metadata
     of the bands, of the file, or in the names of the bands.
     """
-    with _Raster(path, driver).open_file() as file:
+    with _open_file(path, driver) as file:
         paged = file.count == 1 and len(file.subdatasets) > 1
-        shape = (len(file.subdatasets) if paged else file.count, *file.shape)
+        measured, alpha = _tiff_mask(file)
+        shape = (len(file.subdatasets) if paged else file.count - alpha, *file.shape)
         together = not paged and file.interleaving is not None and file.interleaving.value != "BAND"
-        chunks = (shape[0] if together else 1, *file.block_shapes[0])
-        raster = _Raster(path, driver, shape, np.dtype(file.dtypes[0]), paged, chunks)
-        if raster.dtype.kind not in "iuf" or shape[0] == 1:
+        chunks, dtype = (shape[0] if together else 1, *file.block_shapes[0]), np.dtype(file.dtypes[0])
+        if dtype.kind not in "iuf" or shape[0] == 1:
             raise HsisrError(
-                f"{path} holds {raster.dtype.name} values of {'x'.join(map(str, shape))} (bands, height, width); "
+                f"{path} holds {dtype.name} values of {'x'.join(map(str, shape))} (bands, height, width); "
                 "expected real numbers in several bands. Export all bands into one file."
             )
-        check_size(path, shape, raster.dtype)
-        if driver != "GTiff" and path.stat().st_size < math.prod(shape) * raster.dtype.itemsize:
+        check_size(path, shape, dtype)
+        if driver != "GTiff" and path.stat().st_size < math.prod(shape) * dtype.itemsize:
             raise HsisrError(f"{path} is shorter than its header says. It is truncated: fetch it again.")
         centres, note = _tiff_wavelengths(file, shape[0])
         entries, divisor, more = _tiff_entries(file)
-        measured, alpha = _tiff_mask(file)
         nodata, place = file.nodata, _place(file)
     if place is not None and driver == "GTiff":
         kind = f"Geo{kind}"
     if alpha:
-        raster = replace(raster, shape=(shape[0] - 1, *shape[1:]))
-        centres = None if centres is None else centres[:-1]
         more += "; the alpha band is the mask"
+
+    def read(part: tuple[slice, ...]) -> np.ndarray:
+        bands, window = range(shape[0])[part[0]], Window.from_slices(*part[1:])
+        if not paged:
+            with _open_file(path, driver) as file:
+                return np.asarray(file.read([band + 1 for band in bands], window=window))
+        values = np.empty((len(bands), round(window.height), round(window.width)), dtype)
+        for band, out in zip(bands, values, strict=True):
+            with _open_file(path, driver, band + 1) as page:
+                page.read(1, window=window, out=out)
+        return values
+
     return CubeFile(
-        kind=f"{kind}, {raster.dtype.name}, bands as {'pages' if paged else 'samples'}",
-        array=raster,
+        kind=f"{kind}, {dtype.name}, bands as {'pages' if paged else 'samples'}",
+        array=Stored(shape, dtype, read, chunks),
         axes=(0, 1, 2),
         is_raster=True,
         wavelengths=centres,
@@ -301,7 +270,7 @@ def _open_gdal(path: Path, driver: str, kind: str) -> CubeFile:
 def _tiff_wavelengths(file: Any, count: int) -> Spectrum:
     """Wavelengths from the metadata of the bands, of the file, or the names of the bands, whichever is first."""
     # GDAL rounds those of IMAGERY to whole nm where it makes them itself
-    spaces = [file.tags(band, ns="IMAGERY") | file.tags(band) for band in file.indexes]
+    spaces = [file.tags(band, ns="IMAGERY") | file.tags(band) for band in file.indexes[:count]]
     tags = [{name.lower(): text for name, text in own.items()} for own in spaces]
     units = {own.get("wavelength_units", "") for own in tags}
     unit = units.pop() if len(units) == 1 else "several"
@@ -315,7 +284,9 @@ def _tiff_wavelengths(file: Any, count: int) -> Spectrum:
     centres, note = choose_wavelengths([listed for listed in lists if listed[0]], count)
     # in the name of a band: "Band 1 (420.0 Nanometers)", "420.5 nm" or "420.5"
     name = re.compile(r"(?<![\d.])(\d+\.\d+|\d{3,})\s*([^\W\d]*)\)?$")
-    named = [match for match in (name.search((text or "").strip()) for text in file.descriptions) if match]
+    named = [
+        match for match in (name.search((text or "").strip()) for text in file.descriptions[:count]) if match
+    ]
     if len(named) == count:
         exact, more = to_nanometres([match[1] for match in named], named[0][2], count)
         # GDAL writes the wavelengths of an ENVI file as whole numbers in the metadata, and exactly in the names

@@ -6,7 +6,6 @@ import importlib.util
 import math
 import os
 import re
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +15,8 @@ from h5py import is_hdf5
 from numpy.typing import NDArray
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes.arrays import is_store, open_arrays, open_npy
-from hsisr_core.scenes.bands import BandChoice, Wavelengths, choose_bands, given_wavelengths
+from hsisr_core.scenes.arrays import is_store, open_arrays
+from hsisr_core.scenes.bands import BandChoice, Wavelengths, choose_bands
 from hsisr_core.scenes.cave import CAVE_DIVISOR, open_pngs, png_files
 from hsisr_core.scenes.cube import HIGHEST, LOWEST, CubeFile, OpenScene, check_memory, count_outside, survey
 from hsisr_core.scenes.raster import header_and_values, open_tiff, open_with_header
@@ -28,8 +27,7 @@ INDIAN_PINES = "indian-pines"
 _HDF5 = (".h5", ".hdf5", ".hdf", ".he5", ".nc")
 # of the formats of one file, what opens them
 _OPENERS: dict[str, Callable[..., CubeFile]] = {
-    **dict.fromkeys((".mat", ".npz", *_HDF5), open_arrays),
-    ".npy": open_npy,
+    **dict.fromkeys((".mat", ".npy", ".npz", *_HDF5), open_arrays),
     **dict.fromkeys((".tif", ".tiff"), open_tiff),
 }
 
@@ -142,20 +140,22 @@ def open_scene(
 
     ENVI, TIFF, .npy, HDF5 and .mat v7.3 are read part by part; PNGs, .mat v5, .npz and the embedded cube as a whole.
     """
-    embedded = dataset_name(path) is not None
-    _check_options(path, "" if embedded else Path(path).suffix.lower(), key, divisor, band_axis)
-    place = Path(INDIAN_PINES) if embedded else existing(path)
-    if embedded:
-        file = _open_indian_pines()
+    is_number = isinstance(divisor, int | float | np.number) and not isinstance(divisor, bool)
+    if divisor is not None and not (is_number and 0 < divisor < math.inf):
+        raise HsisrError(f"divisor={divisor!r}: expected a positive number, the value that stands for 1.")
+    if dataset_name(path) is not None:
+        place, opener = Path(INDIAN_PINES), _open_indian_pines
         bands = _INDIAN_PINES_BANDS if bands is None else bands
-    elif place.is_dir():
-        file = open_pngs(place)
     else:
-        file = _OPENERS.get(place.suffix.lower(), open_with_header)(place, key, band_axis)
+        place = existing(path)
+        opener = open_pngs if place.is_dir() else _OPENERS.get(place.suffix.lower(), open_with_header)
+    if (key is not None or band_axis is not None) and opener is not open_arrays:
+        raise HsisrError(
+            f"--key and --band-axis are for .mat, .npy, .npz and HDF5; {path} is not one. Leave them out."
+        )
+    file = opener(place, key, band_axis)
     if nodata is not None:
         file = replace(file, nodata=nodata)
-    if file.doubt:
-        warnings.warn(file.doubt, stacklevel=3)
     count, height, width = file.shape
     if min(height, width) < MINIMUM_SIDE or count < 1:
         raise HsisrError(
@@ -167,19 +167,18 @@ def open_scene(
     if len(order) < count:
         notes += f"; {len(order)} of {count} bands"
     found = survey(file)
-    bad, size = int((found.nan + found.infinite)[order].sum()), len(order) * height * width
-    if bad and file.is_raster and file.nodata is None and not found.infinite[order].any():
-        file, notes, bad = replace(file, nodata=math.nan), f"{notes}; NaN is taken as no data", 0
-    if bad:
+    infinite = int(found.infinite[order].sum())
+    bad = infinite + int(found.nan[order].sum())
+    if bad and not infinite and file.is_raster and file.nodata is None:
+        file, notes = replace(file, nodata=math.nan), f"{notes}; NaN is taken as no data"
+    elif bad:
         raise HsisrError(
-            f"{place}: {bad} of {size} values are NaN or infinite; expected finite numbers. Fix or leave out this "
-            "scene; if NaN marks pixels without a measurement, give --nodata nan (in Python: nodata=)."
+            f"{place}: {bad} of {len(order) * height * width} values are NaN or infinite. Fix or leave out this scene; "
+            "if NaN marks pixels without a measurement, give --nodata nan (in Python: nodata=)."
         )
     low, high = float(found.low.min()), float(found.high.max())
     if low > high or low == high == 0:
-        raise HsisrError(
-            f"{place}: all {math.prod(file.shape)} values are zero or no-data; not an image. Leave it out."
-        )
+        raise HsisrError(f"{place}: all {math.prod(file.shape)} values are zero or no-data. Leave it out.")
     dead = int(np.isnan(found.means[order]).sum())
     if dead == len(order):
         raise HsisrError(f"{place}: the chosen bands have no measured value. Choose others (--bands).")
@@ -193,24 +192,6 @@ def open_scene(
     return OpenScene(
         file, order, scene_name(place), centres[order], scale, source, low, means, bool(outliers)
     )
-
-
-def _check_options(
-    path: str | os.PathLike[str], suffix: str, key: str | None, divisor: float | None, band_axis: int | None
-) -> None:
-    is_number = isinstance(divisor, int | float | np.number) and not isinstance(divisor, bool)
-    if divisor is not None and not (is_number and 0 < divisor < math.inf):
-        raise HsisrError(f"divisor={divisor!r}: expected a positive number, the value that stands for 1.")
-    opener = _OPENERS.get(suffix)
-    if key is not None and opener is not open_arrays:
-        raise HsisrError(
-            f"--key {key} names an array of a .mat or HDF5 file, which {path} is not. Leave it out."
-        )
-    if band_axis is not None and opener not in (open_arrays, open_npy):
-        raise HsisrError(
-            f"--band-axis {band_axis} is for .npy, .mat and HDF5 files; {path} says itself which axis is the bands. "
-            "Leave it out."
-        )
 
 
 def dataset_name(path: str | os.PathLike[str]) -> str | None:
@@ -262,17 +243,16 @@ def scene_files(path: str | os.PathLike[str]) -> list[Path]:
     return [path] if path.suffix.lower() in _OPENERS else [*(header_and_values(path) or (path,))]
 
 
-def _open_indian_pines() -> CubeFile:
+def _open_indian_pines(*_: object) -> CubeFile:
     _indian_pines_file()
     from tensorly.datasets import load_indian_pines  # half a second to import
 
     data = load_indian_pines()
     ticks = np.asarray(data.ticks[1], np.float64)
     order = np.argsort(ticks, kind="stable")
-    counts = np.ascontiguousarray(np.moveaxis(np.asarray(data.tensor), 2, 0)[order], np.uint16)
     return CubeFile(
         kind="Indian Pines (AVIRIS, doi:10.4231/R7RX991C) as shipped with tensorly, sorted by wavelength",
-        array=counts,
+        array=np.ascontiguousarray(np.moveaxis(np.asarray(data.tensor), 2, 0)[order], np.uint16),
         axes=(0, 1, 2),
         wavelengths=ticks[order],
         divisor=_INDIAN_PINES_DIVISOR,
@@ -282,18 +262,21 @@ def _open_indian_pines() -> CubeFile:
 
 def _indian_pines_file() -> Path:
     package = importlib.util.find_spec("tensorly")
-    if package is not None and package.origin is not None:
-        file = Path(package.origin).parent / "datasets" / "data" / "Indian_pines_corrected.npy"
-        if file.is_file():
-            return file
-    raise HsisrError("The Indian Pines cube is not installed. Run: pip install 'tensorly>=0.9'.")
+    if package is None or package.origin is None:
+        raise HsisrError("The Indian Pines cube is not installed. Run: pip install 'tensorly>=0.9'.")
+    return Path(package.origin).parent / "datasets" / "data" / "Indian_pines_corrected.npy"
 
 
 def _find_wavelengths(file: CubeFile, given: Wavelengths, where: str) -> NDArray[np.float64]:
     """The wavelengths of all bands in nm: those given, those of the file, those of a published dataset, or NaN."""
     count = file.shape[0]
     if given is not None:
-        return given_wavelengths(given, count, where)
+        centres = np.asarray(given)
+        if centres.shape != (count,) or centres.dtype.kind not in "iuf" or not np.isfinite(centres).all():
+            raise HsisrError(
+                f"{where}: expected {count} finite wavelengths in nm, one per band; found {given!r}."
+            )
+        return centres.astype(np.float64)
     if file.wavelengths is not None:
         return file.wavelengths
     _, _, ranges = _KNOWN_KEYS.get(file.key, ("", None, {}))
@@ -325,8 +308,7 @@ def _check_range(file: CubeFile, where: str, low: float, high: float, divisor: f
     outside, share = count_outside(file, divisor)
     if not given and (share > _OUTLIERS or file.key in _KNOWN_KEYS):
         raise HsisrError(
-            f"{where}: values run from {low:.6g} to {high:.6g}, which is {low / divisor:.6g} to "
-            f"{high / divisor:.6g} after division by {divisor:.6g}; expected [0, 1] within 0.1. "
-            "Give the value that stands for 1 with --divisor (in Python: divisor=)."
+            f"{where}: values run from {low:.6g} to {high:.6g}; expected [0, 1] within 0.1 after division by "
+            f"{divisor:.6g}. Give the value that stands for 1 with --divisor (in Python: divisor=)."
         )
     return f"; {outside} values ({100 * share:.2g} %) beyond [-0.1, 1.1], from {low:.6g} to {high:.6g}, are clipped"

@@ -27,9 +27,9 @@ class Georeference:
 
     def crop(self, top: int, left: int) -> Georeference:
         """Return the georeference of a part whose first pixel is (`top`, `left`)."""
-        t = self.transform
-        origin = (t[0] + left * t[1] + top * t[2], t[3] + left * t[4] + top * t[5])
-        return replace(self, transform=(origin[0], t[1], t[2], origin[1], t[4], t[5]))
+        x, dx, turn_x, y, turn_y, dy = self.transform
+        corner = x + left * dx + top * turn_x, y + left * turn_y + top * dy
+        return replace(self, transform=(corner[0], dx, turn_x, corner[1], turn_y, dy))
 
     def enlarged(self, scale: int) -> Georeference:
         """Return the georeference of the scene with `scale` times the pixels a side: the corner stays."""
@@ -49,8 +49,7 @@ class Scene:
         float32, (bands, height, width), in [0, 1] (an overshoot of 0.1 is allowed).
     wavelengths
         float64, (bands,), band centres in nm, in the order of the bands; where detectors overlap, they do not
-        increase, and a band that was not measured may have 0. All NaN when the source does not give them. See
-        `wavelengths_known`.
+        increase, and a band that was not measured may have 0. All NaN when unknown; see `wavelengths_known`.
     divisor
         The value of the file is `cube * divisor`.
     source
@@ -75,26 +74,23 @@ class Scene:
     georeference: Georeference | None = None
 
     def __post_init__(self) -> None:
-        where, cube, nm = f"Scene {self.name}", self.cube, self.wavelengths
+        where, cube, nm, mask = f"Scene {self.name}", self.cube, self.wavelengths, self.mask
         if not self.name or "/" in self.name or self.name.startswith("."):
             raise HsisrError(f"{where!r} is not usable: give a name without '/' or a leading dot.")
         if cube.ndim != 3 or cube.dtype != np.float32:
             raise HsisrError(
-                f"{where}: the cube is {cube.dtype} of shape {cube.shape}; expected float32 of shape (bands, height, "
-                "width)."
+                f"{where}: the cube is {cube.dtype} of shape {cube.shape}; expected float32, 3-D."
             )
         if nm.dtype != np.float64 or nm.shape != (self.bands,):
             raise HsisrError(
-                f"{where}: {nm.size} wavelengths of {nm.dtype} for {self.bands} bands; expected float64, one per "
-                "band, in nm."
+                f"{where}: {nm.size} wavelengths of {nm.dtype} for {self.bands} bands; expected float64."
+            )
+        if mask is not None and (mask.dtype != np.bool_ or mask.shape != cube.shape[1:]):
+            raise HsisrError(
+                f"{where}: the mask is {mask.dtype} of {mask.shape}; expected bool, {cube.shape[1:]}."
             )
         if not np.isnan(nm).all() and not (np.isfinite(nm) & (nm >= 0)).all():
             raise HsisrError(f"{where}: wavelengths must be positive, in nm, or all be NaN (unknown).")
-        if self.mask is not None and (self.mask.dtype != np.bool_ or self.mask.shape != cube.shape[1:]):
-            raise HsisrError(
-                f"{where}: the mask is {self.mask.dtype} of shape {self.mask.shape}; expected bool of shape "
-                f"{cube.shape[1:]}."
-            )
 
     @property
     def bands(self) -> int:
@@ -130,9 +126,7 @@ class Scene:
 
 def span(bounds: Bounds, size: int, what: str) -> tuple[int, int]:
     """Return (start, stop) for `bounds` in an axis of `size` pixels, which `what` names; None: the whole axis."""
-    if bounds is None:
-        return 0, size
-    start, stop = bounds
+    start, stop = bounds or (0, size)
     if not 0 <= start < stop <= size:
         raise HsisrError(f"{what}: {start} to {stop} is not a part of 0 to {size}. Give a part inside it.")
     return start, stop

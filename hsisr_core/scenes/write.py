@@ -13,7 +13,7 @@ import shutil
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,54 +21,64 @@ import h5py
 import numpy as np
 import rasterio
 from filelock import lock_descriptor
-from numpy.typing import NDArray
 from rasterio.errors import CRSError
 
 from hsisr_core import __version__
 from hsisr_core.base import atomic_path, atomic_text, remove_leftovers
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes.arrays import MATLAB_TYPES
+from hsisr_core.scenes.arrays import MATLAB_CLASSES
+from hsisr_core.scenes.cube import OpenScene
 from hsisr_core.scenes.raster import ENVI_TYPES, as_list, gdal, read_envi_header
-from hsisr_core.scenes.scene import Georeference
 
 Writer = Callable[[slice, slice, np.ndarray], None]
 """Writes rows and columns of all bands: values (bands, height, width), in the product's type."""
 
 _ENVI = (".hdr", ".img")
 _MATLAB_PREFACE = 512  # bytes before the HDF5 content of a .mat file
+# types of values in version 5, in the order of MATLAB's classes from 6 on, and the numbers of their values
+_MATLAB_5_TYPES = [
+    "float64",
+    "float32",
+    "int8",
+    "uint8",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+]
+_MATLAB_5_VALUES = (9, 7, 1, 2, 3, 4, 5, 6, 12, 13)
 _MATLAB_5_BYTES = 2**31 - 2**16  # that a variable of a v5 file may have
 
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """A cube that is about to be written."""
+    """A cube that is about to be written: `source`, with `scale` times the pixels a side."""
 
-    # (bands, height, width), and the type of the values in the file
-    shape: tuple[int, int, int]
+    source: OpenScene
+    scale: int
+    # of the values in the file
     dtype: np.dtype
-    # band centres in nm, (bands,); NaN if unknown
-    wavelengths: NDArray[np.float64]
-    # the value that stands for 1, and that of pixels without a measurement
-    divisor: float
-    nodata: float | None
-    georeference: Georeference | None
     # how it was made: texts and numbers by name
     provenance: dict[str, Any]
-    # what else the source says of its values and bands, by ENVI's names
-    entries: dict[str, Any] = field(default_factory=dict)
-    # name of the array, and whether a .mat file is to be of version 5
-    key: str = "cube"
-    matlab_5: bool = False
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of the values."""
-        return math.prod(self.shape) * self.dtype.itemsize
+    def shape(self) -> tuple[int, int, int]:
+        """(bands, height, width)."""
+        bands, height, width = self.source.shape
+        return bands, height * self.scale, width * self.scale
 
-    @property
-    def centres(self) -> list[float] | None:
-        """The wavelengths as a list; None if unknown."""
-        return self.wavelengths.tolist() if np.isfinite(self.wavelengths).all() else None
+    def describe(self) -> dict[str, Any]:
+        """Return what is known of the cube, by the names that it has in a file."""
+        place, centres = self.source.file.georeference, self.source.wavelengths
+        said: dict[str, Any] = {"divisor": self.source.divisor, "nodata": self.source.nodata}
+        if np.isfinite(centres).all():
+            said |= {"wavelengths": centres.tolist(), "wavelength_units": "nanometers"}
+        if place is not None:
+            said |= {"geotransform": list(place.enlarged(self.scale).transform), "crs": place.crs}
+        said |= {"entries": self.source.entries, "provenance": self.provenance}
+        return {name: value for name, value in said.items() if value not in (None, "", {})}
 
 
 def output_files(path: Path) -> list[Path]:
@@ -76,7 +86,7 @@ def output_files(path: Path) -> list[Path]:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise HsisrError(
-            f"{path} has the suffix {suffix!r}; expected one of {', '.join(SUFFIXES)}. Name another file."
+            f"{path}: the suffix is {suffix!r}; expected one of {', '.join(SUFFIXES)}. Name another file."
         )
     if suffix in _ENVI:
         return [path.with_suffix(".img"), path.with_suffix(".hdr")]
@@ -94,11 +104,11 @@ def cube_writer(path: Path, product: Product) -> Iterator[Writer]:
     suffix = path.suffix.lower()
     remove_leftovers(values)
     folder = next(parent for parent in values.absolute().parents if parent.is_dir())
-    free = shutil.disk_usage(folder).free
-    if free < product.nbytes:
+    size, free = math.prod(product.shape) * product.dtype.itemsize, shutil.disk_usage(folder).free
+    if free < size:
         raise HsisrError(
-            f"{values} will take {product.nbytes / 1e9:.2f} GB, and the disk has {free / 1e9:.2f} GB free. Free some "
-            "space, or name a file on another disk."
+            f"{values} will take {size / 1e9:.2f} GB, and the disk has {free / 1e9:.2f} GB free. Free some space, or "
+            "name a file on another disk."
         )
     with atomic_path(values) as temporary:
         offset, text = _HEADS[suffix](temporary, product)
@@ -123,32 +133,10 @@ def cube_writer(path: Path, product: Product) -> Iterator[Writer]:
         atomic_text(other, text)
 
 
-def _describe(product: Product) -> dict[str, Any]:
-    """Return what is known of a cube, by the names that it has in a file."""
-    place = product.georeference
-    said = {
-        "wavelengths": product.centres,
-        "wavelength_units": product.centres and "nanometers",
-        "divisor": product.divisor,
-        "nodata": product.nodata,
-        "geotransform": place and list(place.transform),
-        "crs": place and place.crs,
-        "entries": product.entries,
-        "provenance": product.provenance,
-    }
-    return {name: value for name, value in said.items() if value not in (None, "", {})}
-
-
-def _describe_flat(product: Product) -> dict[str, Any]:
-    """As `_describe`, with JSON where a value has names of its own."""
-    said = _describe(product)
-    return {name: json.dumps(value) if isinstance(value, dict) else value for name, value in said.items()}
-
-
 def _write_npy_head(path: Path, product: Product) -> tuple[int, str]:
     """Make a .npy file; return where its values go, and what is said of them beside it."""
     made = np.lib.format.open_memmap(path, "w+", product.dtype, product.shape)
-    said = _describe(product)
+    said = product.describe()
     if "nodata" in said:
         # a text, because JSON has no NaN
         said["nodata"] = str(said["nodata"])
@@ -159,37 +147,44 @@ def _write_hdf5_head(path: Path, product: Product) -> tuple[int, str]:
     """Make an HDF5 file with a dataset `cube` (bands, height, width), whose attributes say what is known of it."""
     with h5py.File(path, "w") as file:
         item = _create_empty(file, "cube", product.shape, product.dtype)
-        item.attrs.update(_describe_flat(product))
+        item.attrs.update(_flatten(product.describe()))
         return int(item.id.get_offset()), ""
 
 
 def _write_mat_head(path: Path, product: Product) -> tuple[int, str]:
     """Make a .mat file with a variable, height x width x bands, and others that say what is known of it.
 
-    Version 5 holds 2 GB; a larger cube is written as 7.3.
+    Its version is that of the source, but version 5 holds 2 GB: a larger cube is written as 7.3.
     """
-    if product.dtype.name not in MATLAB_TYPES:
-        raise HsisrError(f"MATLAB has no values of type {product.dtype}. Write float32, or another format.")
-    kind, number, element = MATLAB_TYPES[product.dtype.name]
+    kind = product.dtype.name
+    if kind not in _MATLAB_5_TYPES:
+        raise HsisrError(f"MATLAB has no values of type {kind}. Write float32, or another format.")
     bands, height, width = product.shape
-    if product.matlab_5 and product.nbytes < _MATLAB_5_BYTES:
+    size, said, source = (
+        math.prod(product.shape) * product.dtype.itemsize,
+        _flatten(product.describe()),
+        product.source,
+    )
+    key = source.file.key.rpartition("/")[2] or "cube"
+    if source.file.kind.startswith("MATLAB 5") and size < _MATLAB_5_BYTES:
         from scipy import io  # not above: it takes memory that other formats need not
 
-        io.savemat(path, _describe_flat(product))
-        name, padding = product.key.encode("ascii"), -product.nbytes % 8
+        io.savemat(path, said)
+        name, padding = key.encode("ascii"), -size % 8
+        number = _MATLAB_5_TYPES.index(kind)
         # of the array: its flags, its dimensions, its name, and the type and size of its values
-        head = struct.pack("<4I2I3iI2I", 6, 8, number, 0, 5, 12, height, width, bands, 0, 1, len(name))
-        head += name + bytes(-len(name) % 8) + struct.pack("<2I", element, product.nbytes)
+        head = struct.pack("<4I2I3iI2I", 6, 8, 6 + number, 0, 5, 12, height, width, bands, 0, 1, len(name))
+        head += name + bytes(-len(name) % 8) + struct.pack("<2I", _MATLAB_5_VALUES[number], size)
         with open(path, "ab") as file:
-            file.write(struct.pack("<2I", 14, len(head) + product.nbytes + padding) + head)
+            file.write(struct.pack("<2I", 14, len(head) + size + padding) + head)
             offset = file.tell()
-            file.truncate(offset + product.nbytes + padding)
+            file.truncate(offset + size + padding)
         return offset, ""
     with h5py.File(path, "w", userblock_size=_MATLAB_PREFACE) as stored:
-        item = _create_empty(stored, product.key, (bands, width, height), product.dtype)
-        item.attrs["MATLAB_class"] = np.bytes_(kind)
+        item = _create_empty(stored, key, (bands, width, height), product.dtype)
+        item.attrs["MATLAB_class"] = np.bytes_(MATLAB_CLASSES.get(kind, kind))
         # as MATLAB has them: a 1 x n row of characters or of doubles
-        for title, value in _describe_flat(product).items():
+        for title, value in said.items():
             is_text = isinstance(value, str)
             row = np.frombuffer(value.encode("utf-16-le"), "<u2") if is_text else np.ravel(np.float64(value))
             other = stored.create_dataset(title, data=row[:, None])
@@ -213,48 +208,43 @@ def _create_empty(file: h5py.File, name: str, shape: tuple[int, int, int], dtype
 
 def _write_raster_head(path: Path, product: Product, **options: Any) -> None:
     """Write an empty file with a place by GDAL."""
-    bands, height, width = product.shape
-    place = product.georeference
-    if place is not None:
-        options["transform"] = rasterio.Affine.from_gdal(*place.transform)
-        with suppress(CRSError):
-            options["crs"] = rasterio.CRS.from_user_input(place.crs) if place.crs else None
-    profile = {"count": bands, "height": height, "width": width, "dtype": product.dtype.name}
-    with rasterio.open(path, "w", **profile, **options):
+    said, (bands, height, width) = product.describe(), product.shape
+    if "geotransform" in said:
+        options["transform"] = rasterio.Affine.from_gdal(*said["geotransform"])
+    with suppress(CRSError):
+        options["crs"] = rasterio.CRS.from_user_input(said["crs"]) if "crs" in said else None
+    with rasterio.open(
+        path, "w", count=bands, height=height, width=width, dtype=product.dtype.name, **options
+    ):
         pass
 
 
 def _write_tiff_head(path: Path, product: Product) -> tuple[int, str]:
     """Make a TIFF file whose values lie band after band, row after row."""
-    bands, height, width = product.shape
-    entries = dict(product.entries)
+    said, entries = product.describe(), product.source.entries
     with gdal(GDAL_PAM_ENABLED=False):
         _write_raster_head(path, product, driver="GTiff", interleave="band", blockysize=1, BIGTIFF="IF_SAFER")
         # a second time, because the empty file takes no space on the disk only without a no-data value
         with rasterio.open(path, "r+", driver="GTiff") as file:
-            if product.nodata is not None:
-                file.nodata = product.nodata
+            if "nodata" in said:
+                file.nodata = said["nodata"]
             if "scales" in entries:
                 file.scales, file.offsets = entries.pop("scales"), entries.pop("offsets")
             for band, name in enumerate(as_list(entries.pop("band names", "")), start=1):
                 file.set_band_description(band, name)
-            for band, centre in enumerate(product.centres or (), start=1):
+            for band, centre in enumerate(said.get("wavelengths", ()), start=1):
                 file.update_tags(band, wavelength=f"{centre:.10g}", wavelength_units="nanometers")
-            tags = {f"hsisr_{name}": _text(value) for name, value in product.provenance.items()}
-            tags |= {"hsisr_divisor": f"{product.divisor:.17g}", "TIFFTAG_SOFTWARE": f"hsisr {__version__}"}
-            tags |= {name.replace(" ", "_"): _text(value) for name, value in entries.items()}
-            file.update_tags(**tags)
+            tags = {f"hsisr_{name}": value for name, value in product.provenance.items()}
+            tags |= {"hsisr_divisor": f"{said['divisor']:.17g}", "TIFFTAG_SOFTWARE": f"hsisr {__version__}"}
+            tags |= {name.replace(" ", "_"): value for name, value in entries.items()}
+            file.update_tags(**{name: _as_text(value) for name, value in tags.items()})
         with rasterio.open(path, driver="GTiff") as file:
-            ends = ((1, 0), (bands, height - 1))
-            places = [file.get_tag_item(f"BLOCK_OFFSET_0_{row}", "TIFF", bidx=band) for band, row in ends]
-    first, last = map(int, places)
-    assert last - first == product.nbytes - width * product.dtype.itemsize
-    return first, ""
+            return int(file.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1)), ""
 
 
 def _write_envi_head(path: Path, product: Product) -> tuple[int, str]:
     """Make the file of values; return its header, too, which GDAL begins."""
-    entries, made = dict(product.entries), path.with_suffix(".hdr")
+    said, entries, made = product.describe(), product.source.entries, path.with_suffix(".hdr")
     if product.dtype.str[1:] not in ENVI_TYPES.values():
         raise HsisrError(f"ENVI has no type {product.dtype}. Write float32, or another format.")
     try:
@@ -265,35 +255,41 @@ def _write_envi_head(path: Path, product: Product) -> tuple[int, str]:
         made.unlink(missing_ok=True)
     found["description"] = "{Made by hsisr upscale; see the entries that begin with hsisr}"
     found.pop("band names", None)
-    if product.georeference is not None and "rotation" not in found.get("map info", "rotation"):
+    _, a, _, _, d, _ = said.get("geotransform", (0.0,) * 6)
+    if d and "rotation" not in found["map info"]:
         # GDAL leaves it out for projections that ENVI has no name for
-        _, a, _, _, d, _ = product.georeference.transform
-        turned = f", rotation={math.degrees(math.atan2(d, a)):.15g}}}"
-        found["map info"] = found["map info"].rstrip("}") + turned if d else found["map info"]
-    if product.nodata is not None:
-        found["data ignore value"] = f"{product.nodata:.17g}"
-    if product.divisor != 1:
-        found["reflectance scale factor"] = f"{product.divisor:.17g}"
-    if product.centres is not None:
+        found["map info"] = (
+            f"{found['map info'].rstrip('}')}, rotation={math.degrees(math.atan2(d, a)):.15g}}}"
+        )
+    if "nodata" in said:
+        found["data ignore value"] = f"{said['nodata']:.17g}"
+    if said["divisor"] != 1:
+        found["reflectance scale factor"] = f"{said['divisor']:.17g}"
+    if "wavelengths" in said:
         found["wavelength units"] = "Nanometers"
-        found["wavelength"] = _listed(product.centres, ".10g")
+        found["wavelength"] = _list_values(said["wavelengths"], ".10g")
     if "scales" in entries:
-        found["data gain values"] = _listed(entries.pop("scales"), ".17g")
-        found["data offset values"] = _listed(entries.pop("offsets"), ".17g")
+        found["data gain values"] = _list_values(entries.pop("scales"), ".17g")
+        found["data offset values"] = _list_values(entries.pop("offsets"), ".17g")
     found |= {name: text for name, text in entries.items() if not name.startswith("hsisr")}
     # braces and commas would make a list of a text
     words = str.maketrans("{}\n=", "() :")
     for name, value in product.provenance.items():
-        found[f"hsisr {name.replace('_', ' ')}"] = _text(value).translate(words)
+        found[f"hsisr {name.replace('_', ' ')}"] = _as_text(value).translate(words)
     return 0, "ENVI\n" + "".join(f"{name} = {value}\n" for name, value in found.items())
 
 
-def _text(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _listed(values: Iterable[float], digits: str) -> str:
+def _list_values(values: Iterable[float], digits: str) -> str:
     return "{" + ", ".join(format(value, digits) for value in values) + "}"
+
+
+def _flatten(said: dict[str, Any]) -> dict[str, Any]:
+    """As `said`, with JSON where a value has names of its own."""
+    return {name: json.dumps(value) if isinstance(value, dict) else value for name, value in said.items()}
 
 
 _HEADS = {

@@ -115,18 +115,8 @@ def upscale(
         provenance["precision"] = precision
     if tested is not None:
         provenance["self_test_psnr"] = {name: round(scores["psnr"], 3) for name, scores in tested.items()}
-    product = Product(
-        shape=(count, height * scale, width * scale),
-        dtype=scene.dtype if keep_type else np.dtype(np.float32),
-        wavelengths=scene.wavelengths,
-        divisor=scene.divisor,
-        nodata=scene.nodata,
-        georeference=scene.file.georeference and scene.file.georeference.enlarged(scale),
-        provenance=provenance,
-        entries=scene.entries,
-        key=scene.file.key.rsplit("/", 1)[-1] or "cube",
-        matlab_5=scene.file.kind.startswith("MATLAB 5"),
-    )
+    dtype = scene.file.array.dtype.newbyteorder("=") if keep_type else np.dtype(np.float32)
+    product = Product(scene, scale, dtype, provenance)
     shape = np.broadcast_to(np.float32(0), scene.shape)
     side = tile or tile_for(network, shape, _GIGABYTES) or max(height, width)
     with cube_writer(target, product) as write:

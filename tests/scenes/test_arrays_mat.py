@@ -179,22 +179,22 @@ def test_several_arrays_ask_for_a_key(tmp_path: Path, save: Save) -> None:
     path = save(tmp_path / "a.mat", rad=np.ones((5, 6, 3)), ref=CUBE)
     refused(path, "several 3-D arrays", "rad 5x6x3 double", "ref 6x5x4 uint16", "--key 'rad'")
     assert read_scene(path, key="ref").bands == 4
-    refused(path, "no variable 'REF'", "rad 5x6x3 double", key="REF")
+    refused(path, "no 3-D numeric array 'REF'", "rad 5x6x3 double", key="REF")
 
 
 @pytest.mark.parametrize("save", [save_v5, save_v73])
 def test_no_array_is_refused(tmp_path: Path, save: Save) -> None:
     path = save(tmp_path / "a.mat", lbl=np.ones((5, 6)))
     refused(path, "no 3-D numeric array", "lbl 5x6 double", "height x width x bands")
-    refused(path, "lbl 5x6 double is not a numeric", key="lbl")
+    refused(path, "no 3-D numeric array 'lbl'", "lbl 5x6 double", key="lbl")
 
 
 def test_cells_structures_and_complex_numbers_are_refused(tmp_path: Path) -> None:
     cells = np.empty((5, 6, 3), object)
     cells[:] = 1.0
     path = save_v5(tmp_path / "a.mat", c=cells, s={"x": 1}, z=CUBE * 1j)
-    refused(path, "c 5x6x3 cell is not a numeric", key="c")
-    refused(path, "s 1x1 struct is not a numeric", key="s")
+    refused(path, "c 5x6x3 cell", key="c")
+    refused(path, "s 1x1 struct", key="s")
     refused(path, "z is complex; expected real numbers", key="z")
 
 
@@ -207,8 +207,8 @@ def test_cells_structures_and_complex_numbers_are_refused_in_v73(tmp_path: Path)
         file.create_dataset("z", data=parts).attrs["MATLAB_class"] = np.bytes_("double")
         group.attrs["MATLAB_class"] = np.bytes_("struct")
     refused(path, "no 3-D numeric array", "c 5x6x3 cell", "z 5x6x3 complex double", "s struct")
-    refused(path, "c 5x6x3 cell is not a numeric", key="c")
-    refused(path, "z 5x6x3 complex double is not a numeric", key="z")
+    refused(path, "c 5x6x3 cell", key="c")
+    refused(path, "z 5x6x3 complex double", key="z")
 
 
 @pytest.mark.parametrize("save", [save_v5, save_v73])
@@ -254,7 +254,7 @@ def test_a_v5_file_truncated_anywhere_is_refused(tmp_path: Path, save: Save) -> 
         path.write_bytes(data[:length])
         if length == 128:  # a header and nothing else is a valid, empty file
             continue
-        with pytest.raises(HsisrError, match=r"cut\.mat .*(truncated|cannot be read)"):
+        with pytest.raises(HsisrError, match=r"cut\.mat (holds no|cannot be read)"):
             read_scene(path)
 
 

@@ -11,20 +11,18 @@ import pytest
 
 from hsisr_core.data import read_scene
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes import Georeference, Product, cube_writer
+from hsisr_core.scenes import Georeference, OpenScene, Product, cube_writer
+from hsisr_core.scenes.cube import CubeFile
 
 PLACE = Georeference((500000.0, 5.0, 0.0, 4600000.0, 0.0, -4.0), "EPSG:32633")
 SUFFIXES = [".h5", ".hdf5", ".mat", ".npy", ".tif", ".tiff", ".hdr", ".img"]
 
 
-def product(dtype: str = "float32", **more: Any) -> Product:
-    settings = {
-        "divisor": 1.0,
-        "nodata": None,
-        "georeference": None,
-        "provenance": {"model": "x", "scale": 2},
-    }
-    return Product((3, 12, 10), np.dtype(dtype), np.array([450.0, 550, 650]), **settings | more)
+def product(dtype: str = "float32", divisor: float = 1.0, **said: Any) -> Product:
+    file = CubeFile("", np.zeros((3, 12, 10)), (0, 1, 2), **said)
+    centres, means = np.array([450.0, 550, 650]), np.zeros(3, np.float32)
+    scene = OpenScene(file, np.arange(3), "a", centres, divisor, "", 0.0, means)
+    return Product(scene, 1, np.dtype(dtype), {"model": "x", "scale": 2})
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -103,13 +103,12 @@ class CubeSet:
         if bands or border:
             part += f". Left out, because a method gives no value there: {bands} bands at either end"
             part += f" and a border of {border} pixels" * (border > 0)
-        scored = f" The PSNR of a band is that of the whole image{' but the border' * (border > 0)}."
         stored = (
-            f"Stored as 16-bit integers, value = {self.offset:.6g} + {self.step:.4g} × integer: "
-            f"no value is off by more than half such a step, about {self.step / 2:.2g}."
+            f" Values are off by at most {self.step / 2:.2g}, because they are stored as 16-bit integers."
         )
-        absent = "" if self.nodata is None else " Grey in an image and left out of a mean: no data."
-        return f"Shown: {part}. {stored}{scored if self.reference else ''}{absent}"
+        scored = f" The PSNR of a band is that of the whole image{' but the border' * (border > 0)}."
+        absent = " Grey in an image and left out of a mean: no data."
+        return f"Shown: {part}.{stored}{scored * bool(self.reference)}{absent * (self.nodata is not None)}"
 
     def values(self, name: str) -> NDArray[np.float64]:
         """The cube `name` as it is shown, (bands, height, width), in real units; NaN is no data."""
@@ -147,7 +146,6 @@ def pack_cubes(
     *,
     reference: str | None = None,
     unit: str = UNIT,
-    corner: Pair | None = None,
     budget: int = DATA_BUDGET,
     margin: Pair = (0, 0),
 ) -> CubeSet:
@@ -156,13 +154,10 @@ def pack_cubes(
     for name, array in arrays.items():
         if array.ndim != 3 or 0 in array.shape or array.dtype.kind not in "fiu":
             raise HsisrError(
-                f"Cube {name!r} has shape {array.shape} and type {array.dtype}; expected numbers of shape "
-                "(bands, height, width)."
+                f"Cube {name!r} has shape {array.shape} of {array.dtype}; expected numbers, (bands, height, width)."
             )
         if ":" in name or not name.strip():
-            raise HsisrError(
-                f"Cube {name!r}: a name is a text without a colon, which `views` uses for the mode."
-            )
+            raise HsisrError(f"Cube {name!r}: give a name without a colon, which `views` uses for the mode.")
     if not arrays:
         raise HsisrError("There are no cubes to explore; give at least one, as {name: array}.")
     bands, height, width = max((array.shape for array in arrays.values()), key=lambda shape: shape[1])
@@ -194,7 +189,7 @@ def pack_cubes(
         for name, array in inner.items()
         if reference is not None and ratios[name] == 1 and name != reference
     }
-    place = _part((height, width), border, list(ratios.values()), bands - 2 * edge, corner, budget)
+    place = _part((height, width), border, list(ratios.values()), bands - 2 * edge, budget)
     parts = {name: array.astype(np.float64) for name, array in cut(*place).items()}
     measured = np.concatenate([part[np.isfinite(part)] for part in parts.values()])
     low, high = (float(measured.min()), float(measured.max())) if measured.size else (0.0, 1.0)
@@ -234,10 +229,8 @@ def _band_psnr(cube: NDArray[Any], hr: NDArray[Any]) -> list[float | None] | Non
     return [round(value, 3) if math.isfinite(value) else None for value in values]
 
 
-def _part(
-    full: Pair, border: int, ratios: list[int], bands: int, corner: Pair | None, budget: int
-) -> tuple[int, int, int, int]:
-    """Top, left, height and width of the largest part inside `border`, nearly square, whose data fit in `budget`."""
+def _part(full: Pair, border: int, ratios: list[int], bands: int, budget: int) -> tuple[int, int, int, int]:
+    """Top, left, height and width of the largest part of the middle, nearly square, whose data fit in `budget`."""
     grid = math.lcm(*ratios)
     inner = full[0] - 2 * border, full[1] - 2 * border
     pixels = int(budget * 3 / 4 / (2 * bands * sum(1 / ratio**2 for ratio in ratios)))
@@ -249,12 +242,5 @@ def _part(
         raise HsisrError(
             f"budget={budget}: not one pixel of {bands} bands in {len(ratios)} cubes fits; give fewer bands or cubes."
         )
-    start = corner or tuple((side - part) // 2 for side, part in zip(full, (rows, columns), strict=True))
-    top, left = (place // grid * grid for place in start)
-    last = full[0] - border - rows, full[1] - border - columns
-    if not (border <= top <= last[0] and border <= left <= last[1]):
-        raise HsisrError(
-            f"corner={corner}: {rows} × {columns} pixels are shown; expected a row from {border} to {last[0]} and a "
-            f"column from {border} to {last[1]}."
-        )
+    top, left = ((side - part) // 2 // grid * grid for side, part in zip(full, (rows, columns), strict=True))
     return top, left, rows, columns

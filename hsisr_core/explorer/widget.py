@@ -18,7 +18,7 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.explorer.pack import DATA_BUDGET, UNIT, CubeSet, pack_cubes
 from hsisr_core.explorer.page import SCRIPT, STYLES, static_page
 from hsisr_core.explorer.picture import still_picture
-from hsisr_core.explorer.state import MOST_PIXELS, MOST_ZOOM, STATE, check_state, first_state
+from hsisr_core.explorer.state import MOST_PIXELS, MOST_ZOOM, check_state, first_state, make_rules
 from hsisr_core.models import Bicubic
 from hsisr_core.paper import method_label
 from hsisr_core.plots import COLOURS
@@ -32,7 +32,7 @@ class _Checked(traitlets.TraitType[Any, Any]):
     default_value = None
 
     def validate(self, explorer: Any, value: Any) -> Any:
-        return check_state(str(self.name), value, explorer.cubes)
+        return check_state(str(self.name), value, explorer.rules[self.name])
 
 
 class SpectralExplorer(anywidget.AnyWidget):
@@ -71,16 +71,16 @@ class SpectralExplorer(anywidget.AnyWidget):
     views = _Checked().tag(sync=True)
 
     def __init__(self, cubes: CubeSet, **state: Any) -> None:
-        unknown = sorted(set(state) - set(STATE))
-        if unknown:
-            raise HsisrError(f"An explorer has no {unknown[0]!r}; expected one of {', '.join(STATE)}.")
-        self.cubes = cubes
+        first = first_state(cubes)
+        if unknown := sorted(set(state) - set(first)):
+            raise HsisrError(f"An explorer has no {unknown[0]!r}; expected one of {', '.join(first)}.")
+        self.cubes, self.rules = cubes, make_rules(cubes)
         cividis = mpl.colormaps["cividis"](range(256), bytes=True)[:, :3].tobytes()
         palette = {"colours": list(COLOURS), "cividis": base64.b64encode(cividis).decode()}
         limits = {"pixels": MOST_PIXELS, "zoom": MOST_ZOOM}
         # by which the widget finds its page without a kernel, to remove it
         meta = cubes.describe() | {"palette": palette, "limits": limits, "id": uuid.uuid4().hex[:12]}
-        super().__init__(_meta=meta, **(first_state(cubes) | state))
+        super().__init__(_meta=meta, **(first | state))
         self.on_msg(self._answer)
 
     @classmethod
@@ -91,7 +91,6 @@ class SpectralExplorer(anywidget.AnyWidget):
         *,
         reference: str | None = None,
         unit: str = UNIT,
-        corner: tuple[int, int] | None = None,
         budget: int = DATA_BUDGET,
         margin: tuple[int, int] = (0, 0),
         **state: Any,
@@ -109,11 +108,8 @@ class SpectralExplorer(anywidget.AnyWidget):
             Name of the cube that the others are measured against; its values lie in [0, 1].
         unit : str
             What a value is.
-        corner : (row, column), optional
-            Where the part that is shown begins, if not all fits in `budget` (default: the part in the middle),
-            on the grid of the coarsest cube.
         budget : int
-            Bytes of all data as base64.
+            Bytes of all data as base64; of more, the part in the middle is shown.
         margin : (int, int)
             Bands to leave out at either end, and pixels on each side: what a cube has no value for may be NaN.
         **state
@@ -127,9 +123,7 @@ class SpectralExplorer(anywidget.AnyWidget):
         >>> explorer.views
         ['HR', 'HR:colour']
         """
-        packed = pack_cubes(
-            cubes, wavelengths, reference=reference, unit=unit, corner=corner, budget=budget, margin=margin
-        )
+        packed = pack_cubes(cubes, wavelengths, reference=reference, unit=unit, budget=budget, margin=margin)
         return cls(packed, **state)
 
     @classmethod
@@ -137,7 +131,7 @@ class SpectralExplorer(anywidget.AnyWidget):
         """An explorer of a test image: LR, bicubic, what each run makes of LR, and HR as the reference.
 
         The runs are of the same data and scale; `image` is one of its test images (default: the first). `options` are
-        `corner` and `budget` as in `from_cubes`, and traits to set. Bands and borders for which a network gives no
+        `budget` as in `from_cubes`, and traits to set. Bands and borders for which a network gives no
         value (`SuperResolver.margin`) are left out of all cubes; `band` counts those that are shown.
         """
         if not runs or len({(run.fingerprint, run.config.scale) for run in runs}) > 1:
@@ -173,7 +167,7 @@ class SpectralExplorer(anywidget.AnyWidget):
 
     def html(self, picture: bytes | None = None) -> str:
         """The explorer as it is now, for a page without a kernel; `picture` as from `picture`, if it is there."""
-        state = {name: getattr(self, name) for name in ("_meta", *STATE)}
+        state = {name: getattr(self, name) for name in ("_meta", *first_state(self.cubes))}
         caption = f"{', '.join(self.cubes.cubes)}: band {self.band + 1} of {self.cubes.bands} and spectra"
         return static_page(state, self.cubes.buffers(), picture or self.picture(), caption)
 

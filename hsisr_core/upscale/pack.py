@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from hsisr_core.base import atomic_text, sha256_file, write_json
 from hsisr_core.data import DATASETS, dataset_source
-from hsisr_core.models import SuperResolver
 from hsisr_core.paper import DATA_NAMES
 from hsisr_core.runs import Run, RunConfig
 from hsisr_core.training import reduced_pairs, super_resolve_clipped, write_tensors
@@ -39,7 +37,12 @@ def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
     """
     metrics, model = run.metrics, run.model()
     dataset = load_training_data(run)
-    tensors, options = _plain_weights(run, model)
+    options = run.config.model_options()
+    if not run.config.source:
+        # without weight normalisation
+        model = fold(model)
+        options |= {"weight_norm": False, "init": "pytorch"} if options.get("weight_norm") else {}
+    tensors = dict(model.state_dict())
     halved = {key: value.half() for key, value in tensors.items()}
     info: dict[str, Any] = {
         "name": name,
@@ -80,16 +83,6 @@ def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
     }
     write_json(folder / "index.json", {"weights": list(entries.values())})
     return path
-
-
-def _plain_weights(run: Run, model: SuperResolver) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of `model` without weight normalisation, and the options of `build_model` that take them."""
-    options = run.config.model_options()
-    if run.config.source:
-        return dict(model.state_dict()), options
-    if options.get("weight_norm"):
-        options |= {"weight_norm": False, "init": "pytorch"}
-    return dict(fold(model).state_dict()), options
 
 
 def model_card(info: dict[str, Any], sha256: str, size: int) -> str:

@@ -141,7 +141,7 @@ def parse_bands(text: str | None) -> BandChoice:
         return chosen
     except ValueError as error:
         raise HsisrError(
-            f"--bands {text}: expected 'all', a number of bands such as 31, or 0-based indices such as 0,2,10:20."
+            f"--bands {text}: expected 'all', a number such as 31, or indices such as 0,2,10:20."
         ) from error
 
 
@@ -159,15 +159,14 @@ def self_test(
 ) -> _Scores:
     """Reduce a cube by the model's scale, super-resolve it, compare it with the cube (Wald's protocol).
 
-    It measures how well the network brings back what the reduction took away, one scale further down; that the same
-    holds at the cube's own scale is assumed (Wald, Ranchin, Mangolini 1997). The cube (bands, height, width) is in
-    [0, 1]; pixels outside `mask` (height, width) are left out. The result has the scores of "bicubic" and of `name`,
-    as `evaluate` names them.
+    That what holds one scale further down holds at the cube's own is assumed (Wald, Ranchin, Mangolini 1997). The cube
+    (bands, height, width) is in [0, 1]; pixels outside `mask` (height, width) are left out. The result has the scores
+    of "bicubic" and of `name`, as `evaluate` names them.
     """
     if min(cube.shape[1:]) < _LEAST_SIDE * model.scale:
+        least = _LEAST_SIDE * model.scale
         raise HsisrError(
-            f"The cube is {cube.shape[1]}x{cube.shape[2]} pixels; the self-test at scale {model.scale} needs "
-            f"{_LEAST_SIDE * model.scale} a side. Leave it out (--no-check)."
+            f"The self-test at x{model.scale} needs {least} pixels a side. Leave it out (--no-check)."
         )
     rows = evaluate(model, {"self-test": reduce_measured(cube, mask, model.scale, "The cube")}, name)
     return {row["result"]: {key: row[key] for key in row if key not in ("image", "result")} for row in rows}
@@ -179,12 +178,12 @@ def _check(
     """Warn where the cube is far from the training data; self-test there, or where it is asked for."""
     middle, missing = scene.read(*find_middle(*scene.shape[1:]))
     far = find_differences(weights, middle, scene.wavelengths)
+    if not far and not check:
+        return None
     if far:
         warnings.warn(
             f"{scene.name} is far from what {weights.name} was trained on: {'; '.join(far)}.", stacklevel=3
         )
-    if not far and not check:
-        return None
     name = "network" if weights.sha256 else weights.name
     try:
         # a band without any measurement masks no pixel
@@ -213,10 +212,10 @@ def _make_tiles(
     network: SuperResolver, scene: OpenScene, product: Product, side: int, precision: str
 ) -> Iterator[tuple[slice, slice, np.ndarray]]:
     """SR tile by tile, in the units and the type of `product`, with progress on stderr."""
-    device = network.mean.device
-    scale, (_, height, width) = network.scale, scene.shape
-    finished, tiles = 0, -(-height // side) * -(-width // side)
-    # In a log a line now and then.
+    _, height, width = scene.shape
+    scale, device = product.scale, network.mean.device
+    tiles, finished = -(-height // side) * -(-width // side), 0
+    # in a log a line now and then
     every = 0.1 if sys.stderr.isatty() else 60
     bar_format = "{l_bar}{bar}| {elapsed}, {remaining} to go"
     bar = tqdm(total=tiles, desc=scene.name, bar_format=bar_format, mininterval=every)
@@ -228,7 +227,7 @@ def _make_tiles(
         return torch.from_numpy(scene.read(rows, columns)[0]).to(device)
 
     for rows, columns, sr in super_resolve_tiles(network, read, (height, width), side, advance, precision):
-        values = _in_units(sr.numpy(), scene, product)
+        values = _in_units(sr.numpy(), scene, product.dtype)
         if scene.nodata is not None:
             source = (slice(part.start // scale, part.stop // scale) for part in (rows, columns))
             _, missing = scene.read(*source)
@@ -242,16 +241,14 @@ def _make_tiles(
     bar.close()
 
 
-def _in_units(sr: np.ndarray, scene: OpenScene, product: Product) -> np.ndarray:
-    """SR in the units of the cube and the type of `product`."""
-    values = np.empty(sr.shape, product.dtype)
+def _in_units(sr: np.ndarray, scene: OpenScene, dtype: np.dtype) -> np.ndarray:
+    """SR in the units of the cube, as `dtype`."""
+    values = np.empty(sr.shape, dtype)
+    limits = np.iinfo(dtype) if dtype.kind in "iu" else None
     # band by band: all at once in double precision take twice the memory of SR
     for band, out in zip(sr, values, strict=True):
         units = band.astype(np.float64) * scene.divisor
         if scene.low >= 0:
             np.maximum(units, 0, out=units)
-        if product.dtype.kind in "iu":
-            limits = np.iinfo(product.dtype)
-            units = np.rint(units).clip(limits.min, limits.max)
-        out[...] = units
+        out[...] = units if limits is None else np.rint(units).clip(limits.min, limits.max)
     return values

@@ -46,14 +46,14 @@ class Statistics:
     @classmethod
     def of(cls, cubes: Sequence[NDArray[np.float32]], wavelengths: NDArray[np.float64]) -> Statistics:
         """Measure cubes (bands, height, width) of the same bands; of the noise, the median over the cubes."""
-        pixels = np.array([cube[0].size for cube in cubes], np.float64)
+        pixels = [float(cube[0].size) for cube in cubes]
         means = [cube.mean(axis=(1, 2), dtype=np.float64) for cube in cubes]
         mean = np.average(means, axis=0, weights=pixels)
         square = np.average([np.mean(np.square(cube, dtype=np.float64), (1, 2)) for cube in cubes], 0, pixels)
         std = np.sqrt(np.maximum(square - mean**2, 0))
         noise = np.median([_noise(cube) for cube in cubes], axis=0)
-        known = bool(np.isfinite(wavelengths).all())
-        return cls(_round(mean), _round(std), _round(noise), _round(wavelengths, 3) if known else [])
+        centres = wavelengths[np.isfinite(wavelengths)].round(3).tolist()
+        return cls(mean.round(6).tolist(), std.round(6).tolist(), noise.round(6).tolist(), centres)
 
     @property
     def step(self) -> float:
@@ -61,16 +61,12 @@ class Statistics:
         return float(np.median(np.diff(self.wavelengths))) if len(self.wavelengths) > 1 else np.nan
 
 
-def _round(values: NDArray[np.float64], digits: int = 6) -> list[float]:
-    return [round(float(value), digits) for value in values]
-
-
 def _noise(cube: NDArray[np.float32]) -> NDArray[np.float64]:
     """Standard deviation of the noise of each band: a Laplacian of a Laplacian leaves little else."""
     rows = cube[:, :-2] - 2 * cube[:, 1:-1] + cube[:, 2:]
     both = rows[..., :-2] - 2 * rows[..., 1:-1] + rows[..., 2:]
     # 6 is the norm of the kernel
-    return np.median(np.abs(both), axis=(1, 2)) / (0.6745 * 6)
+    return np.median(np.abs(both), axis=(1, 2)).astype(np.float64) / (0.6745 * 6)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,29 +117,27 @@ def load_pretrained(
     given = None if name_or_path is None else str(name_or_path)
     if given == "bicubic":
         if scale is None:
-            raise HsisrError("model 'bicubic' needs a scale: give scale=2, 3 or 4.")
+            raise HsisrError("Model 'bicubic' needs a scale: give 2, 3 or 4.")
         return Pretrained(given, Bicubic(scale), "", "nothing: it is interpolation", None)
     entries = shipped(folder)
-    wanted = ("scale", scale) if given is None else ("name", given)
-    chosen = [entry for entry in entries if entry[wanted[0]] == wanted[1]]
-    if chosen:
-        path = folder / chosen[0]["file"]
-        if not path.is_file() or sha256_file(path) != chosen[0]["sha256"]:
+    found = next(
+        (entry for entry in entries if given == entry["name"] or (not given and scale == entry["scale"])),
+        None,
+    )
+    place = Path(given or "").expanduser()
+    if found is not None:
+        path = folder / found["file"]
+        if not path.is_file() or sha256_file(path) != found["sha256"]:
             raise HsisrError(f"{path} is missing or damaged (another SHA-256): install hsisr again.")
         weights = _open_packed(path)
-    elif given is None or not Path(given).expanduser().exists():
-        what = (
-            f"weights named {given!r}, and no file or folder there"
-            if given
-            else f"shipped weights for x{scale}"
-        )
+    elif given is None or not place.exists():
         names = ", ".join(f"{entry['name']} (x{entry['scale']})" for entry in entries) or "none"
         raise HsisrError(
-            f"There are no {what}. Shipped: {names}. Train a network (hsisr train --preset demo -p scale={scale or 2}) "
-            "and give its run folder as --model, or use --model bicubic."
+            f"There are no shipped weights {given or f'for x{scale}'}, and no file or folder there. Shipped: {names}. "
+            f"Train a network (hsisr train --preset demo -p scale={scale or 2}) and give its run folder as --model, or "
+            "use --model bicubic."
         )
     else:
-        place = Path(given).expanduser()
         if place.is_file() and (place.parent / "config.yaml").is_file():
             place = place.parent
         weights = _open_run(place) if place.is_dir() else _open_packed(place)
@@ -174,8 +168,7 @@ def _open_packed(path: Path) -> Pretrained:
         raise
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise HsisrError(
-            f"{path} is not a packed file of weights, or damaged ({type(error).__name__}). Give a name, a run folder "
-            "or a file that `python -m hsisr_core.pretrained` wrote."
+            f"{path} is not a packed file of weights, or damaged ({type(error).__name__}). Name others with --model."
         ) from error
 
 
@@ -253,8 +246,7 @@ def adapt_network(
     """
     if weights.bands not in (None, len(mean)):
         raise HsisrError(
-            f"{weights.name} takes {weights.bands} bands and the cube has {len(mean)}. Choose {weights.bands} of "
-            "them (--bands), or other weights."
+            f"{weights.name} takes {weights.bands} bands, the cube has {len(mean)}. Choose bands (--bands), or others."
         )
     model = copy.deepcopy(weights.model)
     if len(model.mean) == 1 and not model.mean.any():

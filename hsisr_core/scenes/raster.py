@@ -36,7 +36,7 @@ _LAYOUT = ("samples", "lines", "bands", "header offset", "data type", "interleav
 _PLACE = ("map info", "projection info", "coordinate system string", "geo points", "pixel size")
 _READ = (*_LAYOUT, *_PLACE, "description", "file type", "wavelength", "wavelength units", "data ignore value")
 # of ENVI's entries, those that a TIFF file may have as tags
-_KEPT = [
+_KEPT = (
     "fwhm",
     "bbl",
     "default bands",
@@ -44,7 +44,7 @@ _KEPT = [
     "acquisition time",
     "data gain values",
     "data offset values",
-]
+)
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -59,8 +59,7 @@ def gdal(**settings: Any) -> Iterator[None]:
 def header_and_values(path: Path) -> tuple[Path, Path] | None:
     """Return the header and the raw file that belong together, given either; None: `path` is not an ENVI file."""
     if path.suffix.lower() != ".hdr":
-        headers = [path.with_name(path.name + end) for end in (".hdr", ".HDR")]
-        headers += [path.with_suffix(end) for end in (".hdr", ".HDR")]
+        headers = [Path(f"{stem}{end}") for stem in (path, path.with_suffix("")) for end in (".hdr", ".HDR")]
         found = next((header for header in headers if header.is_file()), None)
         return None if found is None else (found, path)
     stem = path.name[: -len(".hdr")]
@@ -85,8 +84,7 @@ def read_envi_header(header: Path) -> dict[str, str]:
         text = data.decode("cp1252", "replace")
     if not text.lstrip().startswith("ENVI"):
         raise HsisrError(
-            f"{header} cannot be read as an ENVI header: its first line is not ENVI. Convert the file with "
-            "gdal_translate -of ENVI, or fetch it again."
+            f"{header} cannot be read as an ENVI header. Convert the file: gdal_translate -of ENVI."
         )
     text = re.sub(r"^\s*;.*$", "", text, flags=re.MULTILINE)
     entries = re.findall(r"^([^=\n]+?)[ \t]*=[ \t]*(\{[^}]*\}|[^\r\n]*)", text, flags=re.MULTILINE)
@@ -116,34 +114,29 @@ def _find_layout(entries: dict[str, str], header: Path) -> tuple[list[str], tupl
     return stored, shape, np.dtype((">" if entries.get("byte order") == "1" else "<") + kind), offset
 
 
-def open_with_header(path: Path, key: str | None = None, band_axis: int | None = None) -> CubeFile:
-    """Open a cube whose header is a file of its own, ENVI's or ESRI's; either of the two can be given."""
+def open_with_header(path: Path, *_: object) -> CubeFile:
+    """Open a cube whose header is a file of its own, ENVI's or ESRI's; either of the two can be given.
+
+    Of ENVI, the values are read as a memory map. The wavelengths, `reflectance scale factor` and `data ignore value`
+    are used; `bbl` (bad bands) is reported, and what is not read is kept for the output.
+    """
     found = header_and_values(path)
     if found is None:
         raise HsisrError(
             f"{path} is not a scene that can be read; expected a CAVE folder, .mat, ENVI (.hdr beside the values), "
             ".tif, .npy or HDF5 (.h5). Convert it to one of these."
         )
-    header, values = found
+    header, raw = found
     esri = re.compile(r"\s*(BYTEORDER|LAYOUT|N(ROWS|COLS|BANDS|BITS))\s", re.IGNORECASE)
     if esri.match(header.read_text("latin-1")):
-        return _open_gdal(values, "EHdr", f"ESRI file ({header.name})")
-    return _open_envi(header, values)
-
-
-def _open_envi(header: Path, raw: Path) -> CubeFile:
-    """Open an ENVI cube, which is read as a memory map.
-
-    The wavelengths, `reflectance scale factor` and `data ignore value` are used; `bbl` (bad bands) is reported, and
-    what is not read is kept for the output.
-    """
+        return _open_gdal(raw, "EHdr", f"ESRI file ({header.name})")
     entries = read_envi_header(header)
     stored, shape, dtype, offset = _find_layout(entries, header)
-    expected, found = offset + math.prod(shape) * dtype.itemsize, raw.stat().st_size
-    if found < expected or entries.get("file compression", "0") == "1":
+    expected, size = offset + math.prod(shape) * dtype.itemsize, raw.stat().st_size
+    if size < expected or entries.get("file compression", "0") == "1":
         raise HsisrError(
-            f"{raw} has {found} bytes; {header.name} says {expected} (or more), not compressed. It is truncated, "
-            "compressed or belongs to another header. Fetch it again."
+            f"{raw} has {size} bytes; {header.name} says {expected} (or more). It is truncated, compressed or belongs "
+            "to another header. Fetch it again."
         )
     try:
         divisor, nodata = (
@@ -194,7 +187,7 @@ def _place_envi(entries: dict[str, str], header: Path) -> Georeference | None:
             return _place(file)
 
 
-def open_tiff(path: Path, key: str | None = None, band_axis: int | None = None) -> CubeFile:
+def open_tiff(path: Path, *_: object) -> CubeFile:
     """Open a TIFF file: its bands are samples of a pixel, or pages."""
     for end in (".msk", ".ovr"):
         beside = path.with_name(path.name + end)
@@ -226,8 +219,8 @@ def _open_gdal(path: Path, driver: str, kind: str) -> CubeFile:
         chunks, dtype = (shape[0] if together else 1, *file.block_shapes[0]), np.dtype(file.dtypes[0])
         if dtype.kind not in "iuf" or shape[0] == 1:
             raise HsisrError(
-                f"{path} holds {dtype.name} values of {'x'.join(map(str, shape))} (bands, height, width); "
-                "expected real numbers in several bands. Export all bands into one file."
+                f"{path} holds {dtype.name} values of {'x'.join(map(str, shape))} (bands, height, width); expected "
+                "real numbers in several bands."
             )
         check_size(path, shape, dtype)
         if driver != "GTiff" and path.stat().st_size < math.prod(shape) * dtype.itemsize:

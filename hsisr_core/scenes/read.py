@@ -121,8 +121,6 @@ def read_scene(
     )
     check_memory(Path(path), 4 * math.prod(opened.shape))
     scene = opened.load()
-    if not scene.cube.any():
-        raise HsisrError(f"{path}: all {scene.bands} chosen bands are zero. Choose other bands.")
     return scene if name is None else replace(scene, name=name)
 
 
@@ -140,9 +138,9 @@ def open_scene(
 
     ENVI, TIFF, .npy, HDF5 and .mat v7.3 are read part by part; PNGs, .mat v5, .npz and the embedded cube as a whole.
     """
-    is_number = isinstance(divisor, int | float | np.number) and not isinstance(divisor, bool)
-    if divisor is not None and not (is_number and 0 < divisor < math.inf):
+    if divisor is not None and not 0 < divisor < math.inf:
         raise HsisrError(f"divisor={divisor!r}: expected a positive number, the value that stands for 1.")
+    opener: Callable[..., CubeFile]
     if dataset_name(path) is not None:
         place, opener = Path(INDIAN_PINES), _open_indian_pines
         bands = _INDIAN_PINES_BANDS if bands is None else bands
@@ -159,8 +157,7 @@ def open_scene(
     count, height, width = file.shape
     if min(height, width) < MINIMUM_SIDE or count < 1:
         raise HsisrError(
-            f"{place} is {height}x{width} pixels; expected at least {MINIMUM_SIDE} a side. "
-            "Check the order of its axes, or leave out this scene."
+            f"{place} is {height}x{width} pixels; expected at least {MINIMUM_SIDE} a side. Check the order of its axes."
         )
     order, centres = choose_bands(bands, count, str(place)), _find_wavelengths(file, wavelengths, str(place))
     notes = file.notes if wavelengths is None else ""
@@ -176,16 +173,14 @@ def open_scene(
             f"{place}: {bad} of {len(order) * height * width} values are NaN or infinite. Fix or leave out this scene; "
             "if NaN marks pixels without a measurement, give --nodata nan (in Python: nodata=)."
         )
-    low, high = float(found.low.min()), float(found.high.max())
-    if low > high or low == high == 0:
-        raise HsisrError(f"{place}: all {math.prod(file.shape)} values are zero or no-data. Leave it out.")
-    dead = int(np.isnan(found.means[order]).sum())
-    if dead == len(order):
-        raise HsisrError(f"{place}: the chosen bands have no measured value. Choose others (--bands).")
-    if dead:
-        notes += f"; {dead} bands have no measured value"
-    scale, why = _choose_divisor(file, divisor, low, high)
     low, high = float(found.low[order].min()), float(found.high[order].max())
+    if low > high or low == high == 0:
+        raise HsisrError(
+            f"{place}: all values of the {len(order)} chosen bands are zero or no-data. Choose others (--bands)."
+        )
+    if dead := int(np.isnan(found.means[order]).sum()):
+        notes += f"; {dead} bands have no measured value"
+    scale, why = _choose_divisor(file, divisor, float(found.low.min()), float(found.high.max()))
     outliers = _check_range(file, str(place), low, high, scale, given=divisor is not None)
     source = f"{file.kind}, divided by {scale:.9g}{why and f' ({why})'}{notes}{outliers}."
     means = (found.means[order] / scale).astype(np.float32)
@@ -203,8 +198,7 @@ def dataset_name(path: str | os.PathLike[str]) -> str | None:
     if path and (Path(path).name != path or Path(path).suffix or Path(path).expanduser().exists()):
         return None
     raise HsisrError(
-        f"Unknown dataset {path!r}, and no file or folder of that name here. Known: {INDIAN_PINES}; "
-        "or give the path of a scene."
+        f"Unknown dataset {path!r}, and no file or folder of that name here. Known: {INDIAN_PINES}, or a path."
     )
 
 

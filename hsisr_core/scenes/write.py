@@ -36,18 +36,7 @@ Writer = Callable[[slice, slice, np.ndarray], None]
 _ENVI = (".hdr", ".img")
 _MATLAB_PREFACE = 512  # bytes before the HDF5 content of a .mat file
 # types of values in version 5, in the order of MATLAB's classes from 6 on, and the numbers of their values
-_MATLAB_5_TYPES = [
-    "float64",
-    "float32",
-    "int8",
-    "uint8",
-    "int16",
-    "uint16",
-    "int32",
-    "uint32",
-    "int64",
-    "uint64",
-]
+_MATLAB_5_TYPES = ("f8", "f4", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")
 _MATLAB_5_VALUES = (9, 7, 1, 2, 3, 4, 5, 6, 12, 13)
 _MATLAB_5_BYTES = 2**31 - 2**16  # that a variable of a v5 file may have
 
@@ -156,8 +145,8 @@ def _write_mat_head(path: Path, product: Product) -> tuple[int, str]:
 
     Its version is that of the source, but version 5 holds 2 GB: a larger cube is written as 7.3.
     """
-    kind = product.dtype.name
-    if kind not in _MATLAB_5_TYPES:
+    kind, code = product.dtype.name, product.dtype.str[1:]
+    if code not in _MATLAB_5_TYPES:
         raise HsisrError(f"MATLAB has no values of type {kind}. Write float32, or another format.")
     bands, height, width = product.shape
     size, said, source = (
@@ -171,7 +160,7 @@ def _write_mat_head(path: Path, product: Product) -> tuple[int, str]:
 
         io.savemat(path, said)
         name, padding = key.encode("ascii"), -size % 8
-        number = _MATLAB_5_TYPES.index(kind)
+        number = _MATLAB_5_TYPES.index(code)
         # of the array: its flags, its dimensions, its name, and the type and size of its values
         head = struct.pack("<4I2I3iI2I", 6, 8, 6 + number, 0, 5, 12, height, width, bands, 0, 1, len(name))
         head += name + bytes(-len(name) % 8) + struct.pack("<2I", _MATLAB_5_VALUES[number], size)

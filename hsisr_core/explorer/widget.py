@@ -111,7 +111,7 @@ class SpectralExplorer(anywidget.AnyWidget):
         budget : int
             Bytes of all data as base64; of more, the part in the middle is shown.
         margin : (int, int)
-            Bands to leave out at either end, and pixels on each side: what a cube has no value for may be NaN.
+            Bands to leave out at either end, and pixels on each side, where a cube may be NaN.
         **state
             Traits to set.
 
@@ -119,8 +119,7 @@ class SpectralExplorer(anywidget.AnyWidget):
         --------
         >>> import numpy as np
         >>> hr = np.random.default_rng(0).random((5, 8, 8))
-        >>> explorer = SpectralExplorer.from_cubes({"HR": hr}, [450, 500, 550, 600, 650], band=2)
-        >>> explorer.views
+        >>> SpectralExplorer.from_cubes({"HR": hr}, [450, 500, 550, 600, 650], band=2).views
         ['HR', 'HR:colour']
         """
         packed = pack_cubes(cubes, wavelengths, reference=reference, unit=unit, budget=budget, margin=margin)

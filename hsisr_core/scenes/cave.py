@@ -77,7 +77,6 @@ def open_pngs(path: Path, *_: object) -> CubeFile:
     return CubeFile(
         kind=f"{'CAVE folder' if is_cave else 'Folder'}: {len(files)} 16-bit gray PNGs",
         array=np.stack(images),
-        axes=(0, 1, 2),
         wavelengths=np.linspace(400, 700, _BANDS) if is_cave else None,
         divisor=CAVE_DIVISOR if is_cave else None,
         why="",

@@ -16,9 +16,6 @@ from numpy.typing import NDArray
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes.scene import Georeference, Scene
 
-Block = tuple[slice, slice, slice, np.ndarray]
-"""Bands, rows and columns of a part of the cube, and its values (bands, height, width)."""
-
 # A cube lies in [0, 1]. Bicubic resizing overshoots a little, so this much beyond is still a cube.
 LOWEST, HIGHEST = -0.1, 1.1
 
@@ -46,7 +43,7 @@ class CubeFile:
     kind: str
     array: np.ndarray | Stored
     # which axes of the array are the bands, the rows and the columns
-    axes: tuple[int, ...]
+    axes: tuple[int, ...] = (0, 1, 2)
     # whether NaN may stand for no measurement without being declared
     is_raster: bool = False
     # the array's name, where arrays have one
@@ -75,8 +72,8 @@ class CubeFile:
         bands, rows, cols = (self.array.shape[axis] for axis in self.axes)
         return bands, rows, cols
 
-    def blocks(self) -> Iterator[Block]:
-        """Give all values once, part by part, in whole chunks."""
+    def blocks(self) -> Iterator[tuple[slice, slice, slice, np.ndarray]]:
+        """Give all values once, part by part, in whole chunks: bands, rows, columns, and (bands, height, width)."""
         for part in _steps(self.array):
             bands, rows, cols = (part[axis] for axis in self.axes)
             # so that a band is read from one place of the memory
@@ -171,20 +168,18 @@ class OpenScene:
 
     def load(self) -> Scene:
         """Read all of the chosen bands; what is no measurement is zero, and its pixels are masked."""
-        file = self.file
-        cube = np.zeros(self.shape, np.float32)
+        file, cube = self.file, np.zeros(self.shape, np.float32)
         mask = np.ones(self.shape[1:], np.bool_) if file.mask is None else file.mask.copy()
         for bands, rows, cols, block in file.blocks():
             missing = file.missing(block, rows, cols)
             for target, band in enumerate(self.order - bands.start):
-                if not 0 <= band < len(block):
-                    continue
-                out = cube[target, rows, cols]
-                self._divide(block[band], out)
-                # a band without any measurement masks nothing
-                if missing is not None:
-                    out[missing[band]] = 0
-                    mask[rows, cols] &= ~missing[band] | np.isnan(self.means[target])
+                if 0 <= band < len(block):
+                    out = cube[target, rows, cols]
+                    self._divide(block[band], out)
+                    # a band without any measurement masks nothing
+                    if missing is not None:
+                        out[missing[band]] = 0
+                        mask[rows, cols] &= ~missing[band] | np.isnan(self.means[target])
         known = None if file.mask is None and mask.all() else mask
         return Scene(self.name, cube, self.wavelengths, self.divisor, self.source, known, file.georeference)
 
@@ -214,18 +209,15 @@ def survey(file: CubeFile) -> Survey:
     count = file.shape[0]
     low, high, total = np.full(count, math.inf), np.full(count, -math.inf), np.zeros(count)
     number, nan, infinite = np.zeros((3, count), np.int64)
-    for bands, rows, cols, block in file.blocks():
-        missing = file.missing(block, rows, cols)
-        for index, band in enumerate(block, start=bands.start):
-            values = band if missing is None else band[~missing[index - bands.start]]
-            if band.dtype.kind == "f" and not np.isfinite(np.sum(values, dtype=np.float64)):
-                nan[index] += np.count_nonzero(np.isnan(values))
-                infinite[index] += np.count_nonzero(np.isinf(values))
-                values = values[np.isfinite(values)]
-            if values.size:
-                low[index], high[index] = min(low[index], values.min()), max(high[index], values.max())
-                total[index] += np.sum(values, dtype=np.float64)
-                number[index] += values.size
+    for band, values in _measured(file):
+        if values.dtype.kind == "f" and not np.isfinite(np.sum(values, dtype=np.float64)):
+            nan[band] += np.count_nonzero(np.isnan(values))
+            infinite[band] += np.count_nonzero(np.isinf(values))
+            values = values[np.isfinite(values)]
+        if values.size:
+            low[band], high[band] = min(low[band], values.min()), max(high[band], values.max())
+            total[band] += np.sum(values, dtype=np.float64)
+            number[band] += values.size
     means = np.divide(total, number, out=np.full(count, np.nan), where=number > 0)
     return Survey(low, high, means, nan, infinite)
 
@@ -233,12 +225,18 @@ def survey(file: CubeFile) -> Survey:
 def count_outside(file: CubeFile, divisor: float) -> tuple[int, float]:
     """Return how many measured values lie beyond the range of a cube after the division, and their share."""
     outside, number = 0, 0
-    for _, rows, cols, block in file.blocks():
-        missing = file.missing(block, rows, cols)
-        values = block if missing is None else block[~missing]
+    for _, values in _measured(file):
         outside += int(np.count_nonzero((values < LOWEST * divisor) | (values > HIGHEST * divisor)))
         number += values.size
     return outside, outside / max(number, 1)
+
+
+def _measured(file: CubeFile) -> Iterator[tuple[int, np.ndarray]]:
+    """Give all measured values once, with the number of their band."""
+    for bands, rows, cols, block in file.blocks():
+        missing = file.missing(block, rows, cols)
+        for index, band in enumerate(block):
+            yield bands.start + index, band if missing is None else band[~missing[index]]
 
 
 @contextmanager
@@ -283,8 +281,5 @@ def _steps(array: np.ndarray | Stored) -> Iterator[tuple[slice, slice, slice]]:
     second = max(_BLOCK_BYTES // (line * first * chunks[1]), 1) * chunks[1]
     for start in range(0, length, first):
         for below in range(0, lines, second):
-            yield (
-                slice(start, min(start + first, length)),
-                slice(below, min(below + second, lines)),
-                slice(0, samples),
-            )
+            stop, end = min(start + first, length), min(below + second, lines)
+            yield slice(start, stop), slice(below, end), slice(0, samples)

@@ -124,7 +124,7 @@ def open_with_header(path: Path, *_: object) -> CubeFile:
     if found is None:
         raise HsisrError(
             f"{path} is not a scene that can be read; expected a CAVE folder, .mat, ENVI (.hdr beside the values), "
-            ".tif, .npy or HDF5 (.h5). Convert it to one of these."
+            ".tif, .npy or HDF5 (.h5)."
         )
     header, raw = found
     esri = re.compile(r"\s*(BYTEORDER|LAYOUT|N(ROWS|COLS|BANDS|BITS))\s", re.IGNORECASE)
@@ -150,8 +150,7 @@ def open_with_header(path: Path, *_: object) -> CubeFile:
         ) from error
     listed = (as_list(entries.get("wavelength", "")), entries.get("wavelength units", ""))
     centres, note = choose_wavelengths([listed] if listed[0] else [], int(entries["bands"]))
-    bad = [word for word in as_list(entries.get("bbl", "")) if word.strip("0.") == ""]
-    if bad:
+    if bad := [word for word in as_list(entries.get("bbl", "")) if word.strip("0.") == ""]:
         note += f"; {len(bad)} bands marked bad (kept)"
     if "data gain values" in entries or "data offset values" in entries:
         note += "; gains and offsets of the bands are kept, not applied"
@@ -213,16 +212,17 @@ def _open_gdal(path: Path, driver: str, kind: str) -> CubeFile:
     """
     with _open_file(path, driver) as file:
         paged = file.count == 1 and len(file.subdatasets) > 1
-        measured, alpha = _tiff_mask(file)
-        shape = (len(file.subdatasets) if paged else file.count - alpha, *file.shape)
-        together = not paged and file.interleaving is not None and file.interleaving.value != "BAND"
-        chunks, dtype = (shape[0] if together else 1, *file.block_shapes[0]), np.dtype(file.dtypes[0])
-        if dtype.kind not in "iuf" or shape[0] == 1:
+        count, dtype = len(file.subdatasets) if paged else file.count, np.dtype(file.dtypes[0])
+        if dtype.kind not in "iuf" or count == 1:
+            size = "x".join(map(str, (count, *file.shape)))
             raise HsisrError(
-                f"{path} holds {dtype.name} values of {'x'.join(map(str, shape))} (bands, height, width); expected "
-                "real numbers in several bands."
+                f"{path} holds {dtype.name} values of {size}; expected real numbers in several bands."
             )
-        check_size(path, shape, dtype)
+        check_size(path, (count, *file.shape), dtype)
+        measured, alpha = _tiff_mask(file)
+        shape = (count - alpha, *file.shape)
+        together = not paged and file.interleaving is not None and file.interleaving.value != "BAND"
+        chunks = (shape[0] if together else 1, *file.block_shapes[0])
         if driver != "GTiff" and path.stat().st_size < math.prod(shape) * dtype.itemsize:
             raise HsisrError(f"{path} is shorter than its header says. It is truncated: fetch it again.")
         centres, note = _tiff_wavelengths(file, shape[0])
@@ -247,7 +247,6 @@ def _open_gdal(path: Path, driver: str, kind: str) -> CubeFile:
     return CubeFile(
         kind=f"{kind}, {dtype.name}, bands as {'pages' if paged else 'samples'}",
         array=Stored(shape, dtype, read, chunks),
-        axes=(0, 1, 2),
         is_raster=True,
         wavelengths=centres,
         divisor=divisor,

@@ -33,13 +33,10 @@ _OPENERS: dict[str, Callable[..., CubeFile]] = {
 
 # share of the values that may lie beyond the range of a cube
 _OUTLIERS = 0.01
-
 _INDIAN_PINES_BANDS = 31
 # A round number above the largest count. A statistic of the image, such as its maximum, would bring
 # knowledge of the test region into the training.
 _INDIAN_PINES_DIVISOR = 10000.0
-
-
 # of the arrays of published datasets: whose they are, the value that stands for 1 (None: the maximum of the whole
 # image), and the first and last band (nm) by number of bands
 _KNOWN_KEYS: dict[str, tuple[str, float | None, dict[int, tuple[float, float]]]] = {
@@ -70,26 +67,24 @@ def read_scene(
     path
         One of:
 
-        - a CAVE folder: 31 16-bit gray PNGs `X_01.png` to `X_31.png`, in the folder or one folder deeper; value =
-          PNG / 65535; 400 to 700 nm in steps of 10. Or a folder of other numbered PNGs, a band each.
-        - a .mat file, v5 or v7.3, with a height x width x bands array (the last axis is the bands). Keys of
-          published datasets (`ref`, `hsi`, `reflectances`, `Omsi`, `NRD`) have their divisor and wavelengths in a
-          table. With `ref`, the mask `lbl` is read.
+        - a CAVE folder: 31 16-bit gray PNGs `X_01.png` to `X_31.png`, in the folder or one folder deeper; 400 to 700
+          nm in steps of 10. Or a folder of other numbered PNGs, a band each.
+        - a .mat file, v5 or v7.3, with a height x width x bands array. Keys of published datasets (`ref`, `hsi`,
+          `reflectances`, `Omsi`, `NRD`) have their divisor and wavelengths in a table. With `ref`, the mask `lbl` is
+          read.
         - an ENVI or ESRI file, its header (.hdr) or its values; a TIFF or GeoTIFF; a .npy or .npz; an HDF5 file.
           Wavelengths, scale, no-data value, mask and georeference are taken where the file has them; the bands
           stay in its order. In arrays, the bands are the axis that the wavelengths fit, else the shortest.
-        - "indian-pines": the cube that the package tensorly ships. Bands sorted by wavelength, because
-          the list steps back at three places; divided by 10000, a round number above the largest count.
-
-        Files are divided by what the table or the file declares. Where neither does, integers and floats
-        beyond 1.1 are divided by the maximum of the whole image, and other floats are left as they are.
+        - "indian-pines": the cube that the package tensorly ships, its bands sorted by wavelength.
     key
         Name of the array in a .mat, .npz or HDF5 file (hsi.Data: a field of a structure). None: the only 3-D one.
     bands
         None: all, but 31 of the 200 of Indian Pines. "all": all. A number n: n spread evenly from the
         first to the last. A list: these, 0-based, in increasing order.
     divisor
-        The file's value that stands for 1, instead of the rules above.
+        The file's value that stands for 1, instead of what the table or the file declares (CAVE: 65535). Where
+        neither does, integers and floats beyond 1.1 are divided by the maximum of the whole image, before any crop,
+        as the group's later evaluation scripts do for Harvard and Foster; other floats are left as they are.
     wavelengths
         Centres in nm of all bands of the file, instead of the rules above.
     name
@@ -104,11 +99,6 @@ def read_scene(
     HsisrError
         The path is missing or not one of these; bands are missing, damaged or of the wrong type; values are
         NaN, infinite, all zero or outside [-0.1, 1.1]; the scene is smaller than 4 pixels a side.
-
-    Notes
-    -----
-    The divisors are those of the group's later evaluation scripts: fixed for CAVE, the maximum of the
-    whole image, before any crop, for Harvard and Foster.
     """
     opened = open_scene(
         path,
@@ -198,7 +188,7 @@ def dataset_name(path: str | os.PathLike[str]) -> str | None:
     if path and (Path(path).name != path or Path(path).suffix or Path(path).expanduser().exists()):
         return None
     raise HsisrError(
-        f"Unknown dataset {path!r}, and no file or folder of that name here. Known: {INDIAN_PINES}, or a path."
+        f"Unknown dataset {path!r}, and no file of that name here. Known: {INDIAN_PINES}, or a path."
     )
 
 
@@ -243,11 +233,11 @@ def _open_indian_pines(*_: object) -> CubeFile:
 
     data = load_indian_pines()
     ticks = np.asarray(data.ticks[1], np.float64)
+    # the list steps back at three places
     order = np.argsort(ticks, kind="stable")
     return CubeFile(
         kind="Indian Pines (AVIRIS, doi:10.4231/R7RX991C) as shipped with tensorly, sorted by wavelength",
         array=np.ascontiguousarray(np.moveaxis(np.asarray(data.tensor), 2, 0)[order], np.uint16),
-        axes=(0, 1, 2),
         wavelengths=ticks[order],
         divisor=_INDIAN_PINES_DIVISOR,
         why="",

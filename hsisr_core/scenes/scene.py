@@ -25,12 +25,6 @@ class Georeference:
     # EPSG code, or WKT where there is none; empty if the file does not say
     crs: str = ""
 
-    def crop(self, top: int, left: int) -> Georeference:
-        """Return the georeference of a part whose first pixel is (`top`, `left`)."""
-        x, dx, turn_x, y, turn_y, dy = self.transform
-        corner = x + left * dx + top * turn_x, y + left * turn_y + top * dy
-        return replace(self, transform=(corner[0], dx, turn_x, corner[1], turn_y, dy))
-
     def enlarged(self, scale: int) -> Georeference:
         """Return the georeference of the scene with `scale` times the pixels a side: the corner stays."""
         x, dx, turn_x, y, turn_y, dy = self.transform
@@ -113,14 +107,14 @@ class Scene:
         return bool(np.isfinite(self.wavelengths).all())
 
     def crop(self, rows: Bounds = None, cols: Bounds = None) -> Scene:
-        """Return the part `rows` x `cols`, each (start, stop) in pixels or None for all, as a copy."""
+        """Return the part `rows` x `cols`, each (start, stop) in pixels or None for all, as a copy without a place."""
         top, bottom = span(rows, self.height, f"rows of scene {self.name}")
         left, right = span(cols, self.width, f"columns of scene {self.name}")
         return replace(
             self,
             cube=self.cube[:, top:bottom, left:right].copy(),
             mask=None if self.mask is None else self.mask[top:bottom, left:right].copy(),
-            georeference=self.georeference and self.georeference.crop(top, left),
+            georeference=None,
         )
 
 

@@ -227,7 +227,6 @@ def _write_tiff_head(path: Path, product: Product) -> tuple[int, str]:
             tags |= {"hsisr_divisor": f"{said['divisor']:.17g}", "TIFFTAG_SOFTWARE": f"hsisr {__version__}"}
             tags |= {name.replace(" ", "_"): value for name, value in entries.items()}
             file.update_tags(**{name: _as_text(value) for name, value in tags.items()})
-        with rasterio.open(path, driver="GTiff") as file:
             return int(file.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1)), ""
 
 

@@ -15,23 +15,10 @@ import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from hsisr_core import __version__
+from hsisr_core import __version__, scenes
 from hsisr_core.errors import HsisrError
 from hsisr_core.fast import check_precision, super_resolve_tiles
 from hsisr_core.models import SuperResolver
-from hsisr_core.scenes import (
-    INDIAN_PINES,
-    SUFFIXES,
-    BandChoice,
-    OpenScene,
-    Product,
-    cube_writer,
-    dataset_name,
-    existing,
-    open_scene,
-    output_files,
-    scene_files,
-)
 from hsisr_core.training import evaluate, reduce_measured, tile_for
 from hsisr_core.upscale.weights import Pretrained, adapt_network, find_differences, load_pretrained
 
@@ -80,16 +67,16 @@ def upscale(
     `super_resolve`. `say` takes lines for the reader.
     """
     weights = load_pretrained(model, scale)
-    source = None if dataset_name(cube) else existing(cube)
+    source = None if scenes.dataset_name(cube) else scenes.existing(cube)
     if out is None:
         suffix = source.suffix.lower() if source else ""
-        name = INDIAN_PINES if source is None else (source.name if source.is_dir() else source.stem)
-        out = f"{name}-x{scale}{suffix if suffix in SUFFIXES else '.h5'}"
+        name = scenes.INDIAN_PINES if source is None else (source.name if source.is_dir() else source.stem)
+        out = f"{name}-x{scale}{suffix if suffix in scenes.SUFFIXES else '.h5'}"
     target = Path(out).expanduser()
-    files = {file.resolve() for file in output_files(target)}
-    if files & {file.resolve() for file in scene_files(cube)}:
+    files = {file.resolve() for file in scenes.output_files(target)}
+    if files & {file.resolve() for file in scenes.scene_files(cube)}:
         raise HsisrError(f"{target} is the cube itself: name another file with -o.")
-    scene = open_scene(cube, **reading)
+    scene = scenes.open_scene(cube, **reading)
     count, height, width = scene.shape
     network, mean = adapt_network(weights, scene.mean, scene.wavelengths)
     network = network.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -116,10 +103,10 @@ def upscale(
     if tested is not None:
         provenance["self_test_psnr"] = {name: round(scores["psnr"], 3) for name, scores in tested.items()}
     dtype = scene.file.array.dtype.newbyteorder("=") if keep_type else np.dtype(np.float32)
-    product = Product(scene, scale, dtype, provenance)
+    product = scenes.Product(scene, scale, dtype, provenance)
     shape = np.broadcast_to(np.float32(0), scene.shape)
     side = tile or tile_for(network, shape, _GIGABYTES) or max(height, width)
-    with cube_writer(target, product) as write:
+    with scenes.cube_writer(target, product) as write:
         for part in _make_tiles(network, scene, product, side, precision):
             write(*part)
             # before the next tile is made
@@ -127,7 +114,7 @@ def upscale(
     return Upscaled(target, product.shape, provenance, tested)
 
 
-def parse_bands(text: str | None) -> BandChoice:
+def parse_bands(text: str | None) -> scenes.BandChoice:
     """Read a choice of bands: "all", a number of them ("31"), or 0-based indices and ranges ("0,2,10:20")."""
     if text is None or text == "all":
         return text
@@ -173,7 +160,7 @@ def self_test(
 
 
 def _check(
-    weights: Pretrained, network: SuperResolver, scene: OpenScene, check: bool | None, say: _Say
+    weights: Pretrained, network: SuperResolver, scene: scenes.OpenScene, check: bool | None, say: _Say
 ) -> _Scores | None:
     """Warn where the cube is far from the training data; self-test there, or where it is asked for."""
     middle, missing = scene.read(*find_middle(*scene.shape[1:]))
@@ -209,7 +196,7 @@ def _check(
 
 
 def _make_tiles(
-    network: SuperResolver, scene: OpenScene, product: Product, side: int, precision: str
+    network: SuperResolver, scene: scenes.OpenScene, product: scenes.Product, side: int, precision: str
 ) -> Iterator[tuple[slice, slice, np.ndarray]]:
     """SR tile by tile, in the units and the type of `product`, with progress on stderr."""
     _, height, width = scene.shape
@@ -241,7 +228,7 @@ def _make_tiles(
     bar.close()
 
 
-def _in_units(sr: np.ndarray, scene: OpenScene, dtype: np.dtype) -> np.ndarray:
+def _in_units(sr: np.ndarray, scene: scenes.OpenScene, dtype: np.dtype) -> np.ndarray:
     """SR in the units of the cube, as `dtype`."""
     values = np.empty(sr.shape, dtype)
     limits = np.iinfo(dtype) if dtype.kind in "iu" else None

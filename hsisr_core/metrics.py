@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import lru_cache
-from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ def psnr(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> float:
     HsisrError
         The cubes are not 3-D, differ in shape, or hold NaN or inf; the mask is not as above, or leaves nothing.
     """
-    return float(_decibel(_band_mse(*_checked_pair(sr, hr, mask)).mean()))
+    return float(_decibel(_errors_and_angles(*_checked_pair(sr, hr, mask))[0].mean()))
 
 
 def mpsnr(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> float:
@@ -56,12 +56,12 @@ def mpsnr(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> float:
 
     Never below `psnr`: a band that is nearly right raises this mean more than a bad one lowers it; inf if one is right.
     """
-    return float(_decibel(_band_mse(*_checked_pair(sr, hr, mask))).mean())
+    return float(_decibel(_errors_and_angles(*_checked_pair(sr, hr, mask))[0]).mean())
 
 
 def rmse(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> float:
     """Root mean squared error over the whole cube, in the cubes' units; see `psnr` for errors."""
-    return math.sqrt(_band_mse(*_checked_pair(sr, hr, mask)).mean())
+    return math.sqrt(_errors_and_angles(*_checked_pair(sr, hr, mask))[0].mean())
 
 
 def ergas(sr: ArrayLike, hr: ArrayLike, scale: float, mask: Mask = None) -> float:
@@ -71,7 +71,7 @@ def ergas(sr: ArrayLike, hr: ArrayLike, scale: float, mask: Mask = None) -> floa
     high resolution synthesised images: is there a simple criterion?", 2000.
     """
     pair = _checked_pair(sr, hr, mask)
-    return _ergas(_band_mse(*pair), pair[1], scale)
+    return _ergas(_errors_and_angles(*pair)[0], pair[1], scale)
 
 
 def ssim(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> float:
@@ -81,8 +81,8 @@ def ssim(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> float:
     windows inside the image count, so a side of less than 11 pixels is an error. Wang, Bovik, Sheikh and Simoncelli,
     IEEE Transactions on Image Processing 13(4), 2004.
     """
-    pair = _checked_pair(sr, hr, mask)
-    return _ssim(*pair) if mask is None else _masked_ssim(sr, hr, mask)
+    _checked_pair(sr, hr, mask)
+    return _ssim(sr, hr, mask)
 
 
 def sam(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> float:
@@ -105,14 +105,7 @@ def sam(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> float:
 def score(sr: ArrayLike, hr: ArrayLike, scale: float = 1, mask: Mask = None) -> dict[str, float]:
     """All metrics of one super-resolved cube, with SR clipped to [0, 1] first as the authors do.
 
-    Parameters
-    ----------
-    sr, hr : array, shape (bands, height, width)
-        HR in [0, 1], at least 11 pixels high and wide.
-    scale : float
-        The factor r between HR and LR, for ERGAS only.
-    mask : array of bool, shape (height, width), optional
-        False leaves a pixel out, and every window of SSIM that touches it.
+    HR is in [0, 1], at least 11 pixels high and wide; `scale`, the factor r, is for ERGAS only; else as `psnr`.
 
     Returns
     -------
@@ -135,7 +128,7 @@ def score(sr: ArrayLike, hr: ArrayLike, scale: float = 1, mask: Mask = None) -> 
     return {
         "psnr": float(_decibel(band_mse.mean())),
         "mpsnr": float(_decibel(band_mse).mean()),
-        "ssim": _ssim(sr_cube, hr_cube, True) if mask is None else _masked_ssim(sr, hr, mask, True),
+        "ssim": _ssim(sr, hr, mask, clip=True),
         "sam": math.degrees(angles[lit].mean()),
         "rmse": math.sqrt(band_mse.mean()),
         "ergas": _ergas(band_mse, hr_cube, scale),
@@ -195,12 +188,6 @@ def _as_tensor(value: ArrayLike, name: str) -> Tensor:
     return torch.from_numpy(cube if shared else cube.copy())
 
 
-def _band_mse(sr: Tensor, hr: Tensor) -> NDArray[np.float64]:
-    """Mean squared error of each band, shape (bands,)."""
-    bands = zip(sr.numpy(), hr.numpy(), strict=True)
-    return np.array([np.square(np.subtract(a, b, dtype=np.float64)).mean() for a, b in bands])
-
-
 def _decibel(mse: NDArray[np.float64]) -> NDArray[np.float64]:
     """PSNR of mean squared errors, peak 1; inf where the error is 0."""
     with np.errstate(divide="ignore"):
@@ -208,13 +195,13 @@ def _decibel(mse: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _ergas(band_mse: NDArray[np.float64], hr: Tensor, scale: float) -> float:
-    if isinstance(scale, bool) or not isinstance(scale, Real) or not math.isfinite(scale) or scale <= 0:
+    if isinstance(scale, bool | str) or not 0 < scale < math.inf:
         raise HsisrError(f"scale is {scale!r}; expected the factor between HR and LR, for example 2.")
     means = hr.numpy().mean(axis=(1, 2), dtype=np.float64)
     lit = means != 0
     if not lit.any():
         return math.nan
-    return 100 / float(scale) * math.sqrt((band_mse[lit] / means[lit] ** 2).mean())
+    return 100 / scale * math.sqrt((band_mse[lit] / means[lit] ** 2).mean())
 
 
 def _errors_and_angles(
@@ -256,38 +243,20 @@ def _errors_and_angles(
     return (errors / pixels).numpy(), angles.numpy(), lit.numpy()
 
 
-def _masked_ssim(sr: ArrayLike, hr: ArrayLike, mask: NDArray[np.bool_], clip: bool = False) -> float:
-    """Mean over bands and the windows inside `mask`."""
-    # zero, for NaN would reach the windows beside it
-    x, y = (_as_tensor(np.where(mask, cube, 0), "the cube") for cube in (sr, hr))
-    similarity = _ssim_map(x, y, clip)
+def _ssim(sr: ArrayLike, hr: ArrayLike, mask: Mask, clip: bool = False) -> float:
+    """Mean over bands and windows, with a mask over those inside it."""
+    if mask is None:
+        return float(_ssim_map(_as_tensor(sr, "SR"), _as_tensor(hr, "HR"), clip).mean(dtype=torch.float64))
     whole = whole_windows(mask, WINDOW)
     if not whole.any():
         raise HsisrError(f"No {WINDOW} by {WINDOW} pixels lie inside the mask: there is no SSIM.")
-    return float(similarity[torch.from_numpy(whole)].mean(dtype=torch.float64))
-
-
-def _ssim(sr: Tensor, hr: Tensor, clip: bool = False) -> float:
-    """Mean over bands and windows."""
-    total, windows = 0.0, 0
-    for parts in _ssim_of_bands(sr, hr, clip):
-        for part in parts:
-            total += float(part.sum(dim=1).sum(dtype=torch.float64))
-            windows += part.numel()
-    return total / windows
+    # zero, for NaN would reach the windows beside it
+    x, y = (_as_tensor(np.where(mask, cube, 0), "the cube") for cube in (sr, hr))
+    return float(_ssim_map(x, y, clip)[torch.from_numpy(whole)].mean(dtype=torch.float64))
 
 
 def _ssim_map(sr: Tensor, hr: Tensor, clip: bool = False) -> Tensor:
-    """SSIM of each window, (height - 10, width - 10), mean over the bands."""
-    bands = [
-        torch.cat([part.transpose(0, 1).flatten(1) for part in parts], dim=1)
-        for parts in _ssim_of_bands(sr, hr, clip)
-    ]
-    return torch.stack(bands).mean(dim=0)
-
-
-def _ssim_of_bands(sr: Tensor, hr: Tensor, clip: bool = False) -> Iterator[Iterator[Tensor]]:
-    """SSIM of each window, band after band: parts (count, rows, columns) that lie side by side, to be used at once.
+    """SSIM of each window, (height - 10, width - 10), mean over the bands.
 
     With s = x + y and d = x - y the formula needs the filtered s, d, s^2 and d^2 alone: twice the means' product
     is (E[s]^2 - E[d]^2) / 2, the sum of their squares (E[s]^2 + E[d]^2) / 2, and so with the (co)variances.
@@ -303,6 +272,8 @@ def _ssim_of_bands(sr: Tensor, hr: Tensor, clip: bool = False) -> Iterator[Itera
     c1, c2 = (torch.tensor(2 * constant, dtype=dtype) for constant in (_C1, _C2))
     maps = torch.empty(4, height, width, dtype=dtype)
     rows = torch.empty(4, out_height, width, dtype=dtype)
+    # over the bands, of the blocks of columns and of the rest
+    totals: list[Any] = [0, 0]
     for x, y in zip(sr.to(dtype), hr.to(dtype), strict=True):
         if clip:
             x = x.clamp(0, 1)
@@ -312,9 +283,9 @@ def _ssim_of_bands(sr: Tensor, hr: Tensor, clip: bool = False) -> Iterator[Itera
         torch.mul(maps[1], maps[1], out=maps[3])
         for image, out in zip(maps, rows, strict=True):
             _filter_down(image, out)
-        yield (
-            _formula(part.unflatten(1, (4, out_height)), c1) for part in _filter_across(rows.flatten(0, 1))
-        )
+        parts = (part.unflatten(1, (4, out_height)) for part in _filter_across(rows.flatten(0, 1)))
+        totals = [total + _formula(part, c1) for total, part in zip(totals, parts, strict=False)]
+    return torch.cat([total.transpose(0, 1).flatten(1) for total in totals], dim=1) / len(sr)
 
 
 def _formula(filtered: Tensor, c1: Tensor) -> Tensor:
@@ -329,7 +300,7 @@ def _formula(filtered: Tensor, c1: Tensor) -> Tensor:
     return result.div_(s2.add_(d).mul_(ss.add_(dd)))
 
 
-@lru_cache(maxsize=16)
+@lru_cache
 def _window_matrix(outputs: int, dtype: torch.dtype) -> Tensor:
     """SSIM's Gaussian window on each of `outputs` neighbours, shape (outputs, outputs + WINDOW - 1)."""
     window = np.exp(-(np.arange(-(WINDOW // 2), WINDOW // 2 + 1) ** 2) / (2 * _SIGMA**2))

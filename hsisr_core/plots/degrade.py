@@ -8,11 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from hsisr_core.degrade import check_scale, make_pair, resize_matrix
+from hsisr_core.degrade import resize_matrix
 from hsisr_core.plots import style
-from hsisr_core.plots.style import COLOURS, WIDTH, styled_figure
-
-_CORNER = 10  # LR pixels shown by `border_rule`
+from hsisr_core.plots.style import WIDTH, styled_figure
 
 
 @styled_figure
@@ -23,7 +21,6 @@ def filter_taps(scale: int) -> Figure:
     """
     import torch  # only here: the other figures need not wait for it
 
-    scale = check_scale(scale)
     out = 12
     length = out * scale
     impulses = torch.eye(length, dtype=torch.float64)[None, :, None, :]
@@ -51,36 +48,6 @@ def filter_taps(scale: int) -> Figure:
         panel.set(title=title, xlabel="HR pixel")
     axes[0].set_ylabel("weight")
     style.add_legend(figure)
-    return figure
-
-
-@styled_figure
-def border_rule(hr: ArrayLike, scale: int) -> Figure:
-    """How far MATLAB's LR is from PyTorch's: both bicubic and antialiased, with different borders.
-
-    MATLAB mirrors the image at its border; `torch.nn.functional.interpolate` cuts the filter off there.
-    """
-    import torch  # as above
-
-    lr, cropped = make_pair(np.asarray(hr, dtype=np.float64), scale)
-    theirs = torch.nn.functional.interpolate(
-        torch.from_numpy(cropped)[None], size=lr.shape[1:], mode="bicubic", antialias=True
-    )
-    difference = np.abs(theirs[0].numpy() - lr).max(axis=0)
-    height, width = difference.shape
-    rows, columns = np.ogrid[:height, :width]
-    distance = np.minimum(np.minimum(rows, height - 1 - rows), np.minimum(columns, width - 1 - columns))
-    steps = np.arange(min(_CORNER, distance.max() + 1))
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.9))
-    title = f"top left corner of LR ({height}×{width} pixels, ×{scale})"
-    image = style.show_image(left, difference[:_CORNER, :_CORNER], title, vmin=0, vmax=difference.max())
-    figure.colorbar(image, ax=left, shrink=0.85).set_label("absolute difference (full scale = 1)")
-    # A difference of exactly 0 has no place on a logarithmic axis: draw it at double precision's limit.
-    per_step = [np.maximum(difference[distance == step], np.finfo(np.float64).eps) for step in steps]
-    right.plot(steps, [values.max() for values in per_step], "o-", color=COLOURS[1], label="largest")
-    right.plot(steps, [values.mean() for values in per_step], "s--", color=COLOURS[0], label="mean")
-    right.set(xlabel="distance to the border (LR pixels)", ylabel="absolute difference", yscale="log")
-    right.legend()
     return figure
 
 

@@ -95,35 +95,3 @@ def cost_against_size(results: dict[str, Any]) -> Figure:
             axis.set_minor_formatter(NullFormatter())
     axes[0].legend()
     return figure
-
-
-@styled_figure
-def roofline(results: dict[str, Any], scale: int) -> Figure:
-    """Rate of each kind of operation against its operations per byte, under the roof of this machine.
-
-    A circle's area is its share of the time; those below 1 % are left out. The slope is what memory allows, the
-    flat part what the best convolution reaches.
-    """
-    parts = [part for part in results.get("stages", []) if part["scale"] == scale and part["gflop"] > 0]
-    if not parts:
-        raise HsisrError(
-            f"The benchmarks hold no stages at x{scale}: run `python -m benchmarks` without --only."
-        )
-    best, bandwidth = results["best_gflops"], results["best_gb_per_s"]
-    total = sum(part["seconds"] for part in results["stages"] if part["scale"] == scale)
-    figure, axes = plt.subplots(figsize=(WIDTH, 3.4))
-    intensity = [part["flop_per_byte"] for part in parts]
-    ends = np.geomspace(min(0.5, *intensity) / 2, 4 * max(best / bandwidth, *intensity), 200)
-    axes.loglog(ends, np.minimum(best, bandwidth * ends), color="black", label="limit of this machine")
-    # Slowest first; more than there are colours could not be told apart.
-    shown = [part for part in parts if part["seconds"] >= 0.01 * total]
-    for part, colour in zip(shown, COLOURS, strict=False):
-        share = part["seconds"] / total
-        label = f"{part['stage']} ({share:.0%} of the time)"
-        place = part["flop_per_byte"], part["gflops"]
-        axes.scatter(*place, s=20 + 600 * share, color=colour, alpha=0.8, label=label)
-    axes.set(xlabel="operations per byte moved", ylabel="GFLOP/s")
-    legend = axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    for handle in legend.legend_handles[1:]:
-        handle.set_sizes([30])
-    return figure

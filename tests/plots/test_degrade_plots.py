@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from hsisr_core.degrade import make_pair
 from hsisr_core.errors import HsisrError
 from hsisr_core.metrics import psnr, sam, ssim
-from hsisr_core.plots import border_rule, filter_taps, metric_maps
+from hsisr_core.plots import filter_taps, metric_maps
 
 
 def images(figure: Figure) -> list[np.ndarray]:
@@ -78,21 +77,3 @@ def test_metric_maps_treat_zero_spectra_as_the_metric_does() -> None:
 def test_metric_maps_refuse_cubes_that_do_not_fit(sr: tuple[int, ...], hr: tuple[int, ...]) -> None:
     with pytest.raises(HsisrError, match=r"expected the same|needs at least 11"):
         metric_maps(np.ones(sr), np.ones(hr))
-
-
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_border_rule_is_at_the_border_only(scale: int) -> None:
-    cube = np.random.default_rng(9).random((3, 60, 49)).astype(np.float32)
-    figure = border_rule(cube, scale)
-    image = images(figure)[0]
-    assert image.shape == (10, 10)
-    assert image[3:, 3:].max() < 1e-12
-    drawn = {str(line.get_label()): np.asarray(line.get_ydata()) for line in figure.axes[1].lines}
-    assert image.max() <= drawn["largest"][0]
-    assert drawn["largest"][0] > 1e-3
-    assert drawn["largest"][2:].max() < 1e-12
-    assert (drawn["mean"] <= drawn["largest"]).all()
-    height, width = make_pair(cube, scale)[0].shape[1:]
-    assert f"{height}×{width} pixels" in titles(figure)[0]
-    with pytest.raises(HsisrError, match="2, 3 and 4"):
-        border_rule(cube, 5)

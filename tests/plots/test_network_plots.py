@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.plots import cost_against_size, cost_bars, patch_pairs, reach_maps, roofline
+from hsisr_core.plots import cost_against_size, cost_bars, patch_pairs, reach_maps
 
 
 def test_cost_bars_are_shares() -> None:
@@ -51,19 +51,6 @@ def test_cost_against_size() -> None:
     np.testing.assert_allclose(figure.axes[1].lines[0].get_ydata(), [3.0, 3.0])
 
 
-def test_roofline() -> None:
-    part = {"scale": 2, "stage": "a", "seconds": 3.0, "gflop": 6.0, "gflops": 2.0, "flop_per_byte": 8.0}
-    other = part | {"stage": "everything else", "seconds": 1.0, "gflop": 0.0}
-    results: dict[str, Any] = {"stages": [part, other], "best_gflops": 50.0, "best_gb_per_s": 10.0}
-    axes: Any = roofline(results, 2).axes[0]
-    assert axes.lines[0].get_ydata().max() == 50  # the flat part
-    np.testing.assert_allclose(axes.collections[0].get_offsets(), [[8.0, 2.0]])
-    assert "a (75% of the time)" in [text.get_text() for text in axes.get_legend().get_texts()]
-    assert len(axes.collections) == 1
-
-
 def test_without_the_measurements() -> None:
     with pytest.raises(HsisrError, match="no sizes"):
         cost_against_size({})
-    with pytest.raises(HsisrError, match="no stages at x4"):
-        roofline({"stages": []}, 4)

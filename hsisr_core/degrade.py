@@ -129,8 +129,10 @@ def imresize(
         raise HsisrError(f"The cube's shape is {shape}; give (height, width).")
     if (scale is None) == (size is None):
         raise HsisrError("imresize needs exactly one of scale and size.")
-    if scale is not None:
-        factors = _check_factor(scale), _check_factor(scale)
+    if size is None:
+        if not isinstance(scale, Real) or not 0 < scale < math.inf:
+            raise HsisrError(f"scale is {scale!r}; give a number above 0.")
+        factors = float(scale), float(scale)
         height, width = (math.ceil(side * factors[0]) for side in shape[-2:])
     else:
         height, width = _check_size(size)
@@ -179,13 +181,6 @@ def shrink_mask(mask: NDArray[np.bool_], scale: float) -> NDArray[np.bool_]:
     return touched.T == 0
 
 
-def _check_factor(scale: Any) -> float:
-    real = isinstance(scale, Real) and not isinstance(scale, bool)
-    if not real or not math.isfinite(scale) or scale <= 0:
-        raise HsisrError(f"scale is {scale!r}; give a finite number above 0.")
-    return float(scale)
-
-
 def _check_size(size: Any) -> tuple[int, int]:
     pair = isinstance(size, Sequence) and len(size) == 2
     if not pair or not all(_is_whole(side) and side > 0 for side in size):
@@ -194,7 +189,7 @@ def _check_size(size: Any) -> tuple[int, int]:
 
 
 def _is_whole(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return isinstance(value, int | np.integer)
 
 
 def check_scale(scale: Any) -> int:

@@ -157,13 +157,13 @@ def test_imresize_wants_one_of_scale_and_size(arguments: dict[str, Any]) -> None
         imresize(np.zeros((4, 4)), **arguments)
 
 
-@pytest.mark.parametrize("scale", [0, -2, math.nan, math.inf, True, "2", 1j])
+@pytest.mark.parametrize("scale", [0, -2, math.nan, math.inf, "2", 1j])
 def test_imresize_refuses_a_bad_scale(scale: Any) -> None:
     with pytest.raises(HsisrError, match="scale is"):
         imresize(np.zeros((4, 4)), scale)
 
 
-@pytest.mark.parametrize("size", [4, (4,), (4, 0), (4, -1), (2.5, 4), (True, 4), (2, 2, 2), "44"])
+@pytest.mark.parametrize("size", [4, (4,), (4, 0), (4, -1), (2.5, 4), (2, 2, 2), "44"])
 def test_imresize_refuses_a_bad_size(size: Any) -> None:
     with pytest.raises(HsisrError, match="size is"):
         imresize(np.zeros((4, 4)), size=size)

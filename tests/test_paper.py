@@ -54,16 +54,9 @@ def test_what_the_papers_after_it_print() -> None:
     assert rows["CAVE", 4, "ercsr"][0] == rows["CAVE", 3, "ercsr"][0]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("Pavia", 2, "ssrnet"), "CAVE, Harvard, Foster"),
-        (("CAVE", 8, "ssrnet"), "2, 3, 4"),
-        (("CAVE", 2, "mcnet"), "bicubic, gdrrn, 3d-fcnn, edsr, ssrnet"),
-    ],
-)
-def test_unknown_values_are_refused(arguments: tuple[str, int, str], message: str) -> None:
-    with pytest.raises(HsisrError, match=message):
+@pytest.mark.parametrize("arguments", [("Pavia", 2, "ssrnet"), ("CAVE", 8, "ssrnet"), ("CAVE", 2, "mcnet")])
+def test_unknown_values_are_refused(arguments: tuple[str, int, str]) -> None:
+    with pytest.raises(HsisrError, match="Table V of the paper has no"):
         paper_value(*arguments)
 
 
@@ -107,12 +100,3 @@ def test_unknown_table_is_refused() -> None:
 )
 def test_agrees_by_truncation(printed: Any, ours: float, decimals: int, expected: bool) -> None:
     assert agrees(printed, ours, decimals) is expected
-
-
-@pytest.mark.parametrize(
-    ("printed", "decimals"),
-    [(44.995, 2), ("about 45", 2), (math.nan, 2), (44.99, -1), (44.99, 2.0), (45, True)],
-)
-def test_agrees_refuses_what_the_paper_cannot_print(printed: Any, decimals: Any) -> None:
-    with pytest.raises(HsisrError, match=r"printed value|decimals is"):
-        agrees(printed, 45.0, decimals)

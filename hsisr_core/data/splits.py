@@ -11,14 +11,21 @@ import hashlib
 import os
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from textwrap import shorten
 from typing import Annotated, Any, ClassVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    TypeAdapter,
+    ValidationError,
+)
 
 from hsisr_core.base import atomic_text, book_folder
 from hsisr_core.data.sources import DATASETS
@@ -29,16 +36,10 @@ _TUNE = "-tune"
 """End of the names of splits that choose settings on the training scenes of another split."""
 
 
-def _check_bounds(bounds: tuple[int, int]) -> tuple[int, int]:
-    if not 0 <= bounds[0] < bounds[1]:
-        raise ValueError("expected [start, stop] with 0 <= start < stop")
-    return bounds
-
-
 # a part of a path: without "/" or a leading dot
 _Name = Annotated[str, Field(pattern=r"^[^/.][^/]*$")]
 _Side = Annotated[StrictInt, Field(ge=MINIMUM_SIDE)]
-_Part = Annotated[tuple[StrictInt, StrictInt], AfterValidator(_check_bounds)]
+_Part = tuple[StrictInt, StrictInt]
 
 
 @dataclass(frozen=True)
@@ -70,22 +71,51 @@ class Region:
         return all(one is None or two is None or (one[0] < two[1] and two[0] < one[1]) for one, two in pairs)
 
 
+def _fill(item: Any) -> Any:
+    """A region may be given by its scene alone, and is named so if it has no other name."""
+    if isinstance(item, str):
+        item = {"scene": item}
+    return {"name": item["scene"], **item} if isinstance(item, dict) and "scene" in item else item
+
+
+_Regions = tuple[Annotated[Region, BeforeValidator(_fill)], ...]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How `divide_by_rule` makes the regions of a split."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    seed: StrictInt
+    train_fraction: Annotated[float, Field(gt=0, lt=1)]
+    test_side: _Side | None = None
+
+
 @dataclass(frozen=True)
 class Split:
     """Training and test regions of a dataset; `note` says how they were chosen.
 
-    None of `train` shares a pixel with one of `test`. Results are reported under the name `dataset`.
+    None of `train` shares a pixel with one of `test`. Results are reported under the name `dataset`. With a `rule`
+    there are no regions before `divide`.
     """
 
-    name: str
-    dataset: str
-    train: tuple[Region, ...]
-    test: tuple[Region, ...]
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    name: _Name
+    dataset: _Name
+    train: _Regions = ()
+    test: _Regions = ()
     note: str = ""
+    rule: Rule | None = None
 
     def __post_init__(self) -> None:
-        if not self.train or not self.test:
-            raise HsisrError(f"Split {self.name} needs at least one region in train and one in test.")
+        if self.rule is not None and not self.regions:
+            return
+        if self.rule is not None or not self.train or not self.test:
+            raise HsisrError(
+                f"Split {self.name} needs either a rule, or at least one region in train and one in test."
+            )
         names = [region.name for region in self.regions]
         for name in names:
             if names.count(name) > 1:
@@ -116,6 +146,13 @@ class Split:
         """Pixels of the longer side that `scene` is reduced to when it is prepared, if larger; None: never."""
         return next(region.reduce_to for region in self.regions if region.scene == scene)
 
+    def divide(self, scenes: Iterable[str] | None) -> Split:
+        """Return the split with its rule, if it has one, applied to the names of the scenes at hand."""
+        if self.rule is None:
+            return self
+        train, test = divide_by_rule(scenes or (), **vars(self.rule), where=f"Split {self.name}")
+        return replace(self, train=train, test=test, rule=None)
+
 
 def load_split(name_or_path: str | os.PathLike[str], scenes: Iterable[str] | None = None) -> Split:
     """Load a split by its name in `book/splits`, or from a YAML file; `scenes` are the names that a rule divides.
@@ -123,7 +160,7 @@ def load_split(name_or_path: str | os.PathLike[str], scenes: Iterable[str] | Non
     The file has the keys name, dataset, note, and either train and test, two lists of scenes' names or regions (see
     `Region`), or rule, with the keys seed, train_fraction and test_side (see `divide_by_rule`).
     """
-    return _read(_split_file(name_or_path)).split(scenes)
+    return _read(_split_file(name_or_path)).divide(scenes)
 
 
 def choose_split(
@@ -148,13 +185,17 @@ def find_split(scenes: list[str], where: str, dataset: str | None = None) -> Spl
     Those for `dataset` go first, then that of a whole dataset of the paper, then the one that needs most scenes; a
     warning names the choice. A rule fits only its dataset, and a split that chooses settings (-tune) never.
     """
-    splits = [_read(file) for file in sorted((book_folder() / "splits").glob("*.yaml"))]
-    searched = [split for split in splits if not split.name.endswith(_TUNE)]
-    fitting = [split for split in searched if split.dataset == dataset and split.scenes <= set(scenes)]
+    files = sorted((book_folder() / "splits").glob("*.yaml"))
+    searched = [split for split in map(_read, files) if not split.name.endswith(_TUNE)]
+    listed = [split for split in searched if split.rule is None]
+    fitting = [split for split in searched if split.dataset == dataset and set(split.scenes) <= set(scenes)]
+    fitting = fitting or [split for split in listed if set(split.scenes) <= set(scenes)]
     if not fitting:
-        fitting = [split for split in searched if split.rule is None and split.scenes <= set(scenes)]
-    if not fitting:
-        raise _none_fits(splits, scenes, where)
+        needs = "; ".join(f"{split.name} needs {_some(split.scenes)}" for split in listed)
+        raise HsisrError(
+            f"No split in book/splits fits the scenes in {where} ({_some(scenes) or 'none'}): {needs}. "
+            "Name another or a file with -p split= (in Python: split=)."
+        )
     ranks = [(split.name in DATASETS, len(split.scenes)) for split in fitting]
     several = f"{where} holds the scenes of several splits ({', '.join(split.name for split in fitting)})"
     if ranks.count(max(ranks)) > 1:
@@ -165,7 +206,7 @@ def find_split(scenes: list[str], where: str, dataset: str | None = None) -> Spl
             f"{several}: {best.name} is taken. Say another with -p split=NAME (in Python: split=).",
             stacklevel=4,
         )
-    return best.split(scenes)
+    return best.divide(scenes)
 
 
 def divide_by_rule(
@@ -203,72 +244,17 @@ def write_split(path: Path, scenes: Iterable[str], test: float, seed: int) -> Sp
     return load_split(path)
 
 
-def _fill(item: Any) -> Any:
-    """A region may be given by its scene alone, and is named so if it has no other name."""
-    if isinstance(item, str):
-        item = {"scene": item}
-    return {"name": item["scene"], **item} if isinstance(item, dict) and "scene" in item else item
-
-
-_Regions = tuple[Annotated[Region, BeforeValidator(_fill)], ...]
-
-
-class _Rule(BaseModel, extra="forbid"):
-    seed: StrictInt
-    train_fraction: float = Field(gt=0, lt=1)
-    test_side: _Side | None = None
-
-
-class _SplitFile(BaseModel, extra="forbid"):
-    """A split's file, checked; a rule is not applied yet."""
-
-    name: _Name
-    dataset: _Name
-    note: str = ""
-    train: _Regions = ()
-    test: _Regions = ()
-    rule: _Rule | None = None
-
-    @property
-    def scenes(self) -> set[str]:
-        """Names of the scenes that it needs; a rule needs none by name."""
-        return {region.scene for region in self.train + self.test}
-
-    def split(self, scenes: Iterable[str] | None) -> Split:
-        """Return the split, with a rule applied to the names of the scenes at hand."""
-        train, test = self.train, self.test
-        if self.rule is not None:
-            train, test = divide_by_rule(scenes or (), **self.rule.model_dump(), where=f"Split {self.name}")
-        return Split(self.name, self.dataset, train, test, self.note.strip())
-
-
-def _read(path: Path) -> _SplitFile:
+def _read(path: Path) -> Split:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise HsisrError(f"{path} is not readable YAML: {' '.join(str(error).split())}. Fix it.") from error
     try:
-        split = _SplitFile.model_validate(content)
+        return TypeAdapter(Split).validate_python(content)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the content"
         raise HsisrError(f"{path}: {key}: {describe_mistake(first)}. Fix the file.") from error
-    if split.rule and (split.train or split.test):
-        raise HsisrError(f"{path} has a rule and lists of scenes; expected one of the two. Remove the other.")
-    return split
-
-
-def _none_fits(splits: list[_SplitFile], scenes: list[str], where: str) -> HsisrError:
-    needs = [
-        f"{split.name} needs {_some(sorted(split.scenes))}"
-        for split in splits
-        if split.rule is None and not split.name.endswith(_TUNE)
-    ]
-    return HsisrError(
-        f"No split in book/splits fits the scenes in {where} ({_some(scenes) or 'none'}): "
-        f"{'; '.join(needs) or 'there is none'}. Name another with -p split=NAME, or write one and give it with "
-        "-p split=FILE.yaml (in Python: split=)."
-    )
 
 
 def _some(names: Iterable[str]) -> str:
@@ -284,6 +270,4 @@ def _split_file(name_or_path: str | os.PathLike[str]) -> Path:
             raise HsisrError(
                 f"Unknown split {path.stem!r}. Known: {known}; or give the path of a .yaml file."
             )
-    if not path.is_file():
-        raise HsisrError(f"Split file {path} does not exist. Check the path.")
     return path

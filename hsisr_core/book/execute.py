@@ -1,4 +1,4 @@
-"""Run the chapters that need it with papermill, several at once, and swap the result in when all have run.
+"""Run the chapters that need it with papermill, several at once.
 
 An executed chapter of the last build is taken again if nothing that decides what it shows has changed since
 (`chapter_digest`). A chapter with a cell tagged ``live`` is always executed, after the others.
@@ -19,7 +19,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -66,37 +65,38 @@ def execute_chapters(
 ) -> Path:
     """Run chapters in the project's folder, `jobs` at once (default: a chapter a core); returns ``out/executed``.
 
-    With `force`, nothing is taken from the last build. When a cell fails, BookError names it, and the notebook is
-    kept in ``out/failed``.
+    With `force`, nothing is taken from the last build. When a cell fails, BookError names it and the notebook as far
+    as it ran; the next build goes on with the chapters that are left.
     """
     assigned = assign_parameters(chapters, parameters)
-    with work_folder(out) as (folder, work):
-        pages, last = work / "pages", folder / "executed"
-        other = shutil.ignore_patterns("*.ipynb", "presets", "splits", "results", ".*")
-        shutil.copytree(book_folder(), pages, ignore=other)
-        digests = {chapter.stem: chapter_digest(chapter, assigned[chapter]) for chapter in chapters}
-        entries = {}
-        for name, entry in ({} if force else _read_manifest(last)).items():
-            notebook = last / f"{name}.ipynb"
-            same = entry.get("digest") == digests.get(name) and notebook.is_file()
-            if same and entry["sha256"] == sha256_file(notebook) and not _is_live(notebook):
-                shutil.copy2(notebook, pages)
-                entries[name] = entry
-        if entries:
-            count = f"{len(entries)} of {len(chapters)} chapters"
-            to_stderr(f"{count} taken from the last build: nothing has changed (--force executes them)")
-        fresh = [chapter for chapter in chapters if chapter.stem not in entries]
-        # A live chapter shows what the others took.
-        for live in (False, True):
-            batch = {chapter: assigned[chapter] for chapter in fresh if _is_live(chapter) is live}
-            write_json(pages / MANIFEST, entries)
-            for name, seconds in _run_all(batch, pages, folder / "failed", jobs or cores()):
-                to_stderr(f"chapter {len(entries) + 1}/{len(chapters)}: {name}, {seconds:.0f} s")
-                when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-                sha256 = sha256_file(pages / f"{name}.ipynb")
-                entries[name] = {"digest": digests[name], "sha256": sha256, "seconds": seconds, "when": when}
-        write_json(pages / MANIFEST, entries)
-        return replace_folder(pages, last)
+    folder = output_folder(out) / "executed"
+    digests = {chapter.stem: chapter_digest(chapter, assigned[chapter]) for chapter in chapters}
+    entries, kept = {}, {}
+    for name, entry in ({} if force else _read_manifest(folder)).items():
+        notebook = folder / f"{name}.ipynb"
+        same = entry.get("digest") == digests.get(name) and notebook.is_file()
+        if same and entry["sha256"] == sha256_file(notebook) and not _is_live(notebook):
+            entries[name], kept[notebook] = entry, notebook.read_bytes()
+    shutil.rmtree(folder, ignore_errors=True)
+    other = shutil.ignore_patterns("*.ipynb", "presets", "splits", "results", ".*")
+    shutil.copytree(book_folder(), folder, ignore=other)
+    for notebook, content in kept.items():
+        notebook.write_bytes(content)
+    write_json(folder / MANIFEST, entries)
+    if entries:
+        count = f"{len(entries)} of {len(chapters)} chapters"
+        to_stderr(f"{count} taken from the last build: nothing has changed (--force executes them)")
+    fresh = [chapter for chapter in chapters if chapter.stem not in entries]
+    # A live chapter shows what the others took.
+    for live in (False, True):
+        batch = {chapter: assigned[chapter] for chapter in fresh if _is_live(chapter) is live}
+        for name, seconds in _run_all(batch, folder, jobs or cores()):
+            to_stderr(f"chapter {len(entries) + 1}/{len(chapters)}: {name}, {seconds:.0f} s")
+            when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+            sha256 = sha256_file(folder / f"{name}.ipynb")
+            entries[name] = {"digest": digests[name], "sha256": sha256, "seconds": seconds, "when": when}
+            write_json(folder / MANIFEST, entries)
+    return folder
 
 
 def chapter_digest(chapter: Path, given: Mapping[str, Any]) -> str:
@@ -148,48 +148,30 @@ def clean_environment(work: Path) -> dict[str, str]:
     }
 
 
-@contextmanager
-def work_folder(out: str | os.PathLike[str] | None) -> Iterator[tuple[Path, Path]]:
-    """Yield `out` (default: ``_build`` of the project) and an empty folder in it, removed afterwards."""
+def output_folder(out: str | os.PathLike[str] | None) -> Path:
+    """`out` (default: ``_build`` of the project), which is made if it is not there."""
     folder = (Path(out) if out is not None else project_root() / "_build").resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        work = tempfile.TemporaryDirectory(prefix=".work-", dir=folder, ignore_cleanup_errors=True)
     except OSError as error:
         raise HsisrError(f"Cannot write to {folder}: {error.strerror}. Choose another --out.") from error
-    with work:
-        yield folder, Path(work.name)
-
-
-def replace_folder(new: Path, old: Path) -> Path:
-    """Put the folder `new` in the place of `old`; nothing of `old` is left. Returns `old`."""
-    if old.exists():
-        # goes with the work folder
-        old.rename(new.with_name(f"{new.name}.old"))
-    return new.rename(old)
+    return folder
 
 
 def _run_all(
-    chapters: Mapping[Path, Mapping[str, Any]], pages: Path, failed: Path, jobs: int
+    chapters: Mapping[Path, Mapping[str, Any]], folder: Path, jobs: int
 ) -> Iterator[tuple[str, float]]:
     """Run chapters with their parameters; yield the name and seconds of each as it ends, BookError when one fails."""
     with worker_pool(max(1, min(jobs, len(chapters)))) as pool:
         started = {}
         for chapter, values in chapters.items():
-            output = pages / chapter.name
-            started[pool.submit(_run_chapter, chapter, output, values, project_root())] = output
-        for future in as_completed(started):
-            output = started[future]
-            kept = failed / output.name
-            kept.unlink(missing_ok=True)
+            task = pool.submit(_run_chapter, chapter, folder / chapter.name, values, project_root())
+            started[task] = chapter.stem
+        for task in as_completed(started):
             try:
-                yield output.stem, future.result()
+                yield started[task], task.result()
             except BrokenProcessPool as error:
                 raise BookError("The process of a chapter was killed, perhaps for lack of memory.") from error
-            except BookError as error:
-                failed.mkdir(exist_ok=True)
-                shutil.move(output, kept)
-                raise BookError(f"{error}\nThe notebook as far as it ran: {kept}") from error
 
 
 def _run_chapter(chapter: Path, output: Path, values: Mapping[str, Any], folder: Path) -> float:
@@ -197,25 +179,29 @@ def _run_chapter(chapter: Path, output: Path, values: Mapping[str, Any], folder:
     import nbformat
     import papermill
 
-    environment = clean_environment(output.parent.with_name(chapter.stem))
-    os.environ.clear()
-    os.environ.update(environment | {MANIFEST_FOLDER: str(output.parent)})
     # What a kernel has to say outside its notebook is about its own ports and folders.
     with open(os.devnull, "w") as nothing:
         os.dup2(nothing.fileno(), 1)
         os.dup2(nothing.fileno(), 2)
     began = time.monotonic()
-    try:
-        notebook = papermill.execute_notebook(
-            chapter, output, values, kernel_name="python3", cwd=folder, progress_bar=False
-        )
-    except papermill.PapermillExecutionError as error:
-        first = next((line for line in error.source.splitlines() if line.strip()), "")
-        text = " ".join(f"{error.ename}: {error.evalue}".split())[:1000]
-        raise BookError(f"{chapter.stem} stopped at the cell that begins with `{first}`: {text}") from None
-    except Exception as error:
-        text = f"{type(error).__name__}: {error}"
-        raise BookError(f"{chapter.stem} stopped outside its cells: {text}") from None
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work:
+        environment = clean_environment(Path(work)) | {MANIFEST_FOLDER: str(output.parent)}
+        os.environ.clear()
+        os.environ.update(environment)
+        try:
+            notebook = papermill.execute_notebook(
+                chapter, output, values, kernel_name="python3", cwd=folder, progress_bar=False
+            )
+        except papermill.PapermillExecutionError as error:
+            first = next((line for line in error.source.splitlines() if line.strip()), "")
+            text = " ".join(f"{error.ename}: {error.evalue}".split())[:1000]
+            raise BookError(
+                f"{chapter.stem} stopped at the cell that begins with `{first}`: {text}\n"
+                f"The notebook as far as it ran: {output}"
+            ) from None
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}"
+            raise BookError(f"{chapter.stem} stopped outside its cells: {text}") from None
     # papermill's notes hold this machine's paths.
     for part in (notebook, *notebook.cells):
         part.metadata.pop("papermill", None)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +16,7 @@ import yaml
 
 from hsisr_core.base import book_folder, project_root
 from hsisr_core.book.chapter import assign_parameters
-from hsisr_core.book.execute import (
-    BookError,
-    clean_environment,
-    execute_chapters,
-    replace_folder,
-    work_folder,
-)
+from hsisr_core.book.execute import BookError, clean_environment, execute_chapters, output_folder
 from hsisr_core.errors import HsisrError
 
 if TYPE_CHECKING:
@@ -43,7 +39,7 @@ def build_book(
 
     `preset` is a name in ``book/presets`` or a YAML file; each of `parameters` is given to the chapters that declare
     it. When all are known to be valid, `before` is called, which trains what the chapters show. In `out` (default:
-    ``_build`` of the project) are then ``executed/`` and ``html/``; after an error those of the last good build stay.
+    ``_build`` of the project) are then ``executed/`` and ``html/``; after an error the last good pages stay.
     """
     from hsisr_core.runs import preset_path
 
@@ -92,19 +88,21 @@ def book_pages() -> list[Path]:
 
 def build_pages(executed: Path, out: str | os.PathLike[str] | None = None, *, strict: bool = False) -> Path:
     """Build ``out/html`` of executed notebooks (`strict`: a warning of Sphinx is an error); returns ``index.html``."""
+    folder = output_folder(out)
     options = ["-W", "-n", "--keep-going"] if strict else []
-    with work_folder(out) as (folder, work):
+    # Always from nothing: an incremental build reports only the warnings of the pages that changed.
+    with tempfile.TemporaryDirectory(prefix=".work-", dir=folder, ignore_cleanup_errors=True) as work:
         config = project_root() / "_config.yml"
-        # Always from nothing: an incremental build reports only the warnings of the pages that changed.
         command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(executed), "--config", str(config)]
-        command += ["--path-output", str(work), "--quiet", *options]
-        environment = clean_environment(work)
+        command += ["--path-output", work, "--quiet", *options]
+        environment = clean_environment(Path(work))
         result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        html = work / "_build" / "html"
+        html = Path(work) / "_build" / "html"
         if result.returncode or not (html / "index.html").is_file():
             summary = _sphinx_summary(result.stdout + result.stderr, executed)
             raise BookError(f"The pages could not be built.\n{summary}")
-        return replace_folder(html, folder / "html") / "index.html"
+        shutil.rmtree(folder / "html", ignore_errors=True)
+        return html.rename(folder / "html") / "index.html"
 
 
 def _from_project(path: Path) -> str:

@@ -32,11 +32,10 @@ TYPES = _REQUIRED | {f"Optional[{name}]": item | None for name, item in _REQUIRE
 
 @dataclass(frozen=True)
 class Parameter:
-    """One line of a chapter's `parameters` cell: its value, its type as written there, the comment behind it."""
+    """One line of a chapter's `parameters` cell: its value, and its type as written there."""
 
     default: Any
     type: str
-    help: str
 
     def accepts(self, value: Any) -> bool:
         """Whether `value` has the declared type. A whole number passes for a float, a bool not for an int."""
@@ -69,33 +68,25 @@ class Chapter:
 
 
 def chapter_parameters(notebook: str | os.PathLike[str]) -> dict[str, Parameter]:
-    """Read the parameters that a chapter declares, without running anything.
+    """Read the parameters that a chapter declares, in the order of its cell, without running anything.
 
-    The one cell tagged ``parameters`` holds an assignment of a literal per line, annotated or not,
-    with its meaning in a comment behind it: ``scale: int = 2  # the factor r``. A value that may be None
-    is an ``Optional[...]``, imported in the same cell. HsisrError if `notebook` has another form.
-
-    Returns
-    -------
-    dict
-        Name to `Parameter`, in the order of the cell. This is what `papermill.inspect_notebook` finds, without the
-        three seconds that its import takes in every kernel.
+    The one cell tagged ``parameters`` holds an assignment of a literal per line, annotated or not: ``scale: int = 2``.
+    A value that may be None is an ``Optional[...]``, imported in the same cell. HsisrError if `notebook` has another
+    form. `papermill.inspect_notebook` finds the same, but its import takes three seconds in every kernel.
     """
     path = Path(notebook)
     try:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-        sources = ["".join(cell["source"]) for cell in tagged]
-        statements = [statement for source in sources for statement in ast.parse(source).body]
+        statements = [statement for cell in tagged for statement in ast.parse("".join(cell["source"])).body]
     except (OSError, ValueError, KeyError, TypeError, SyntaxError) as error:
         raise HsisrError(f"{path} cannot be read as a notebook of format 4: {error}.") from error
-    if len(sources) != 1:
+    if len(tagged) != 1:
         raise HsisrError(
-            f"{path} has {len(sources)} cells tagged 'parameters', expected exactly one: set the tag in its properties."
+            f"{path} has {len(tagged)} cells tagged 'parameters', expected exactly one: set the tag in its properties."
         )
-    lines = sources[0].splitlines()
     return dict(
-        _declaration(path, statement, lines)
+        _declaration(path, statement)
         for statement in statements
         if ast.unparse(statement) != "from typing import Optional"
     )
@@ -116,31 +107,15 @@ def assign_parameters(chapters: Sequence[Path], given: Mapping[str, Any]) -> dic
 
 
 def open_chapter(name: str, namespace: Mapping[str, Any]) -> Chapter:
-    """Check the parameters of the chapter that calls this, in the cell after its parameters.
+    """Check the parameters of chapter `name`, whose `globals()` are `namespace`, in the cell after its parameters.
 
-    What papermill injected is found in IPython's history: it may name the chapter's own parameters
-    and, because a preset file is passed with ``papermill -f``, any setting of a run.
-
-    Parameters
-    ----------
-    name : str
-        The chapter's file in ``book/``, without ``.ipynb``.
-    namespace : mapping
-        The chapter's ``globals()``.
-
-    Raises
-    ------
-    HsisrError
-        An unknown name was injected, a value has the wrong type, or the parameters cell has not run.
+    What papermill injected is found in IPython's history: it may name the chapter's own parameters and, because a
+    preset file is passed with ``papermill -f``, any setting of a run. HsisrError for an unknown name, a value of the
+    wrong type, or a parameters cell that has not run.
     """
     from hsisr_core.runs import RunConfig
 
-    book = book_folder()
-    path = book / f"{name}.ipynb"
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in book.glob("*.ipynb")))
-        raise HsisrError(f"{path} does not exist: open_chapter takes one of {known}.")
-    declared = chapter_parameters(path)
+    declared = chapter_parameters(book_folder() / f"{name}.ipynb")
     settings = [item for item in RunConfig.model_fields if item not in ("preset", "source")]
     injected = _injected_names(namespace.get("In", ()))
     # A preset's file brings also its name and, if it is a plan, its `runs`.
@@ -165,8 +140,8 @@ def open_chapter(name: str, namespace: Mapping[str, Any]) -> Chapter:
     return Chapter(name, values, overrides)
 
 
-def _declaration(path: Path, statement: ast.stmt, lines: Sequence[str]) -> tuple[str, Parameter]:
-    """Name and declaration in one statement of the parameters cell, which has these `lines`."""
+def _declaration(path: Path, statement: ast.stmt) -> tuple[str, Parameter]:
+    """Name and declaration in one statement of the parameters cell."""
     wrong = f"{path}: `{ast.unparse(statement).splitlines()[0]}` in the parameters cell"
     declared = ""
     try:
@@ -180,9 +155,7 @@ def _declaration(path: Path, statement: ast.stmt, lines: Sequence[str]) -> tuple
         default = ast.literal_eval(value)
     except ValueError as error:
         raise HsisrError(f"{wrong}: expected only lines like `scale: int = 2  # what it means`.") from error
-    last = lines[(statement.end_lineno or 1) - 1].encode()
-    comment = last[statement.end_col_offset :].decode().lstrip("# ")
-    parameter = Parameter(default, declared or type(default).__name__, comment)
+    parameter = Parameter(default, declared or type(default).__name__)
     if parameter.type not in TYPES:
         kinds = f"{', '.join(_PLAIN)}, list[...] and Optional[...] of any of them"
         raise HsisrError(f"{wrong}: expected a type that is one of {kinds}.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -37,21 +36,13 @@ class Dataset:
     store: Store
 
     def __post_init__(self) -> None:
-        bands = {scene: self.store.shape(scene)[0] for scene in self.split.scenes}
-        usual = Counter(bands.values()).most_common(1)[0][0]
-        odd = [f"{scene} has {count}" for scene, count in bands.items() if count != usual]
-        if odd:
-            raise HsisrError(
-                f"Scenes of split {self.split.name} differ in bands: {', '.join(odd)}, but others {usual}. "
-                "Leave out the odd ones."
-            )
-        first = self.wavelengths
+        first, nm = self.split.scenes[0], self.wavelengths
         for scene in self.split.scenes:
-            nm = self.store.wavelengths(scene)
-            if np.isfinite(nm).all() and not np.array_equal(nm, first):
+            bands, centres = self.store.shape(scene)[0], self.store.wavelengths(scene)
+            if bands != self.bands or (np.isfinite(centres).all() and not np.array_equal(centres, nm)):
                 raise HsisrError(
-                    f"Scene {scene} has bands from {nm[0]:g} to {nm[-1]:g} nm, others of split {self.split.name} from "
-                    f"{first[0]:g} to {first[-1]:g} nm. Leave out the odd one."
+                    f"Scenes of split {self.split.name} differ in bands: {scene} has {bands} from {centres[0]:g} to "
+                    f"{centres[-1]:g} nm, {first} has {self.bands} from {nm[0]:g} to {nm[-1]:g} nm. Leave one out."
                 )
         for region in self.split.regions:
             side = max(self.store.shape(region.scene)[1:])
@@ -143,12 +134,6 @@ def load_dataset(
         `book/splits` that fits; of several, that of a whole dataset of the paper, or else of most scenes.
     **reading
         `key`, `band_axis`, `divisor` and `bands` of `read_scene`, for all scenes; a store is read already.
-
-    Raises
-    ------
-    HsisrError
-        `data` or `split` is not there; no split fits; the split names a scene that is missing,
-        cannot be read, differs in bands, or is smaller than a region; the cache cannot be written.
     """
     if isinstance(data, str) and data.lower() in DATASETS and not Path(data).exists():
         data = prepared_store(data.lower())
@@ -160,13 +145,13 @@ def load_dataset(
         if path.suffix.lower() not in (".h5", ".hdf5"):
             raise HsisrError(
                 f"{path} is not a dataset; expected a folder of scenes, a scene (.mat, .hdr, .tif, .npy, .h5) or "
-                "a store of prepared scenes (.h5)."
+                "a store (.h5)."
             )
         store = Store(path)
         if reading:
             raise HsisrError(
-                f"{path} holds prepared scenes, which are not read again: {', '.join(reading)} would change nothing. "
-                "Leave it out, or give the folder of the scenes."
+                f"{path} holds prepared scenes: {', '.join(reading)} would change nothing. Leave it out, or give the "
+                "folder of the scenes."
             )
         chosen = choose_split(split, store.names, str(data), store.dataset)
         return Dataset(chosen.dataset, chosen, store)

@@ -1,18 +1,16 @@
-"""Figures about the network, its training data and what it costs."""
+"""Figures about the network and its training data."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
-from hsisr_core.errors import HsisrError
 from hsisr_core.plots.colour import false_colour
 from hsisr_core.plots.style import COLOURS, WIDTH, show_image, styled_figure
 
@@ -70,28 +68,4 @@ def patch_pairs(lr: NDArray[np.float32], hr: NDArray[np.float32], wavelengths: N
         for axes, cube in zip(panels, cubes, strict=True):
             rgb, _ = false_colour(cube, wavelengths)
             show_image(axes, rgb, f"{name} {cube.shape[1]}×{cube.shape[2]}", interpolation="nearest")
-    return figure
-
-
-@styled_figure
-def cost_against_size(results: dict[str, Any]) -> Figure:
-    """Seconds and peak memory against the size of the SR cube, ours and plain, both axes logarithmic."""
-    if not results.get("sizes"):
-        raise HsisrError("The benchmarks hold no sizes: run `python -m benchmarks` without --only.")
-    table = pd.DataFrame(results["sizes"])
-    table["megavoxels"] = table["bands"] * table["height"] * table["width"] / 1e6
-    table["gigabytes"] = table["bytes"] / 1e9
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.8))
-    panels = (("seconds", "seconds"), ("gigabytes", "peak memory (GB)"))
-    for panel, (column, label) in zip(axes, panels, strict=True):
-        for way, colour, marker in (("plain", COLOURS[1], "s"), ("ours", COLOURS[0], "o")):
-            rows = table[table["way"] == way].sort_values("megavoxels")
-            name = "plain PyTorch" if way == "plain" else "ours"
-            panel.loglog(rows["megavoxels"], rows[column], color=colour, marker=marker, label=name)
-        panel.set(xlabel="SR values (millions)", ylabel=label)
-        for axis in (panel.xaxis, panel.yaxis):
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.set_major_formatter("{x:g}")
-            axis.set_minor_formatter(NullFormatter())
-    axes[0].legend()
     return figure

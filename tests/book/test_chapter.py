@@ -35,16 +35,16 @@ def chapter(tmp_path: Path) -> Path:
     return write_notebook(tmp_path / "book" / "04-training.ipynb", "# Training", CELL, "1 + 1")
 
 
-def test_chapter_parameters_reads_defaults_types_and_help(chapter: Path) -> None:
+def test_chapter_parameters_reads_defaults_and_types(chapter: Path) -> None:
     assert chapter_parameters(chapter) == {
-        "scale": Parameter(2, "int", "the factor r: 2, 3 or 4"),
-        "preset": Parameter("demo", "str", ""),
-        "data": Parameter(None, "Optional[str]", "a folder of scenes  # or a dataset"),
-        "rate": Parameter(1e-4, "float", ""),
-        "steps": Parameter(None, "Optional[int]", ""),
-        "places": Parameter([0, 15], "list[int]", ""),
-        "verbose": Parameter(False, "bool", ""),
-        "offset": Parameter(-0.5, "float", "negative"),
+        "scale": Parameter(2, "int"),
+        "preset": Parameter("demo", "str"),
+        "data": Parameter(None, "Optional[str]"),
+        "rate": Parameter(1e-4, "float"),
+        "steps": Parameter(None, "Optional[int]"),
+        "places": Parameter([0, 15], "list[int]"),
+        "verbose": Parameter(False, "bool"),
+        "offset": Parameter(-0.5, "float"),
     }
 
 
@@ -263,7 +263,7 @@ def test_open_chapter_without_papermill(project: Path, monkeypatch: pytest.Monke
     del unset["places"]
     with pytest.raises(HsisrError, match=r"04-training: places has no value. Run the parameters cell first"):
         open_chapter("04-training", unset)
-    with pytest.raises(HsisrError, match=r"05-x.ipynb does not exist: open_chapter takes one of 04-training"):
+    with pytest.raises(HsisrError, match=r"05-x.ipynb cannot be read .* No such file"):
         open_chapter("05-x", namespace())
 
 
@@ -285,8 +285,8 @@ def test_every_chapter_declares_its_parameters_and_opens_itself(chapter: Path) -
     """papermill must know each parameter, or it would leave it out of `papermill --help-notebook`."""
     declared = chapter_parameters(chapter)
     known = papermill.inspect_notebook(str(chapter))
-    assert {name: (item["inferred_type_name"], item["help"]) for name, item in known.items()} == {
-        name: (parameter.type, parameter.help) for name, parameter in declared.items()
+    assert {name: item["inferred_type_name"] for name, item in known.items()} == {
+        name: parameter.type for name, parameter in declared.items()
     }
     assert {name: ast.literal_eval(item["default"]) for name, item in known.items()} == {
         name: parameter.default for name, parameter in declared.items()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from hsisr_core.errors import HsisrError
-from hsisr_core.plots import cost_against_size, cost_bars, patch_pairs, reach_maps
+from hsisr_core.plots import cost_bars, patch_pairs, reach_maps
 
 
 def test_cost_bars_are_shares() -> None:
@@ -38,19 +35,3 @@ def test_patch_pairs_show_every_patch_at_its_size() -> None:
     figure = patch_pairs(lr, hr, np.linspace(400, 700, 5))
     shapes = [axes.images[0].get_array().shape for axes in figure.axes]
     assert shapes == [(4, 4, 3)] * 3 + [(8, 8, 3)] * 3
-
-
-def test_cost_against_size() -> None:
-    row = {"bands": 10, "height": 100, "width": 100, "seconds": 2.0, "bytes": 3e9, "way": "plain"}
-    rows = [row, row | {"width": 1000, "seconds": 20.0}, row | {"way": "ours", "seconds": 1.0}]
-    figure: Any = cost_against_size({"sizes": rows})
-    plain, ours = figure.axes[0].lines
-    np.testing.assert_allclose(plain.get_xdata(), [0.1, 1.0])
-    np.testing.assert_allclose(plain.get_ydata(), [2.0, 20.0])
-    np.testing.assert_allclose(ours.get_ydata(), [1.0])
-    np.testing.assert_allclose(figure.axes[1].lines[0].get_ydata(), [3.0, 3.0])
-
-
-def test_without_the_measurements() -> None:
-    with pytest.raises(HsisrError, match="no sizes"):
-        cost_against_size({})

@@ -121,7 +121,8 @@ def paper_value(dataset: str, scale: int, method: str) -> dict[str, float]:
     table = paper_table("comparison").set_index(["dataset", "scale", "method"])
     if (dataset, scale, method) not in table.index:
         raise HsisrError(f"Table V of the paper has no {method!r} at x{scale} on {dataset}.")
-    return {metric: float(table.loc[(dataset, scale, method), metric]) for metric in ("psnr", "ssim", "sam")}
+    row = table.loc[(dataset, scale, method), ["psnr", "ssim", "sam"]].to_dict()
+    return {str(metric): float(value) for metric, value in row.items()}
 
 
 def agrees(printed: float | str, ours: float, decimals: int) -> bool:

@@ -178,7 +178,7 @@ def test_how_files_are_read_is_said_for_all_of_them(toys: Path, project: Path, t
     assert load_dataset(folder, "mine", **options | {"divisor": 5000.0}).fingerprint != dataset.fingerprint
     assert load_dataset(folder, "mine", key="other").bands == 8
     assert load_dataset("indian-pines", SPLITS / "indian-pines.yaml", bands=5).bands == 5
-    with pytest.raises(HsisrError, match=r"prepared scenes, which are not read again: bands would change"):
+    with pytest.raises(HsisrError, match=r"prepared scenes: bands would change"):
         load_dataset(dataset.store.path, "mine", bands=3)
 
 

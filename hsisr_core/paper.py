@@ -29,6 +29,8 @@ SUCCESSORS = {"mcnet": "MCNet", "sfcsr": "SFCSR", "ercsr": "ERCSR"}
 """The networks after the paper, by the same group."""
 DATA_NAMES = {"cave": "CAVE", "harvard": "Harvard", "foster": "Foster"}
 """What the paper calls each dataset, in the order of Table V."""
+SUBSETS = {"cave-25": "CAVE, 25 scenes, 8 bands", "cave-nine": "CAVE, 9 scenes"}
+"""What tables call scenes of CAVE that are not all of it."""
 PADDED = ", padded"
 
 
@@ -39,6 +41,11 @@ def method_label(method: str, keep_size: bool = False) -> str:
     """
     name = (METHOD_NAMES | SUCCESSORS).get(method, method.rpartition(":")[2])
     return name + PADDED * (method == "3d-fcnn" and keep_size)
+
+
+def data_label(dataset: str) -> str:
+    """What tables call a dataset."""
+    return (DATA_NAMES | SUBSETS).get(dataset, dataset)
 
 
 @cache

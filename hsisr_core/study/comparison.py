@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pandas.io.formats.style import Styler
-from pandas.io.formats.style_render import CSSDict
 
 from hsisr_core.data import DATASETS, Dataset, commands, missing_datasets
 from hsisr_core.errors import HsisrError
@@ -19,13 +17,15 @@ from hsisr_core.paper import (
     DATA_NAMES,
     METHOD_NAMES,
     PADDED,
+    SUBSETS,
     SUCCESSORS,
+    data_label,
     method_label,
     paper_table,
     successor_table,
 )
 from hsisr_core.runs import Run, RunConfig
-from hsisr_core.study.rows import COSTS, SHOWN, UNITS, origin, style_table
+from hsisr_core.study.rows import COSTS, SHORT, SHOWN, origin, style_table
 from hsisr_core.training import evaluate, mean_scores, reduced_pairs, super_resolve_clipped
 
 _KEYS = ["data", "scale", "method"]
@@ -57,14 +57,14 @@ def run_scores(run: Run, rows: Sequence[Mapping[str, Any]] | None = None) -> lis
         trained = result != "bicubic"
         records.append(
             {
-                "data": DATA_NAMES.get(metrics["dataset"], metrics["dataset"]),
+                "data": data_label(metrics["dataset"]),
                 "scale": run.config.scale,
                 "method": _label(run.config) + "+" * result.endswith("+") if trained else result,
                 **{metric: means[metric] for metric in SHOWN},
                 "over_bicubic": means["psnr"] - base,
                 "bands": found[0]["scored_bands"],
                 "border": found[0]["scored_border"],
-                **{cost: metrics[cost] if trained else np.nan for cost in COSTS[:2]},
+                **{cost: metrics.get(cost, np.nan) if trained else np.nan for cost in COSTS},
             }
         )
     return records
@@ -137,54 +137,47 @@ def compare_methods(runs: Sequence[Run], more: Sequence[Mapping[str, Any]] = ())
     return table
 
 
-def data_needed(dataset: Dataset, preset: str) -> dict[str, str]:
-    """Commands for each dataset of the paper but `dataset`: that get it or, where it is prepared, that train on it."""
+def data_needed(dataset: Dataset, preset: str) -> str:
+    """Markdown: the commands that get each dataset of the paper but `dataset` or, once prepared, train on it."""
     missing = missing_datasets()
-    return {
-        DATA_NAMES[name]: "; ".join(commands(name))
-        if name in missing
-        else f"hsisr runs {preset} --data {name}"
+    needed = {
+        DATA_NAMES[name]: commands(name) if name in missing else [f"hsisr runs {preset} --data {name}"]
         for name in DATASETS
         if name != dataset.name
     }
+    return "\n".join(
+        f"- {data}: {'; '.join(f'`{line}`' for line in lines)}" for data, lines in needed.items()
+    )
 
 
-def show_comparison(table: pd.DataFrame, needed: Mapping[str, str]) -> Styler:
-    """The table of `compare_methods` as it stands in the chapter, the best of each scale in bold.
+def show_comparison(table: pd.DataFrame) -> Styler:
+    """The rows of `compare_methods` on our data as they stand in the chapter, the best of each scale in bold.
 
-    Among ours, bold goes to the best of those scored on all bands and pixels; in "over bicubic" to the best of all,
-    since there each is compared with bicubic on what it is scored on. `needed` is from `data_needed`.
+    Scenes of CAVE stand beside the paper's rows of CAVE. Among ours, bold goes to the best of those scored on all
+    bands and pixels; in "gain" to the best of all, since there each is compared with bicubic on what it is scored on.
     """
+    here = [data for data, rows in table.groupby(level="data", sort=False) if rows["psnr"].notna().any()]
+    subsets = [data for data in here if data in SUBSETS.values()]
+    attrs, printed = table.attrs, table.filter(like="paper_")
+    for subset in subsets:
+        table = table.combine_first(printed.loc[["CAVE"]].rename(index={"CAVE": subset}, level="data"))
+    table = table.loc[sorted((row for row in table.index if row[0] in here), key=_order)]
     layout = {
-        **{f"paper_{metric}": ("paper", UNITS[metric]) for metric in SHOWN},
-        **{metric: ("ours", UNITS[metric]) for metric in SHOWN},
-        "over_bicubic": ("ours", "over bicubic (dB)"),
-        **{name: ("ours", name) for name in COSTS[:2]},
-        "scored_on": ("ours", "scored on"),
+        **{f"paper_{metric}": ("paper, CAVE" if subsets else "paper", SHORT[metric]) for metric in SHOWN},
+        **{name: ("ours", SHORT[name]) for name in (*SHOWN, "over_bicubic")},
+        **{name: ("one training", SHORT.get(name, name)) for name in COSTS},
+        "scored_on": ("", "scored on"),
     }
-    places = zip(table.index.get_level_values("data"), table.to_dict("records"), strict=True)
-    shown = table.assign(scored_on=[_scored_on(data, row, needed) for data, row in places])
+    shown = table.assign(scored_on=[_scored_on(row) for row in table.to_dict("records")])
+    layout = {name: place for name, place in layout.items() if shown[name].notna().any()}
     bold = _bold(table).reindex(columns=list(layout), fill_value="")
-    background = "background: var(--pst-color-background, white)"
-    styles: list[CSSDict] = [
-        {"selector": "th, td", "props": "padding: 0.25rem 0.4rem"},
-        {"selector": "thead th", "props": "min-width: 0"},
-        {"selector": "th.index_name, th.col_heading.level0", "props": "text-align: left"},
-        {"selector": "th.row_heading", "props": "vertical-align: top; text-align: left"},
-        # the method stays in sight when a narrow page scrolls the table
-        {"selector": "th.row_heading.level2", "props": f"position: sticky; left: 0; {background}"},
-        {"selector": f"td.col{len(layout) - 1}", "props": "text-align: left"},
-    ]
     return (
         style_table(shown, layout)
         .format_index("x{}", level="scale")
-        .format_index(lambda method: str(method).replace(", ", ",<br>"), level="method")
         .apply(lambda cells: bold.set_axis(cells.columns, axis=1), axis=None)
-        .set_table_styles(styles)
         .set_caption(
-            f"Table V. Ours: {table.attrs['ours']}. Bold: the best at each scale, as in the paper; of ours, the best "
-            'of those scored on all bands and pixels, and in "over bicubic" of all. Where there is no number of ours, '
-            "the last column says what it needs."
+            f"Table V. Ours: {attrs['ours']}. PSNR and gain over bicubic in dB, SAM in degrees. Bold: the best at each "
+            "scale; of ours, the best of those scored on all bands and pixels, and of all in gain."
         )
     )
 
@@ -212,32 +205,29 @@ def compare_successors(table: pd.DataFrame) -> pd.DataFrame:
 
 def show_successors(table: pd.DataFrame) -> Styler:
     """The table of `compare_successors` as it stands in the chapter."""
-    over = "over SSRNet (dB)"
+    over = "over SSRNet"
     layout = {
-        **{f"paper_{metric}": ("printed", UNITS[metric]) for metric in SHOWN},
+        **{f"paper_{metric}": ("printed", SHORT[metric]) for metric in SHOWN},
         "paper_over_ssrnet": ("printed", over),
-        **{metric: ("ours", UNITS[metric]) for metric in SHOWN},
+        **{metric: ("ours", SHORT[metric]) for metric in SHOWN},
         "over_ssrnet": ("ours", over),
         "parameters": ("ours", "parameters"),
         "steps": ("ours", "updates"),
     }
     styler = style_table(table, layout).format_index("x{}", level="scale")
     for metric, digits in {"psnr": 3, "ssim": 4, "sam": 3}.items():
-        styler = styler.format(precision=digits, subset=[("printed", UNITS[metric])], na_rep="–")
+        styler = styler.format(precision=digits, subset=[("printed", SHORT[metric])], na_rep="–")
     return styler.set_caption(
-        f"After the paper. Ours: {table.attrs['ours']}. SSRNet's printed numbers are those of Table V, truncated."
+        f"After the paper. Ours: {table.attrs['ours']}. PSNR and differences in dB, SAM in degrees; SSRNet's printed "
+        "numbers are those of Table V, cut off."
     )
 
 
-def _scored_on(data: str, row: Mapping[Any, Any], needed: Mapping[str, str]) -> str:
-    """On what a row is scored; or, as HTML, the commands that it needs to have a number."""
-    if np.isfinite(row["psnr"]):
-        border = f", without {row['border']:.0f} pixels at the border" if row["border"] else ""
-        return f"{row['bands']:.0f} bands{border}"
-    if data not in needed:
+def _scored_on(row: Mapping[Any, Any]) -> str:
+    """On what a row is scored."""
+    if not np.isfinite(row["psnr"]):
         return "not trained"
-    lines = (f"<code>{html.escape(line)}</code>" for line in needed[data].split("; "))
-    return f"needs {data}: {'; '.join(lines)}"
+    return f"{row['bands']:.0f} bands" + f", {row['border']:.0f} px less" * bool(row["border"])
 
 
 def _bold(table: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.paper import method_label, paper_table, table_settings
+from hsisr_core.paper import data_label, method_label, paper_table, table_settings
 from hsisr_core.runs import EXECUTION_FIELDS, Run, RunConfig, find_run, read_plan
 from hsisr_core.training import train
 
@@ -19,6 +19,11 @@ SHOWN = ("psnr", "ssim", "sam")
 UNITS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "sam": "SAM (°)", "difference": "difference (dB)"}
 _TITLES = UNITS | {"over_bicubic": "over bicubic (dB)"}
 COSTS = ("parameters", "steps", "processor_seconds")
+# headings of wide tables, whose captions give the units
+SHORT = {
+    "psnr": "PSNR", "ssim": "SSIM", "sam": "SAM", "difference": "Δ", "spread": "±", "over_bicubic": "gain",
+    "processor_seconds": "CPU s",
+}  # fmt: skip
 _FORMATS = {
     "psnr": "{:.2f}", "ssim": "{:.4f}", "sam": "{:.2f}",
     "paper_psnr": "{:.2f}", "paper_ssim": "{:.3f}", "paper_sam": "{:.2f}",
@@ -142,7 +147,7 @@ def origin(runs: Sequence[Run]) -> str:
     seeds = sorted({run.config.seed for run in runs})
     split = metrics["split"]
     return (
-        f"preset {runs[0].config.preset}, {metrics['dataset']} (split {split['name']}, test: "
+        f"preset {runs[0].config.preset}, {data_label(metrics['dataset'])} (split {split['name']}, test: "
         f"{', '.join(split['test'])}), seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
     )
 
@@ -150,16 +155,14 @@ def origin(runs: Sequence[Run]) -> str:
 def show_rows(table: pd.DataFrame) -> Styler:
     """The table of `compare_rows` as it stands in a chapter: *paper | ours*, with what the numbers belong to."""
     layout = {
-        **{f"paper_{name}": ("paper, CAVE x2", UNITS[name]) for name in (*SHOWN, "difference")},
-        **{name: ("ours", UNITS[name]) for name in SHOWN},
-        "spread": ("ours", "± over seeds (dB)"),
-        "difference": ("ours", UNITS["difference"]),
-        "over_bicubic": ("ours", "over bicubic (dB)"),
-        **{name: ("ours, one training", name) for name in COSTS},
+        **{f"paper_{name}": ("paper, CAVE x2", SHORT[name]) for name in (*SHOWN, "difference")},
+        **{name: ("ours", SHORT[name]) for name in (*SHOWN, "spread", "difference", "over_bicubic")},
+        **{name: ("one training", SHORT.get(name, name)) for name in COSTS if table[name].notna().any()},
     }
     return style_table(table, layout).set_caption(
-        f"{table.attrs['table']}. Ours: {table.attrs['ours']}; mean over the seeds. "
-        f'Differences are to "{table.attrs["baseline"]}".'
+        f"{table.attrs['table']}. Ours: {table.attrs['ours']}; mean over the seeds. PSNR, its standard deviation over "
+        f'the seeds (±), the difference to "{table.attrs["baseline"]}" (Δ) and the gain over bicubic in dB; SAM in '
+        "degrees."
     )
 
 

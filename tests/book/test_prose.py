@@ -1,8 +1,9 @@
-"""What the chapters cite."""
+"""The prose of the book: citations, terms, the paper's equations, the drawing of the network."""
 
 from __future__ import annotations
 
 import re
+import runpy
 
 import nbformat
 from small_book import ROOT
@@ -44,3 +45,9 @@ def test_the_terms_of_the_network_are_linked_where_they_are_first_used() -> None
     assert {"IFE", "SSRM", "D", "GRL", "IR", "LFF", "block", "residual unit", "receptive field"} <= set(terms)
     for chapter, words in {"07-fusion-and-residuals": "LFF GRL", "08-separable-or-standard": "block"}.items():
         assert all(f"{{term}}`{word}`" in PROSE[chapter] for word in words.split())
+
+
+def test_the_drawing_of_the_network_is_what_its_script_makes() -> None:
+    draw = runpy.run_path(str(BOOK / "_assets" / "draw_network.py"))["draw"]
+    assert draw() == (BOOK / "_assets" / "network.svg").read_text(encoding="utf-8")
+    assert "_assets/network.svg" in PROSE["03-ssrnet"]

@@ -157,12 +157,14 @@ def show_rows(table: pd.DataFrame) -> Styler:
     layout = {
         **{f"paper_{name}": ("paper, CAVE x2", SHORT[name]) for name in (*SHOWN, "difference")},
         **{name: ("ours", SHORT[name]) for name in (*SHOWN, "spread", "difference", "over_bicubic")},
-        **{name: ("one training", SHORT.get(name, name)) for name in COSTS if table[name].notna().any()},
+        **{name: ("one training", SHORT.get(name, name)) for name in COSTS},
     }
+    # one seed has no spread
+    layout = {name: place for name, place in layout.items() if table[name].notna().any()}
+    spread = "; means over the seeds, ± their standard deviation" if "spread" in layout else ""
     return style_table(table, layout).set_caption(
-        f"{table.attrs['table']}. Ours: {table.attrs['ours']}; mean over the seeds. PSNR, its standard deviation over "
-        f'the seeds (±), the difference to "{table.attrs["baseline"]}" (Δ) and the gain over bicubic in dB; SAM in '
-        "degrees."
+        f"{table.attrs['table']}. Ours: {table.attrs['ours']}{spread}. PSNR, the difference (Δ) to "
+        f'"{table.attrs["baseline"]}" and the gain over bicubic in dB, SAM in degrees.'
     )
 
 

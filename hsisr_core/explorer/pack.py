@@ -117,21 +117,13 @@ class CubeSet:
 
     def describe(self) -> dict[str, Any]:
         """Everything but the counts, for JSON."""
+        same = ("bands", "size", "origin", "reference", "unit", "offset", "step", "nodata", "presets", "note")
         known = np.isfinite(self.wavelengths).all()
-        return {
-            "bands": self.bands,
-            "size": list(self.size),
-            "origin": list(self.origin),
+        return {name: getattr(self, name) for name in same} | {
             "wavelengths": self.wavelengths.tolist() if known else None,
-            "reference": self.reference,
-            "unit": self.unit,
-            "offset": self.offset,
-            "step": self.step,
-            "nodata": self.nodata,
-            "presets": self.presets,
-            "note": self.note,
             "cubes": [
-                {"name": cube.name, "ratio": cube.ratio, "psnr": cube.psnr} for cube in self.cubes.values()
+                {name: getattr(cube, name) for name in ("name", "ratio", "psnr")}
+                for cube in self.cubes.values()
             ],
         }
 

@@ -138,7 +138,9 @@ class SpectralExplorer(anywidget.AnyWidget):
         config = runs[0].config
         dataset = config.load_dataset()
         if image is not None and image not in dataset.test:
-            raise HsisrError(f"image={image!r} is no test image; expected one of {', '.join(dataset.test)}.")
+            raise HsisrError(
+                f"image={image!r} is not a test image; expected one of {', '.join(dataset.test)}."
+            )
         lr, hr = reduced_pairs(dataset, config.scale)[image or dataset.test[0]]
         cubes = {"LR": lr, "bicubic": super_resolve_clipped(Bicubic(config.scale), lr)}
         models = [run.model() for run in runs]
@@ -148,10 +150,9 @@ class SpectralExplorer(anywidget.AnyWidget):
             cubes[name] = super_resolve_clipped(model, lr)
         cubes["HR"] = hr
         unscored = np.isnan(hr[0])
-        if unscored.any():
-            lr[:, unscored[:: config.scale, :: config.scale]] = np.nan
-            for name in set(cubes) - {"LR"}:
-                cubes[name][:, unscored] = np.nan
+        for name, cube in cubes.items():
+            step = config.scale if name == "LR" else 1
+            cube[:, unscored[::step, ::step]] = np.nan
         bands, pixels = (max(sizes) for sizes in zip(*(model.margin for model in models), strict=True))
         return cls.from_cubes(cubes, dataset.wavelengths, reference="HR", margin=(bands, pixels), **options)
 

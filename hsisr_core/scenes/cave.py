@@ -67,12 +67,11 @@ def open_pngs(path: Path, *_: object) -> CubeFile:
     """Read the PNGs of a folder, 16-bit gray; those of CAVE have known wavelengths and a fixed divisor."""
     files = png_files(path)
     images = [_read_png16(file) for file in files]
-    for file, image in zip(files, images, strict=True):
-        if image.shape != images[0].shape:
-            found, first = ("x".join(map(str, other.shape)) for other in (image, images[0]))
-            raise HsisrError(
-                f"{file} is {found} pixels, but {files[0].name} is {first}. Fetch the scene again."
-            )
+    sizes = Counter("x".join(map(str, image.shape)) for image in images)
+    if len(sizes) > 1:
+        raise HsisrError(
+            f"{path}: the PNGs have {', '.join(sizes)} pixels; expected one size. Fetch the scene again."
+        )
     is_cave = _is_cave(files)
     return CubeFile(
         kind=f"{'CAVE folder' if is_cave else 'Folder'}: {len(files)} 16-bit gray PNGs",

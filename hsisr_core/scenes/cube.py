@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,20 +192,12 @@ class OpenScene:
             np.clip(out, LOWEST, HIGHEST, out=out)
 
 
-class Survey(NamedTuple):
-    """What all measured values of a file are, band by band: (bands,)."""
+def survey(file: CubeFile) -> tuple[NDArray[Any], ...]:
+    """Look at all values once; return, for each band, numbers that say what is measured.
 
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-    # NaN: the band has no measured value
-    means: NDArray[np.float64]
-    # numbers of NaN and infinite values
-    nan: NDArray[np.int64]
-    infinite: NDArray[np.int64]
-
-
-def survey(file: CubeFile) -> Survey:
-    """Look at all values once; the ranges and means are those of finite, measured values."""
+    These are the least and the largest finite value, the mean of the finite ones (NaN: there are none), and the numbers
+    of NaN and of infinite values.
+    """
     count = file.shape[0]
     low, high, total = np.full(count, math.inf), np.full(count, -math.inf), np.zeros(count)
     number, nan, infinite = np.zeros((3, count), np.int64)
@@ -219,7 +211,7 @@ def survey(file: CubeFile) -> Survey:
             total[band] += np.sum(values, dtype=np.float64)
             number[band] += values.size
     means = np.divide(total, number, out=np.full(count, np.nan), where=number > 0)
-    return Survey(low, high, means, nan, infinite)
+    return low, high, means, nan, infinite
 
 
 def count_outside(file: CubeFile, divisor: float) -> tuple[int, float]:

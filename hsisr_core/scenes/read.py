@@ -153,27 +153,26 @@ def open_scene(
     notes = file.notes if wavelengths is None else ""
     if len(order) < count:
         notes += f"; {len(order)} of {count} bands"
-    found = survey(file)
-    infinite = int(found.infinite[order].sum())
-    bad = infinite + int(found.nan[order].sum())
-    if bad and not infinite and file.is_raster and file.nodata is None:
+    lows, highs, means, nan, infinite = survey(file)
+    bad = int(nan[order].sum() + infinite[order].sum())
+    if bad and not infinite[order].any() and file.is_raster and file.nodata is None:
         file, notes = replace(file, nodata=math.nan), f"{notes}; NaN is taken as no data"
     elif bad:
         raise HsisrError(
             f"{place}: {bad} of {len(order) * height * width} values are NaN or infinite. Fix or leave out this scene; "
             "if NaN marks pixels without a measurement, give --nodata nan (in Python: nodata=)."
         )
-    low, high = float(found.low[order].min()), float(found.high[order].max())
+    low, high = float(lows[order].min()), float(highs[order].max())
     if low > high or low == high == 0:
         raise HsisrError(
             f"{place}: all values of the {len(order)} chosen bands are zero or no-data. Choose others (--bands)."
         )
-    if dead := int(np.isnan(found.means[order]).sum()):
+    if dead := int(np.isnan(means[order]).sum()):
         notes += f"; {dead} bands have no measured value"
-    scale, why = _choose_divisor(file, divisor, float(found.low.min()), float(found.high.max()))
+    scale, why = _choose_divisor(file, divisor, float(lows.min()), float(highs.max()))
     outliers = _check_range(file, str(place), low, high, scale, given=divisor is not None)
     source = f"{file.kind}, divided by {scale:.9g}{why and f' ({why})'}{notes}{outliers}."
-    means = (found.means[order] / scale).astype(np.float32)
+    means = (means[order] / scale).astype(np.float32)
     return OpenScene(
         file, order, scene_name(place), centres[order], scale, source, low, means, bool(outliers)
     )

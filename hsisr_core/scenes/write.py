@@ -96,8 +96,7 @@ def cube_writer(path: Path, product: Product) -> Iterator[Writer]:
     size, free = math.prod(product.shape) * product.dtype.itemsize, shutil.disk_usage(folder).free
     if free < size:
         raise HsisrError(
-            f"{values} will take {size / 1e9:.2f} GB, and the disk has {free / 1e9:.2f} GB free. Free some space, or "
-            "name a file on another disk."
+            f"{values} takes {size / 1e9:.2f} GB; {free / 1e9:.2f} GB are free. Free some space, or name another disk."
         )
     with atomic_path(values) as temporary:
         offset, text = _HEADS[suffix](temporary, product)

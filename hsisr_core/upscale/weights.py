@@ -120,14 +120,12 @@ def load_pretrained(
             raise HsisrError("Model 'bicubic' needs a scale: give 2, 3 or 4.")
         return Pretrained(given, Bicubic(scale), "", "nothing: it is interpolation", None)
     entries = shipped(folder)
-    found = next(
-        (entry for entry in entries if given == entry["name"] or (not given and scale == entry["scale"])),
-        None,
-    )
+    wanted = ("scale", scale) if given is None else ("name", given)
+    chosen = [entry for entry in entries if entry[wanted[0]] == wanted[1]]
     place = Path(given or "").expanduser()
-    if found is not None:
-        path = folder / found["file"]
-        if not path.is_file() or sha256_file(path) != found["sha256"]:
+    if chosen:
+        path = folder / chosen[0]["file"]
+        if not path.is_file() or sha256_file(path) != chosen[0]["sha256"]:
             raise HsisrError(f"{path} is missing or damaged (another SHA-256): install hsisr again.")
         weights = _open_packed(path)
     elif given is None or not place.exists():
@@ -220,8 +218,7 @@ def find_differences(
         outside = sum(not first <= centre <= last for centre in own.wavelengths)
         if outside:
             found.append(
-                f"{outside} of its {len(own.wavelengths)} bands lie outside {trained.wavelengths[0]:.0f} to "
-                f"{trained.wavelengths[-1]:.0f} nm"
+                f"{outside} of its {len(own.wavelengths)} bands lie outside {first:.0f} to {last:.0f} nm"
             )
         if not 1 / _STEP_FACTOR <= own.step / trained.step <= _STEP_FACTOR:
             found.append(f"its bands are {own.step:.1f} nm apart, those of the training {trained.step:.1f}")
@@ -231,7 +228,7 @@ def find_differences(
         ratio = max(here, least) / max(there, least)
         if not 1 / _FACTOR <= ratio <= _FACTOR and not (name == "noise" and ratio < 1):
             found.append(
-                f"its {what} is {ratio:.2g} times that of the training ({here:.3g} against {there:.3g})"
+                f"its {what} is {ratio:.2g} times that of the training ({here:.3g}, not {there:.3g})"
             )
     return found
 

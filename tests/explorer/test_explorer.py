@@ -312,7 +312,7 @@ def test_from_run_shows_what_chapter_05_scores(tmp_path: Path) -> None:
     assert list(both.cubes.cubes) == ["LR", "bicubic", "SSRNet", "3D-FCNN", "HR"]
     assert both.cubes.bands == dataset.bands - 8
     assert both.cubes.origin == (6, 6)
-    with pytest.raises(HsisrError, match="image='moon' is no test image; expected one of"):
+    with pytest.raises(HsisrError, match="image='moon' is not a test image; expected one of"):
         SpectralExplorer.from_run(run, image="moon")
     with pytest.raises(HsisrError, match="one or more runs with the same data"):
         SpectralExplorer.from_run()

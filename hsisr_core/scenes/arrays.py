@@ -83,8 +83,11 @@ def open_arrays(path: Path, key: str | None = None, band_axis: int | None = None
         where, is_mat = f"{path}: {array.name}".removesuffix(": "), path.suffix.lower() == ".mat"
         attributes, lists = array.attributes(), _find_lists(array, arrays)
         of_file, own = attributes[-1], _read_beside(path)
+        # an output of this project in a .mat file
         if "provenance" in arrays:
             own = {name: arrays[name].load() for name in _OWN if name in arrays}
+
+        # PRISMA, NEON and Harvard
         layout = _LAYOUTS.get(posixpath.basename(array.name))
         if layout is not None:
             axis, centres, low, high = layout
@@ -99,6 +102,7 @@ def open_arrays(path: Path, key: str | None = None, band_axis: int | None = None
         mask, labels = None, arrays.get(_MASKS.get(array.name, ""))
         if labels and labels.shape == array.shape[:2] and (labels.is_numeric or labels.kind == "logical"):
             mask = np.ascontiguousarray(labels.load() != 0)
+
         values = array.load() if array.item is None else _store(path, array.item)
         if values.dtype.kind == "c":
             raise HsisrError(f"{where} is complex; expected real numbers. Save its real part.")
@@ -108,6 +112,7 @@ def open_arrays(path: Path, key: str | None = None, band_axis: int | None = None
         axes, order = [axis, *(other for other in range(3) if other != axis)], ["height", "width"]
         order.insert(axis, "bands")
         spectrum, notes = choose_wavelengths(lists, array.shape[axis])
+
         said = ChainMap(own, attributes[0])  # type: ignore[arg-type]
         if np.any(said.get("add_offset", 0)):
             notes += "; an offset is declared, and not applied"

@@ -60,8 +60,8 @@ def test_chosen_bands_are_divided_in_double_precision_and_rounded_once(
     shape = tuple((4, 6, 5)[axes.index(axis)] for axis in range(3))
     array = (RNG.random(shape) * high).astype(dtype)
     file = CubeFile("", array, axes)
-    low, high, *_ = survey(file)
-    assert (low.min(), high.max()) == (array.min(), array.max())
+    least, largest, *_ = survey(file)
+    assert (least.min(), largest.max()) == (array.min(), array.max())
     for order in ([0, 1, 2, 3], [1, 2], [3, 0, 2], [2]):
         expected = (array.transpose(axes)[order] / np.float64(1.7)).astype(np.float32)
         scene = open_bands(file, order, 1.7)

@@ -15,7 +15,6 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -49,8 +48,8 @@ MODELS: dict[str, type[SuperResolver]] = {
 }
 # files of networks that the user named, for worker processes too
 VARIABLE = "HSISR_NETWORKS"
-# the halo of a network whose SR depends on LR pixels farther than this
-FAR, WHOLE_SCENE = 31, 1 << 20
+# the halo of a network that does not say how far its SR reaches
+WHOLE_SCENE = 1 << 20
 Kind = TypeVar("Kind", bound=type)
 
 
@@ -83,7 +82,9 @@ def register(name: str) -> Callable[[Kind], Kind]:
         without its mean to SR (batch, bands, r*h, r*w). Its constructor takes
         ``scale``, ``bands`` if it needs them, and its options, each with a
         default; they are settings of a run. The whole text of the cell or
-        file enters the run's hash.
+        file enters the run's hash. Its attribute ``halo``, if it has one,
+        says how many LR pixels around one can change its SR; without it
+        scenes are never cut into tiles.
 
     Raises
     ------
@@ -92,8 +93,7 @@ def register(name: str) -> Callable[[Kind], Kind]:
     """
 
     def add(kind: Kind) -> Kind:
-        forward: Any = getattr(kind, "forward", None)
-        code = getattr(forward, "__code__", None)
+        code = getattr(getattr(kind, "forward", None), "__code__", None)
         lines = linecache.getlines(code.co_filename) if code else []
         _add(name, kind, "".join(lines))
         return kind
@@ -102,13 +102,8 @@ def register(name: str) -> Callable[[Kind], Kind]:
 
 
 def load_network(where: str) -> str:
-    """Import a network from a file; returns its name, for ``method``.
-
-    Parameters
-    ----------
-    where : str
-        ``path/to/mine.py:MyNet``; the name is then ``mine.py:MyNet``. See
-        `register` for what the class has to be.
+    """Import the class in ``path/to/mine.py:MyNet`` (see `register`) and
+    return its name, ``mine.py:MyNet``, for ``method``.
 
     Raises
     ------
@@ -132,8 +127,8 @@ def load_network(where: str) -> str:
         raise HsisrError(f"{file} has no class {kind!r}.")
     name = f"{file.name}:{kind}"
     _add(name, getattr(module, kind), text)
-    named = os.environ.get(VARIABLE, "").split(";")
-    os.environ[VARIABLE] = ";".join({*filter(None, named), f"{file}:{kind}"})
+    named = filter(None, os.environ.get(VARIABLE, "").split(";"))
+    os.environ[VARIABLE] = ";".join({*named, f"{file}:{kind}"})
     return name
 
 
@@ -148,24 +143,21 @@ def _add(name: str, kind: Any, text: str) -> None:
         raise HsisrError(f"The name {name!r} is taken: choose another one.")
     if not text:
         raise HsisrError(
-            f"{name}: the source of {kind.__name__} is not found, and its "
-            "hash names its runs: define it in a file or a notebook's cell."
+            f"{name}: the source of {kind.__name__}, whose hash names its "
+            "runs, is not found: define it in a file or a notebook's cell."
         )
     options = dict(inspect.signature(kind, eval_str=True).parameters)
-    known = [options.pop(key, None) for key in ("scale", "bands")]
+    scale, _ = (options.pop(key, None) for key in ("scale", "bands"))
     missing = inspect.Parameter.empty
-    if not known[0] or any(p.default is missing for p in options.values()):
+    if not scale or any(p.default is missing for p in options.values()):
         raise HsisrError(
             f"{name}: its constructor takes `scale`, `bands` if it needs "
             "them, and options that all have defaults; no *args, **kwargs."
         )
-    fields: dict[str, Any] = {
-        key: (
-            type(p.default) if p.annotation is missing else p.annotation,
-            p.default,
-        )
-        for key, p in options.items()
-    }
+    fields: dict[str, Any] = {}
+    for key, p in options.items():
+        unsaid = p.annotation is missing
+        fields[key] = (type(p.default) if unsaid else p.annotation, p.default)
     rules = ConfigDict(strict=True, extra="forbid", protected_namespaces=())
     settings = create_model(kind.__name__, __config__=rules, **fields)
     digest = hashlib.sha256(text.strip().encode()).hexdigest()
@@ -176,17 +168,15 @@ def find_network(name: str) -> Network | None:
     """A network of one's own, or None; HsisrError if it is in a file that its
     user has not named."""
     name = name.rpartition("/")[2]
-    if name in MODELS or name in _own:
-        return _own.get(name)
-    for where in filter(None, os.environ.get(VARIABLE, "").split(";")):
-        load_network(where)
     if ".py:" in name and name not in _own:
-        raise HsisrError(
-            f"{name} is a network in a file, which is code: it is imported "
-            f"only if you name it. Run `hsisr --network PATH/{name} ...`, set "
-            f"{VARIABLE}=PATH/{name} for another command, or call "
-            f'hsisr_core.models.load_network("PATH/{name}").'
-        )
+        for where in filter(None, os.environ.get(VARIABLE, "").split(";")):
+            load_network(where)
+        if name not in _own:
+            raise HsisrError(
+                f"{name} is a network in a file, which is code: it is "
+                f"imported only if you name it. Run `hsisr --network "
+                f"PATH/{name} ...`, or set {VARIABLE}=PATH/{name}."
+            )
     return _own.get(name)
 
 
@@ -206,10 +196,8 @@ def option_names(name: str) -> tuple[str, ...]:
     if own := find_network(name):
         return tuple(own.settings.model_fields)
     if name not in MODELS:
-        raise HsisrError(
-            f"method {name!r} is unknown: choose one of "
-            f"{', '.join(sorted([*MODELS, *_own]))}."
-        )
+        names = ", ".join(sorted([*MODELS, *_own]))
+        raise HsisrError(f"method {name!r} is unknown: choose one of {names}.")
     keywords = inspect.signature(MODELS[name]).parameters
     return tuple(key for key in keywords if key not in ("scale", "bands"))
 
@@ -237,13 +225,9 @@ def build_model(
         Unknown name or option, or a value the network refuses.
     """
     valid = option_names(name)
-    if isinstance(bands, bool) or not isinstance(bands, int) or bands < 1:
+    if unknown := sorted(set(options) - set(valid)):
         raise HsisrError(
-            f"bands={bands!r} is not possible: a cube has at least 1 band."
-        )
-    for option in sorted(set(options) - set(valid)):
-        raise HsisrError(
-            f"{name} has no option {option!r}. Its options: "
+            f"{name} has no option {unknown[0]!r}; it has: "
             f"{', '.join(valid) or 'none'}."
         )
     own = find_network(name)
@@ -256,7 +240,8 @@ def build_model(
 
 
 class Own(SuperResolver):
-    """A network of one's own, with what all have: the mean, and the halo."""
+    """A network of one's own, with what all have: the mean, and the halo
+    (its attribute of that name, or the whole scene)."""
 
     def __init__(
         self, own: Network, scale: int, bands: int, options: dict[str, Any]
@@ -265,6 +250,7 @@ class Own(SuperResolver):
         self.name = own.name
         try:
             self.net = own.kind(scale=scale, **options)
+            self.halo = getattr(self.net, "halo", self.halo)
             with torch.no_grad():
                 self.eval()(torch.zeros(1, bands, 16, 16))
         except HsisrError:
@@ -275,8 +261,6 @@ class Own(SuperResolver):
                 f"{type(error).__name__}: {error}"
             ) from error
         self.train()
-        halo = getattr(self.net, "halo", None)
-        self.halo = measure_halo(self, bands) if halo is None else halo
 
     def super_resolve(self, lr: Tensor) -> Tensor:  # (batch, bands, h, w)
         sr = self.net(lr)
@@ -288,29 +272,3 @@ class Own(SuperResolver):
                 f"shape {tuple(lr.shape)}; expected {shape}."
             )
         return sr
-
-
-def measure_halo(model: SuperResolver, bands: int) -> int:
-    """LR pixels around one that can change its SR, by the gradient of a copy
-    whose weights and input are all positive, so that none is lost."""
-    model = deepcopy(model).double().eval()
-    random = torch.Generator().manual_seed(0)
-    for values in model.parameters():
-        fan_in = max(1, values[0].numel()) if values.ndim else 1
-        values.data.uniform_(0.5 / fan_in, 1 / fan_in, generator=random)
-    for far in (7, 15, FAR):
-        side = 2 * far + 3
-        lr = torch.rand(
-            1, bands, side, side, generator=random, dtype=torch.float64
-        ).requires_grad_()
-        middle = slice((far + 1) * model.scale, (far + 2) * model.scale)
-        try:
-            model(lr)[..., middle, middle].sum().backward()
-        except RuntimeError:
-            return WHOLE_SCENE
-        assert lr.grad is not None
-        seen = torch.nonzero(lr.grad[0].abs().amax(dim=0))
-        reach = int((seen - far - 1).abs().max()) if len(seen) else 0
-        if reach <= far:
-            return reach
-    return WHOLE_SCENE

@@ -117,10 +117,17 @@ def mean_scores(rows: list[dict[str, Any]], result: str) -> dict[str, float]:
 
 
 def tile_for(model: SuperResolver, lr: np.ndarray, gigabytes: float = GIGABYTES) -> int | None:
-    """Largest tile for which inference needs at most `gigabytes`; None when the whole cube fits."""
+    """Largest tile for which inference needs at most `gigabytes`; None when the whole cube fits, or must be taken."""
     bands, height, width = lr.shape
-    # a network whose SR depends on the whole scene takes it at once
-    if bytes_needed(model, bands, height, width) <= gigabytes * 1e9 or model.halo >= max(height, width):
+    needed = bytes_needed(model, bands, height, width)
+    if needed <= gigabytes * 1e9:
+        return None
+    if model.halo >= max(height, width):
+        warnings.warn(
+            f"The network takes the scene at once, for about {needed / 1e9:.0f} GB. Only one with an attribute `halo`, "
+            "the LR pixels around one that can change its SR, takes it in tiles.",
+            stacklevel=2,
+        )
         return None
     sides = range(max(height, width) + 1)
     largest = bisect_right(sides, gigabytes * 1e9, key=lambda side: bytes_needed(model, bands, side, side))

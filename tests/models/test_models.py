@@ -163,7 +163,6 @@ def test_bicubic_model_equals_imresize(scale: int) -> None:
         (lambda: build_model("srcnn", 2, 31), "3d-fcnn, bicubic, edsr, ercsr, gdrrn, mcnet, sfcsr, ssrnet"),
         (lambda: build_model("ssrnet", 5, 31), "2, 3 and 4"),
         (lambda: build_model("ssrnet", 2, 31, filters=8), "features"),
-        (lambda: build_model("ssrnet", 2, 0), "at least 1 band"),
         (lambda: SSRNet(2, block="dense"), "separable, standard"),
         (lambda: SSRNet(2, modules=0), "at least 1"),
         (lambda: SSRNet(2, features=4)(torch.rand(3, 8, 8)), r"\(batch, bands, height, width\)"),

@@ -255,7 +255,7 @@ def test_options_of_a_run_are_those_of_the_network() -> None:
         (lambda: EDSR(2, 31, blocks=0), "blocks=0"),
         (lambda: FCNN3D(2, init="xavier"), "pytorch, he, interpolation"),
         (lambda: build_model("edsr", 2, 31, modules=3), "features, blocks, init"),
-        (lambda: build_model("bicubic", 2, 31, features=3), "Its options: none"),
+        (lambda: build_model("bicubic", 2, 31, features=3), "it has: none"),
         (lambda: FCNN3D(2, features=2)(torch.rand(1, 8, 9, 9)), "8 bands .* keep_size=True"),
         (lambda: FCNN3D(2, features=2)(torch.rand(1, 9, 6, 9)), "12x18 pixels"),
         (lambda: RunConfig(method="srcnn").model_options(), "'srcnn' is unknown"),

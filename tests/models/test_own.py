@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -17,6 +18,7 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.models import build_model, load_network, register, registry
 from hsisr_core.runs import RunConfig, load_results, read_run
 from hsisr_core.train import train
+from hsisr_core.training import tile_for
 from hsisr_core.upscale import load_pretrained, pack
 
 MINE = """
@@ -81,23 +83,15 @@ def test_the_whole_file_names_the_run_and_its_folder_does_not(
     assert RunConfig(method="mine.py:Mine", width=5).hash("data") not in hashes
 
 
-def test_reach_is_measured(tmp_path: Path) -> None:
-    assert build_model(load_network(written(tmp_path)), 2, 5).halo == 2
-
-    @register("everything")
-    class Everything(nn.Module):
-        def __init__(self, scale: int) -> None:
-            super().__init__()
-            self.scale = scale
-
-        def forward(self, lr: Tensor) -> Tensor:
-            return (
-                (lr + lr.mean((2, 3), keepdim=True))
-                .repeat_interleave(self.scale, 2)
-                .repeat_interleave(self.scale, 3)
-            )
-
-    assert build_model("everything", 2, 5).halo == registry.WHOLE_SCENE
+def test_a_large_scene_is_cut_into_tiles_if_the_network_says_how_far_it_reaches(tmp_path: Path) -> None:
+    large = np.broadcast_to(np.float32(0), (5, 8000, 8000))
+    name = load_network(written(tmp_path))
+    with pytest.warns(UserWarning, match=r"the scene at once, for about 5 GB.* `halo`"):
+        assert tile_for(build_model(name, 2, 5), large) is None
+    layers = "        self.scale = scale\n"
+    name = load_network(written(tmp_path, MINE.replace(layers, layers + "        self.halo = 2\n")))
+    assert tile_for(build_model(name, 2, 5), large) is not None
+    assert build_model(name, 2, 5).halo == 2
 
 
 class Small(nn.Module):

@@ -90,7 +90,9 @@ def estimate_table(runs: Sequence[PlannedRun], estimates: Sequence[Estimate], gp
         index=[*(run.label for run in runs), "total"],
     )
     table.loc["total", ["parameters", "memory"]] = ""
-    note = "Estimates: time and memory here from the steps named, one run at a time; start-up is not counted."
+    note = (
+        "Estimates: time here from the steps named, without start-up, one run at a time; memory is counted."
+    )
     if gpu:
         peak = f"{rate:g} TFLOP/s, the peak FP32 rate of one ({GPUS[name][1]})"
         note += f"\n{name}: not measured; {PEAK_SHARE:.0%} of {peak}."

@@ -9,7 +9,6 @@ from hsisr_core.training.cost import (
     about,
     bars,
     estimate_runs,
-    gpu_days,
     gpu_rate,
     load_benchmarks,
     measure_costs,

@@ -1,7 +1,7 @@
 """What a training will cost: operations, memory, and time here or on a named GPU; what `benchmarks/` measured.
 
-Operations and the memory of tensors are counted from shapes alone. Time is operations by a rate: here that of a few
-real steps, which also tell the memory of all else, on another GPU an assumed share of its vendor's peak rate.
+Operations and memory are counted from shapes alone. Time is operations by a rate: here that of a few real steps, on
+another GPU an assumed share of its vendor's peak rate.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from hsisr_core.data import Dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.fast import Trainer, bytes_needed, runner, super_resolve
 from hsisr_core.models import SuperResolver, build_model, count_parameters, multiply_adds
-from hsisr_core.runs import PlannedRun, RunConfig, peak_bytes, reset_peak
-from hsisr_core.training.devices import make_accelerator, to_device
+from hsisr_core.runs import PlannedRun, RunConfig
+from hsisr_core.training.devices import make_accelerator
 from hsisr_core.training.evaluate import GIGABYTES, TEST_SIDE, tile_for
 from hsisr_core.training.loop import build_network, train_step
 from hsisr_core.training.losses import LOSSES
-from hsisr_core.training.patches import MEMORY_BYTES, PatchSampler
+from hsisr_core.training.patches import MEMORY_BYTES
 
 # for `Styler.set_table_styles`: long cells are wrapped, or the table is wider than the page
 WRAP: Any = [{"selector": "td, th", "props": "white-space: normal; text-align: left"}]
@@ -53,11 +53,12 @@ GPUS = {
 }
 # seconds to spend, about, on timing one kind of step
 _BUDGET = 4.0
-# of a job: what two cores sustain (0.03 was measured with the demo preset), Python and PyTorch, and a factor, for a
-# job that is stopped at its limit loses the steps since its last checkpoint
+# of Python and PyTorch
+_PROCESS_BYTES = 750 * 10**6
+# of a job: what two cores sustain (0.03 was measured with the demo preset), and a factor, for a job that is stopped at
+# its limit loses the steps since its last checkpoint
 _START_MINUTES = 10
 _CPU_TFLOPS = 0.02
-_PROCESS_MB = 1500
 _MARGIN = 2.0
 
 
@@ -131,13 +132,6 @@ class LiveBytes(TorchDispatchMode):
         return tensor
 
 
-def _tensor_bytes(config: RunConfig, dataset: Dataset) -> int:
-    """Most bytes that tensors need at once, in a training step or in scoring."""
-    network, bands = build_network(config, dataset.bands), dataset.bands
-    scoring = max(bytes_needed(network, bands, *size) for size in _lr_sizes(config, dataset))
-    return max(_training_bytes(_same_cost(config), bands), min(scoring, int(GIGABYTES * 1e9)))
-
-
 @lru_cache(maxsize=256)
 def _training_bytes(config: RunConfig, bands: int) -> int:
     """Most bytes of weights, gradients, moments and activations at once, on a device without values."""
@@ -154,13 +148,18 @@ def _training_bytes(config: RunConfig, bands: int) -> int:
     return live.peak
 
 
-def _data_bytes(config: RunConfig, dataset: Dataset) -> int:
-    """Bytes of the images that a training keeps in memory: HR at every size, LR where it is cut from, test pairs."""
-    low = 1 / config.scale**2 if config.lr_side == "scene" else 0
-    pixels = sum(height * width for height, width in _hr_sizes(dataset, dataset.train))
-    train = pixels * (1 + low) * sum(size**2 for size in config.image_sizes)
-    test = sum(height * width for height, width in _lr_sizes(config, dataset)) * (1 + config.scale**2)
-    return int(min(4 * dataset.bands * train, MEMORY_BYTES) + 4 * dataset.bands * test)
+def _run_bytes(config: RunConfig, dataset: Dataset, gpu: bool = False) -> int:
+    """Most bytes that a run needs at once, about: the process, its images and, unless `gpu` has them, its tensors."""
+    bands = dataset.bands
+    sizes = sum(size**2 for size in config.image_sizes)
+    pixels = sum(height * width for height, width in _hr_sizes(dataset, dataset.train)) * sizes
+    images = min(int(4 * bands * pixels * (1 + 1 / config.scale**2)), MEMORY_BYTES)
+    if gpu:
+        return _PROCESS_BYTES + images
+    network = build_network(config, bands)
+    scoring = max(bytes_needed(network, bands, *size) for size in _lr_sizes(config, dataset))
+    tensors = max(_training_bytes(_same_cost(config), bands), min(scoring, int(GIGABYTES * 1e9)))
+    return _PROCESS_BYTES + images + tensors
 
 
 def needs(run: PlannedRun, gpu: str | None = None) -> dict[str, int]:
@@ -168,21 +167,19 @@ def needs(run: PlannedRun, gpu: str | None = None) -> dict[str, int]:
 
     Nothing is measured, because every job asks again on its own node and must get the same answer.
     """
-    config, dataset = run.config, run.dataset
     rate = PEAK_SHARE * gpu_rate(gpu)[1] if gpu else _CPU_TFLOPS
-    tensors = 0 if gpu else _tensor_bytes(config, dataset)
-    minutes = _run_flop(config, dataset) / (rate * 1e12) / 60
+    minutes = _run_flop(run.config, run.dataset) / (rate * 1e12) / 60
     return {
         "gpu": int(gpu is not None),
-        "mem_mb": _PROCESS_MB + math.ceil(_MARGIN * (tensors + _data_bytes(config, dataset)) / 1e6),
+        "mem_mb": math.ceil(_MARGIN * _run_bytes(run.config, run.dataset, gpu is not None) / 1e6),
         "runtime": _START_MINUTES + math.ceil(_MARGIN * minutes),
     }
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one run is expected to cost: operations of training and scoring, peak bytes (of the process on a CPU, of
-    tensors on a GPU), seconds on this machine and how these were measured, seconds on the named GPU."""
+    """What one run is expected to cost: operations of training and scoring, peak bytes, seconds on this machine and
+    how these were measured, seconds on the named GPU."""
 
     parameters: int
     flop: float
@@ -195,47 +192,35 @@ class Estimate:
 def estimate_runs(runs: Sequence[PlannedRun], gpu: str | None = None) -> list[Estimate]:
     """Estimate each run. Runs that differ only in seed, steps and the like are timed once."""
     gpu_flops = PEAK_SHARE * gpu_rate(gpu)[1] * 1e12 if gpu else None
-    timed: dict[tuple[str, RunConfig], tuple[float, int, str]] = {}
+    measure_rate = lru_cache(None)(_measure_rate)
     estimates = []
     for run in runs:
         config, dataset = run.config, run.dataset
-        kind = (dataset.fingerprint, _same_cost(config))
-        if kind not in timed:
-            timed[kind] = _measure_rate(config, dataset)
-        rate, peak, method = timed[kind]
+        rate, method = measure_rate(_same_cost(config), dataset.bands)
         flop = _run_flop(config, dataset)
-        peak += _tensor_bytes(config, dataset)
-        if not torch.cuda.is_available() or config.device == "cpu":
-            peak += _data_bytes(config, dataset)
         parameters = count_parameters(build_network(config, dataset.bands))
         on_gpu = flop / gpu_flops if gpu_flops else None
-        estimates.append(Estimate(parameters, flop, peak, flop / rate, method, on_gpu))
+        estimates.append(Estimate(parameters, flop, _run_bytes(config, dataset), flop / rate, method, on_gpu))
     return estimates
 
 
-def _measure_rate(config: RunConfig, dataset: Dataset) -> tuple[float, int, str]:
-    """Take real training steps on the first training image: operations a second, bytes of all but the tensors
-    (the process, the convolution library), and how many steps were timed; of a smaller batch where that is too slow."""
+def _measure_rate(config: RunConfig, bands: int) -> tuple[float, str]:
+    """Take real training steps on random patches: operations a second, and how they were timed; of a smaller batch
+    where that is too slow."""
     if not torch.cuda.is_available():
         # a plan for a GPU is estimated where there is none, too
         config = config.changed(device="cpu", precision="no" if config.precision == "no" else "bf16")
-    reset_peak()
-    cube = dataset.scene(dataset.train[0]).cube
     accelerator = make_accelerator(config)
-    network = build_network(config, dataset.bands)
-    network.set_mean(torch.from_numpy(cube.mean(axis=(1, 2))))
+    network = build_network(config, bands)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
     model, optimizer = accelerator.prepare(Trainer(network), optimizer)
-
-    # one image alone may have too few places for a batch
-    count = config.patches_per_image and max(config.patches_per_image, config.batch)
-    options = (config.lr_side, count, config.image_sizes, config.augment)
-    sampler = PatchSampler([cube], config.scale, config.patch, config.batch, config.seed, *options)
+    lr = torch.rand(config.batch, bands, config.patch, config.patch, device=accelerator.device)
+    high = config.scale * config.patch
+    hr = network.kept(torch.rand(config.batch, bands, high, high, device=lr.device))
 
     def time_step(batch: int) -> float:
         started = time.perf_counter()
-        lr, hr = (to_device(side[:batch], accelerator.device) for side in sampler.batch(0))
-        train_step(accelerator, model, optimizer, LOSSES[config.loss], lr, network.kept(hr), config.clip)
+        train_step(accelerator, model, optimizer, LOSSES[config.loss], lr[:batch], hr[:batch], config.clip)
         return time.perf_counter() - started
 
     # the first step of a size warms up and is not counted, but for one patch that is already too slow
@@ -247,13 +232,9 @@ def _measure_rate(config: RunConfig, dataset: Dataset) -> tuple[float, int, str]
         times = []
     while sum(times) < _BUDGET:
         times.append(time_step(batch))
-    other_bytes = peak_bytes() - _training_bytes(_same_cost(config).changed(batch=batch), dataset.bands)
-    method = f"{len(times)} step{'s' if len(times) > 1 else ''}"
-    if batch < config.batch:
-        method += f" with batch {batch} of {config.batch}, scaled"
     # not the median: what slows some steps here slows some of the run
-    step_flop = training_flop(config.changed(steps=1, batch=batch), dataset.bands, 1)
-    return step_flop / statistics.fmean(times), max(0, other_bytes), method
+    step_flop = training_flop(config.changed(steps=1, batch=batch), bands, 1)
+    return step_flop / statistics.fmean(times), f"{len(times)} x {batch} patches"
 
 
 def measure_costs(models: Mapping[str, SuperResolver], bands: int, side: int) -> pd.DataFrame:
@@ -266,66 +247,50 @@ def measure_costs(models: Mapping[str, SuperResolver], bands: int, side: int) ->
     lr = torch.rand(1, bands, side, side, generator=torch.Generator().manual_seed(0))
     accelerator = make_accelerator(RunConfig(device="cpu"))
     tasks: dict[tuple[str, str], Callable[[], object]] = {}
+    rows: dict[str, dict[str, float]] = {}
     for name, network in models.items():
         infer = partial(runner(network), lr)
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
         step = (accelerator, Trainer(network), optimizer, l1_loss, lr, torch.zeros_like(infer()))
         tasks[name, "training step"] = partial(train_step, *step)
         tasks[name, "inference"] = infer
+        work = multiply_adds(network, bands, side, side) / 1e9
+        rows[name] = {"parameters": count_parameters(network), "multiply-adds (G)": work}
     times: dict[tuple[str, str], list[float]] = {key: [] for key in tasks}
     for _ in range(6):
         for key, call in tasks.items():
             started = time.perf_counter()
             call()
             times[key].append(time.perf_counter() - started)
-    columns: dict[str, dict[str, float]] = {"parameters": {}, "multiply-adds (G)": {}}
-    for name, model in models.items():
-        columns["parameters"][name] = count_parameters(model)
-        columns["multiply-adds (G)"][name] = multiply_adds(model, bands, side, side) / 1e9
     for (name, task), seconds in times.items():
-        columns.setdefault(f"{task} (ms)", {})[name] = 1e3 * statistics.median(seconds[1:])
+        rows[name][f"{task} (ms)"] = 1e3 * statistics.median(seconds[1:])
     for (name, task), call in tasks.items():
         with LiveBytes() as live:
             call()
-        columns.setdefault(f"{task} (MB)", {})[name] = live.peak / 1e6
-    return pd.DataFrame(columns)
-
-
-def gpu_days(images: int) -> pd.DataFrame:
-    """Days of one training with the settings of the preset `paper` on `images` scenes, for each GPU and scale."""
-    rates = pd.Series({gpu: rate for gpu, (rate, _) in GPUS.items()})
-    table = pd.DataFrame({"peak FP32 (TFLOP/s)": rates})
-    for scale in (2, 3, 4):
-        flop = training_flop(RunConfig.from_preset("paper", scale=scale), 31, images)
-        table[f"days at x{scale}"] = flop / (PEAK_SHARE * rates * 1e12) / 86400
-    return table
+        rows[name][f"{task} (MB)"] = live.peak / 1e6
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def scene_cost(bands: int, height: int, width: int, scale: int, features: int) -> pd.Series:
     """What super-resolving one LR cube of bands x height x width will take on this machine.
 
-    A piece of it is timed now, and its time per pixel taken for all, with the borders that tiles compute twice. Memory
-    is that of the network on one tile and of the cubes in and out; the process itself (some 300 MB) comes on top.
+    A piece of it is timed now, and its time per pixel taken for all. Memory is that of the network on one tile and of
+    the cubes in and out; the process itself (some 300 MB) comes on top.
     """
     model = build_model("ssrnet", scale, bands, features=features).eval()
     piece = np.full((bands, 32, 32), 0.5, np.float32)
     super_resolve(model, piece[:, :8, :8])
     started = time.perf_counter()
     super_resolve(model, piece)
-    seconds = time.perf_counter() - started
+    seconds = (time.perf_counter() - started) / piece[0].size
     tile = tile_for(model, np.broadcast_to(np.float32(0), (bands, height, width)))
-    halo, side = model.halo, tile or max(height, width)
-    rows, columns = (
-        sum(min(pixels, start + side + halo) - max(0, start - halo) for start in range(0, pixels, side))
-        for pixels in (height, width)
-    )
     cubes = 4 * bands * height * width * (1 + scale**2)
     network = min(bytes_needed(model, bands, height, width), GIGABYTES * 1e9)
     values = {
         "SR pixels": f"{scale * height} x {scale * width}, {bands} bands",
         "multiply-adds (10^12)": multiply_adds(model, bands, height, width) / 1e12,
         "tile (LR pixels)": tile or "none: all at once",
-        "seconds": seconds * rows * columns / 32**2,
+        "seconds": seconds * height * width,
         "memory (GB)": (network + cubes) / 1e9,
     }
     return pd.Series(values, name=f"x{scale}, {features} filters")
@@ -334,23 +299,23 @@ def scene_cost(bands: int, height: int, width: int, scale: int, features: int) -
 def load_benchmarks() -> dict[str, Any]:
     """What `python -m benchmarks` measured: the committed `book/results/benchmarks.json`."""
     file = book_folder() / "results" / "benchmarks.json"
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise HsisrError(
-            f"{file} is missing or damaged: write it with `python -m benchmarks --json {file}`."
-        ) from error
+    return dict(json.loads(file.read_text(encoding="utf-8")))
 
 
 def about(results: dict[str, Any]) -> pd.Series:
     """The machine class, the software and the date that the numbers belong to."""
-    machine = dict(results["machine"])
-    machine["memory"] = f"{machine['memory_bytes'] / 1e9:.0f} GB" if machine["memory_bytes"] else "unknown"
-    machine["PyTorch"] = machine["versions"]["torch"]
-    machine["sizes"] = "small: a trial run, its numbers mean nothing" if results["quick"] else "full"
-    names = ["cores", "threads", "isa", "memory", "system", "PyTorch", "date", "sizes"]
-    series = pd.Series(machine, name="measured with")[names]
-    return series.rename({"isa": "instruction set", "date": "measured on"})
+    machine = results["machine"]
+    memory = machine["memory_bytes"]
+    rows = {
+        **{name: machine[name] for name in ("cores", "threads")},
+        "instruction set": machine["isa"],
+        "memory": f"{memory / 1e9:.0f} GB" if memory else "unknown",
+        "system": machine["system"],
+        "PyTorch": machine["versions"]["torch"],
+        "measured on": machine["date"],
+        "sizes": "small: a trial run, its numbers mean nothing" if results["quick"] else "full",
+    }
+    return pd.Series(rows, name="measured with")
 
 
 def bars(results: dict[str, Any], groups: Sequence[str]) -> pd.DataFrame:
@@ -372,13 +337,17 @@ def stage_table(results: dict[str, Any], scale: int) -> pd.DataFrame:
 
     Those of less than a hundredth of the time are one row, the last.
     """
-    parts = pd.DataFrame([part for part in results["stages"] if part["scale"] == scale])
-    parts = parts.set_index("stage")[["seconds", "gflop"]]
+    parts = pd.DataFrame([part for part in results["stages"] if part["scale"] == scale]).set_index("stage")
     share = parts["seconds"] / parts["seconds"].sum()
-    if (share < 0.01).any():
-        rest = parts[share < 0.01].sum().rename("others, each below 1% of the time")
-        parts = pd.concat([parts[share >= 0.01], rest.to_frame().T]).rename_axis("stage")
+    names = parts.index.where(share >= 0.01, "others, each below 1% of the time")
+    parts = parts[["seconds", "gflop"]].groupby(names, sort=False).sum().rename_axis("stage")
     seconds, rate = parts["seconds"], parts["gflop"] / parts["seconds"]
-    table = parts.rename(columns={"gflop": "GFLOP"}).assign(**{"GFLOP/s": rate})
-    table.insert(1, "share of time", seconds / seconds.sum())
-    return table.assign(**{"of the best rate": rate / results["best_gflops"]})
+    return pd.DataFrame(
+        {
+            "seconds": seconds,
+            "share of time": seconds / seconds.sum(),
+            "GFLOP": parts["gflop"],
+            "GFLOP/s": rate,
+            "of the best rate": rate / results["best_gflops"],
+        }
+    )

@@ -38,7 +38,7 @@ def fake_train(config: RunConfig, runs: Path, dataset: Dataset, progress: bool, 
     """What a worker may call in place of `train`; seed 9 kills the process."""
     if config.seed == 9:
         os.kill(os.getpid(), signal.SIGKILL)
-    run = PlannedRun(config, dataset, run_folder(config, dataset, runs), "")
+    run = PlannedRun(config, dataset, run_folder(config, dataset.name, dataset.fingerprint, runs), "")
     finish(run, threads=os.environ.get("OMP_NUM_THREADS"))
 
 

@@ -138,7 +138,6 @@ def runs(
     dry_run: Annotated[bool, Option("--dry-run", help="Only estimate what the runs cost.")] = False,
     gpu: Annotated[str | None, Option(help="With --dry-run: also on this GPU, for example a100.")] = None,
     as_json: Annotated[bool, Option("--json", help="With --dry-run: for workflow/Snakefile.")] = False,
-    yes: Annotated[bool, Option("--yes", help="Allow a plan of more than 200 runs.")] = False,
     data: Data = None,
     settings: Settings = None,
     key: Key = None,
@@ -155,7 +154,7 @@ def runs(
     if (as_json or gpu) and not dry_run:
         raise HsisrError("--json and --gpu say what only --dry-run estimates; add it.")
     values = parse_settings(settings, data, key=key, band_axis=band_axis, divisor=divisor)
-    planned = part_of(planned_runs(read_plan(plan, values, many=yes)), shard)
+    planned = part_of(planned_runs(read_plan(plan, values)), shard)
     if as_json:
         typer.echo(json.dumps([cluster_job(run, gpu) for run in planned], indent=2))
     elif dry_run:

@@ -141,32 +141,19 @@ class RunConfig(BaseModel):
         try:
             super().__init__(**_add_own_settings(values, [*type(self).model_fields]))
         except ValidationError as error:
-            raise HsisrError(self._describe(error)) from None
+            raise HsisrError(_describe(error)) from None
         # a default of a network of one's own is not its user's choice for another one
         self.model_fields_set.intersection_update(values)
-
-    @classmethod
-    def _describe(cls, error: ValidationError) -> str:
-        """The first mistake in one sentence."""
-        first = error.errors()[0]
-        if first["type"] == "value_error":
-            return str(first["ctx"]["error"])
-        name, *places = map(str, first["loc"])
-        expected = describe_mistake(first)
-        if type(None) in get_args(cls.model_fields[name].annotation):
-            expected += " or null"
-        return f"{name}{''.join(f'[{place}]' for place in places)}={first['input']!r}: {expected}."
 
     @model_validator(mode="after")
     def _check_length(self) -> Self:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError(
-                f"epochs={self.epochs} and steps={self.steps}: give exactly one of them and set the other to null."
+                f"epochs={self.epochs}, steps={self.steps}: give exactly one, and null for the other."
             )
         if self.patches_per_image is None and (self.epochs is not None or self.schedule == "halve"):
             raise ValueError(
-                "patches_per_image=null draws new places endlessly, so there are no epochs: "
-                "give `steps` and a schedule other than 'halve'."
+                "patches_per_image=null has no epochs: give `steps` and a schedule other than 'halve'."
             )
         return self
 
@@ -195,12 +182,11 @@ class RunConfig(BaseModel):
             overrides.setdefault("epochs", None)
         if overrides.get("epochs") is not None:
             overrides.setdefault("steps", None)
-        values = {name: getattr(self, name) for name in self.model_fields_set}
+        kept = set(self.model_fields_set)
         if overrides.get("method", self.method) != self.method:
-            # the options of the network before
-            values = {
-                name: values[name] for name in values if name in type(self).model_fields and name != "source"
-            }
+            # without the options of the network before
+            kept &= {*type(self).model_fields} - {"source"}
+        values = {name: getattr(self, name) for name in kept}
         return type(self)(**values | overrides)
 
     def to_dict(self) -> dict[str, Any]:
@@ -213,10 +199,9 @@ class RunConfig(BaseModel):
             preset = type(self).from_preset(self.preset)
         except HsisrError:  # a preset of its maker's own
             preset = self
-        values = self.to_dict()
         changed = [
-            f" -p {name}={json.dumps(values[name], separators=(',', ':'))}"
-            for name in values
+            f" -p {name}={json.dumps(value, separators=(',', ':'))}"
+            for name, value in self.to_dict().items()
             if name not in ("source", "data", "split", *EXECUTION_FIELDS)
             and getattr(self, name) != getattr(preset, name, None)
         ]
@@ -230,16 +215,13 @@ class RunConfig(BaseModel):
 
         The fingerprint stands for the data, so the same cubes in another folder give the same hash.
         """
-        defaults = {name: field.default for name, field in type(self).model_fields.items()}
-        kept = {
-            name: value
-            for name, value in self.to_dict().items()
-            if name in SETTINGS_OF_0_1_0
-            or (
-                name not in (*EXECUTION_FIELDS, *DATA_FIELDS)
-                and (name not in defaults or getattr(self, name) != defaults[name])
-            )
-        }
+        fields = type(self).model_fields
+        kept = {}
+        for name, value in self.to_dict().items():
+            later = name not in (*EXECUTION_FIELDS, *DATA_FIELDS, *SETTINGS_OF_0_1_0)
+            changed = name not in fields or getattr(self, name) != fields[name].default
+            if name in SETTINGS_OF_0_1_0 or (later and changed):
+                kept[name] = value
         text = json.dumps(kept | {"fingerprint": fingerprint}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
@@ -278,44 +260,51 @@ def _add_own_settings(values: dict[str, Any], settings: list[str]) -> dict[str, 
     Those of a stored run, which has a `source`, are taken as they are where the network is not here, or is another.
     """
     method, source = str(values.get("method", "ssrnet")), values.get("source")
+    own: dict[str, Any] = {}
+    added: dict[str, Any] = {}
     try:
         network = find_network(method)
     except HsisrError:
         if source is None:
             raise
         network = None
-    if network is None or source not in (None, network.source):
-        own, added = {}, {}
-    else:
-        own = network.settings.model_fields
+    if network and source in (None, network.source):
+        own = dict(network.settings.model_fields)
         try:
             found = network.settings(**{name: values[name] for name in own if name in values})
         except ValidationError as error:
-            first = error.errors()[0]
-            raise HsisrError(f"{first['loc'][0]}={first['input']!r}: {describe_mistake(first)}.") from None
+            raise HsisrError(_describe(error)) from None
         added = {**dict(found), "method": network.name, "source": network.source}
-    for name in values:
-        if name not in (*settings, *own) and (network or source is None):
-            # an unknown network first
-            option_names(method)
-            valid = ", ".join(dict.fromkeys([*settings, *own]))
-            raise HsisrError(f"{name!r} is not a setting of a run. Valid settings: {valid}.")
+    valid = [*settings, *own]
+    unknown = [name for name in values if name not in valid]
+    if unknown and (network or source is None):
+        # an unknown network first
+        option_names(method)
+        names = ", ".join(dict.fromkeys(valid))
+        raise HsisrError(f"{unknown[0]!r} is not a setting of a run. Valid settings: {names}.")
     return values | added
+
+
+def _describe(error: ValidationError) -> str:
+    """The first mistake in one sentence."""
+    first = error.errors()[0]
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    name, *places = map(str, first["loc"])
+    expected = describe_mistake(first)
+    if name in RunConfig.model_fields and type(None) in get_args(RunConfig.model_fields[name].annotation):
+        expected += " or null"
+    return f"{name}{''.join(f'[{place}]' for place in places)}={first['input']!r}: {expected}."
 
 
 def preset_path(preset: str) -> Path:
     """The YAML file of a preset: a name in book/presets, or a path that ends in .yaml."""
-    if preset.endswith((".yaml", ".yml")):
-        path = Path(preset)
-        if not path.is_file():
-            raise HsisrError(f"Preset file {preset} does not exist.")
-        return path
     folder = book_folder() / "presets"
-    path = folder / f"{preset}.yaml"
+    path = Path(preset) if preset.endswith((".yaml", ".yml")) else folder / f"{preset}.yaml"
     if not path.is_file():
         names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
         raise HsisrError(
-            f"preset {preset!r} is unknown: choose one of {names}, or give a path to a .yaml file."
+            f"preset {preset!r} does not exist: choose one of {names}, or give a path to a .yaml file."
         )
     return path
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -48,21 +50,16 @@ class Run:
         path = self.folder / "metrics.json"
         try:
             return dict(json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError as error:
+        except FileNotFoundError:
             raise HsisrError(
                 f"{self.folder} is not finished: train it with the same settings to resume."
-            ) from error
+            ) from None
         except ValueError as error:
-            raise HsisrError(
-                f"{path} is not valid JSON: delete that file and train again to rewrite it."
-            ) from error
+            raise HsisrError(f"{path} is not valid JSON: delete it and train again to rewrite it.") from error
 
     def history(self) -> pd.DataFrame:
-        """The training curve so far.
-
-        Columns: step, loss (mean since the row before), learning_rate, seconds, and psnr, ssim, sam on the
-        test images where they were measured (else NaN).
-        """
+        """The training curve so far: step, loss (mean since the row before), learning_rate, seconds, and psnr, ssim,
+        sam on the test images where they were measured (else NaN)."""
         path = self.folder / "history.csv"
         if not path.is_file():
             raise HsisrError(f"{self.folder} has no history.csv yet: the training has not started.")
@@ -75,21 +72,20 @@ class Run:
 
     def model(self) -> SuperResolver:
         """The trained network, ready for inference."""
-        path = self.folder / "weights.safetensors"
-        if self.committed and not path.is_file():
-            raise HsisrError(
-                f"{self.folder.name} came with the book, without its weights. `{self.config.command()} --again` "
-                "trains it here."
-            )
+        path, config = self.folder / "weights.safetensors", self.config
         if not path.is_file():
+            if self.committed:
+                raise HsisrError(
+                    f"{self.folder.name} came with the book, without its weights. `{config.command()} --again` trains "
+                    "it here."
+                )
             raise HsisrError(f"{self.folder} has no weights yet: train it with the same settings to resume.")
         try:
             weights = load_file(path)
-            model = build_model(
-                self.config.method, self.config.scale, len(weights["mean"]), **self.config.model_options()
-            )
-            model.set_mean(weights["mean"])
-            model.mirror = self.config.mirror
+            mean = weights["mean"]
+            model = build_model(config.method, config.scale, len(mean), **config.model_options())
+            model.set_mean(mean)
+            model.mirror = config.mirror
             model.load_state_dict(weights)
         except (SafetensorError, KeyError, RuntimeError) as error:
             raise HsisrError(
@@ -98,17 +94,14 @@ class Run:
         return model.eval()
 
 
-def run_folder(config: RunConfig, dataset: Dataset, runs: str | os.PathLike[str] | None = None) -> Path:
-    """Where the run of `config` on `dataset` is or will be, in `runs` (default: ``runs/`` of the project).
+def run_folder(
+    config: RunConfig, data: str, fingerprint: str, runs: str | os.PathLike[str] | None = None
+) -> Path:
+    """Where the run of `config` on the dataset `data` is or will be, in `runs` (default: ``runs/`` of the project).
 
     A run that is not there, but came with the book, is in book/results.
     """
-    return _find_folder(config, dataset.name, dataset.fingerprint, runs)
-
-
-def _find_folder(config: RunConfig, data: str, fingerprint: str, runs: str | os.PathLike[str] | None) -> Path:
-    method = config.method.replace(".py:", "-")
-    name = f"{method}-x{config.scale}-{data}-{config.hash(fingerprint)}"
+    name = f"{config.method.replace('.py:', '-')}-x{config.scale}-{data}-{config.hash(fingerprint)}"
     own = Path(runs or runs_folder()) / name
     return own if own.exists() else next(results_folder().glob(f"*/{name}"), own)
 
@@ -121,7 +114,7 @@ def find_run(config: RunConfig, runs: str | os.PathLike[str] | None = None) -> R
     fingerprint = None if config.reading else known_fingerprint(config.data, config.split)
     if fingerprint is None:
         return None
-    run = Run(_find_folder(config, config.data, fingerprint, runs), config, fingerprint)
+    run = Run(run_folder(config, config.data, fingerprint, runs), config, fingerprint)
     return run if run.finished else None
 
 
@@ -156,17 +149,15 @@ def open_run(
             f"{dataset.fingerprint[:12]}, not {known[:12]}): they are not shown for it.",
             stacklevel=2,
         )
-    folder = run_folder(config, dataset, runs)
+    folder = run_folder(config, dataset.name, dataset.fingerprint, runs)
     if again:
         folder = Path(runs or runs_folder()) / folder.name
     if not (folder / "config.yaml").is_file():
         atomic_text(folder / "config.yaml", f"fingerprint: {dataset.fingerprint}\n{config.to_yaml()}")
     stored = read_run(folder)
-    same = stored.config.hash(dataset.fingerprint) == config.hash(dataset.fingerprint)
-    if not same or stored.fingerprint != dataset.fingerprint:
+    if stored.config.hash(stored.fingerprint) != config.hash(dataset.fingerprint):
         raise HsisrError(
-            f"{folder}/config.yaml belongs to another run than its folder name says; it was edited or copied there. "
-            "Move the folder away or delete it, then start again."
+            f"{folder}/config.yaml belongs to another run than the folder's name says: move or delete the folder."
         )
     return Run(folder, config, dataset.fingerprint)
 
@@ -180,7 +171,7 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
         fingerprint = values.pop("fingerprint")
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
-        raise HsisrError(f"{path} is damaged: move {folder} away or delete it, then start again.") from error
+        raise HsisrError(f"{path} is damaged: move or delete {folder}, then start again.") from error
     return Run(Path(folder), RunConfig.from_mapping(values, where=str(path)), str(fingerprint))
 
 
@@ -228,8 +219,5 @@ def peak_bytes() -> int:
         # getrusage starts from the peak of the process that started this one
         lines = Path("/proc/self/status").read_text().splitlines()
         return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
-    import resource
-    import sys
-
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak if sys.platform == "darwin" else peak * 1024)

@@ -21,8 +21,6 @@ from hsisr_core.paper import TABLES, table_settings
 from hsisr_core.runs.config import EXECUTION_FIELDS, RunConfig, preset_path, preset_values
 from hsisr_core.runs.folder import run_folder
 
-# Runs; a larger plan is more likely a slip than a wish.
-LIMIT = 200
 # Settings that a label names whenever they vary.
 ALWAYS = ("method", "scale", "seed")
 EXAMPLE = "`- {seed: 2}` or `- {table: loss, product: {scale: [2, 3], seed: [1, 2]}}`"
@@ -43,26 +41,21 @@ class Plan:
         return tuple(dict.fromkeys(config for _, config in self.entries))
 
     def table(self, name: str) -> list[RunConfig]:
-        """The runs that feed a table of the paper, in the order of the plan.
+        """The runs that feed a table of the paper ("loss", "ablation", ...), in the order of the plan.
 
-        A plan without such a table gives the table's rows with its defaults. The rows of "ablation" then
-        start from the weights of He et al. where the defaults say "interpolation", which a network
-        without global residual cannot. HsisrError when the paper has no table `name` ("loss", "ablation", ...).
+        A plan without such a table gives the table's rows with its defaults. The rows of "ablation" then start from
+        the weights of He et al. instead of "interpolation", which a network without global residual cannot.
         """
         rows = table_settings(name)
         planned = [config for table, config in self.entries if table == name]
-        if not planned:
-            start = {"init": "he"} if self.defaults.init == "interpolation" else {}
-            shared = start if name == "ablation" else {}
-            planned = [self.defaults.changed(**shared, **row) for row in rows]
-        return list(dict.fromkeys(planned))
+        start = {"init": "he"} if (name, self.defaults.init) == ("ablation", "interpolation") else {}
+        return planned or list(dict.fromkeys(self.defaults.changed(**start, **row) for row in rows))
 
     def shown(self) -> Plan:
         """The plan of all that the chapters show: the defaults, the entries, and the tables that no entry feeds."""
         fed = {table for table, _ in self.entries}
         missing = [(name, config) for name in TABLES if name not in fed for config in self.table(name)]
-        first = ("chapters", self.defaults)  # not None: an entry may be the same run
-        return Plan(self.name, self.defaults, (first, *self.distinct().entries, *missing))
+        return Plan(self.name, self.defaults, ((None, self.defaults), *self.entries, *missing))
 
     def label(self, config: RunConfig) -> str:
         """What sets `config` apart in this plan, for example "scale=2 seed=1 block=standard".
@@ -77,10 +70,6 @@ class Plan:
             if varies and (name in ALWAYS or value != getattr(self.defaults, name)):
                 parts.append(f"{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
         return " ".join(parts) or f"{config.method} x{config.scale}"
-
-    def distinct(self) -> Plan:
-        """This plan with equal runs joined, as happens when an override fixes what the plan varies."""
-        return Plan(self.name, self.defaults, tuple(dict.fromkeys(self.entries)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,25 +106,21 @@ class _Entry(BaseModel, extra="allow"):
                 yield {**beside, **row, **dict(zip(self.product, values, strict=True))}
 
 
-def read_plan(preset: str, overrides: Mapping[str, Any] | None = None, *, many: bool = False) -> Plan:
+def read_plan(preset: str, overrides: Mapping[str, Any] | None = None) -> Plan:
     """Read the plan in a preset file; a preset without ``runs`` is a plan of one run.
 
     A plan is a preset (the defaults) with a key ``runs``, a list of settings for one run each, or for
     several: ``- {features: 8, product: {scale: [2, 3], seed: [1, 2]}}`` is four runs. An entry may name a
     table of the paper: ``- {table: block, product: {seed: [1, 2]}}`` is two runs for each of its rows.
-    `overrides` replace settings of every run; `many` allows more than `LIMIT` runs.
+    `overrides` replace settings of every run; those that are then equal are one.
     """
     where = f"plan {preset}"
     values = preset_values(preset)
     defaults = RunConfig.from_preset(preset)
-    runs: list[tuple[str | None, RunConfig]] = [(None, defaults)]
-    if "runs" in values:
-        runs = list(itertools.islice(_expand(values["runs"], defaults, where), None if many else LIMIT + 1))
-    if len(runs) > LIMIT and not many:
-        raise HsisrError(f"{where} has more than {LIMIT} runs: add --yes if all of them are meant.")
+    runs = _expand(values["runs"], defaults, where) if "runs" in values else [(None, defaults)]
     changes = dict(overrides or {})
-    entries = tuple((table, config.changed(**changes)) for table, config in runs)
-    plan = Plan(preset_path(preset).stem, defaults.changed(**changes), entries)
+    entries = dict.fromkeys((table, config.changed(**changes)) for table, config in runs)
+    plan = Plan(preset_path(preset).stem, defaults.changed(**changes), tuple(entries))
     trainable = sorted(set(MODELS) - {"bicubic"})
     for config in plan.configs:
         if config.method not in trainable and config.source is None:
@@ -166,7 +151,7 @@ def _expand(runs: Any, defaults: RunConfig, where: str) -> Iterator[tuple[str | 
 
 
 def plan_for_chapters(preset: str, overrides: Mapping[str, Any]) -> Plan:
-    """The plan of a preset as chapters read it: `overrides` hold for all runs, and equal runs are one.
+    """The plan of a preset as chapters read it: `overrides` hold for all runs.
 
     An override with the value that the preset's defaults have changes nothing: ``papermill -f`` passes
     those defaults too, and they must not undo what the plan varies.
@@ -176,28 +161,19 @@ def plan_for_chapters(preset: str, overrides: Mapping[str, Any]) -> Plan:
     changes = {
         name: value for name in overrides if (value := getattr(changed, name)) != getattr(defaults, name)
     }
-    return read_plan(preset, changes, many=True).distinct()
+    return read_plan(preset, changes)
 
 
 def planned_runs(plan: Plan, runs: str | os.PathLike[str] | None = None) -> list[PlannedRun]:
     """Load the datasets of `plan` (preparing what is not prepared) and find the folder of each run.
 
-    A run that several tables share, or a table and an entry without one, is one run; HsisrError when two runs are
-    the same and of the same table, or of none.
+    Entries that differ only in what is not in a run's hash are one run, that of the first.
     """
     load = cache(load_dataset)
     planned: dict[Path, PlannedRun] = {}
-    numbers: dict[tuple[Path, str | None], int] = {}
-    for number, (table, config) in enumerate(plan.entries, start=1):
+    for config in plan.configs:
         dataset = load(config.data, config.split, **config.reading)
-        folder = run_folder(config, dataset, runs)
-        if (folder, table) in numbers:
-            raise HsisrError(
-                f"plan {plan.name}: runs {numbers[folder, table]} and {number} are the same "
-                f"({plan.label(config)}); {', '.join(EXECUTION_FIELDS)} do not tell runs apart. "
-                "Leave out one of them."
-            )
-        numbers[folder, table] = number
+        folder = run_folder(config, dataset.name, dataset.fingerprint, runs)
         planned.setdefault(folder, PlannedRun(config, dataset, folder, plan.label(config)))
     return list(planned.values())
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +18,6 @@ from hsisr_core.runs.folder import is_locked
 from hsisr_core.runs.plan import PlannedRun
 
 STATES = ("done", "running", "failed", "unfinished", "missing")
-TRACEBACK_LINES = 25
 
 
 @dataclass(frozen=True)
@@ -82,14 +80,9 @@ def time_left(runs: Sequence[PlannedRun], states: Sequence[RunState]) -> float |
     return None if math.isnan(seconds) else float(seconds)
 
 
-def record_failure(folder: Path, error: str, lines: Sequence[str] = ()) -> str:
+def record_failure(folder: Path, error: str, traceback: Sequence[str] = ()) -> str:
     """Write ``failed.json`` to a run folder, and return `error`, longer when that was not possible."""
-    record = {
-        "error": error,
-        "traceback": list(lines[-TRACEBACK_LINES:]),
-        "time": datetime.now(UTC).isoformat(),
-        "host": socket.gethostname(),
-    }
+    record = {"error": error, "traceback": list(traceback), "time": datetime.now(UTC).isoformat()}
     try:
         write_json(folder / "failed.json", record)
     except (HsisrError, OSError) as problem:

@@ -54,7 +54,7 @@ GPUS = {
 # seconds to spend, about, on timing one kind of step
 _BUDGET = 4.0
 # of Python and PyTorch
-_PROCESS_BYTES = 750 * 10**6
+_PROCESS_BYTES = 500 * 10**6
 # of a job: what two cores sustain (0.03 was measured with the demo preset), and a factor, for a job that is stopped at
 # its limit loses the steps since its last checkpoint
 _START_MINUTES = 10

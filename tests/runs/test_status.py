@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 from small_plan import finish, small_plan
 
 from hsisr_core.runs import RunState, record_failure, run_lock, run_state, time_left
-from hsisr_core.runs.status import TRACEBACK_LINES, last_row, read_failure
+from hsisr_core.runs.status import last_row, read_failure
 
 
 def test_every_state(tmp_path: Path) -> None:
@@ -72,10 +71,3 @@ def test_a_damaged_record_counts_as_none(tmp_path: Path, text: str) -> None:
 def test_a_failure_that_cannot_be_written_is_still_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "no luck (not recorded: " in record_failure(tmp_path / "file", "no luck")
-
-
-def test_the_record_keeps_the_end_of_a_long_traceback(tmp_path: Path) -> None:
-    record_failure(tmp_path, "x", [str(number) for number in range(100)])
-    lines = json.loads((tmp_path / "failed.json").read_text())["traceback"]
-    assert lines[-1] == "99"
-    assert len(lines) == TRACEBACK_LINES

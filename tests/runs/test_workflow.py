@@ -73,7 +73,7 @@ def test_json_is_of_the_dry_run(plan: Path) -> None:
 
 def test_needs_grow_with_the_work(plan: Path) -> None:
     def needs_of(gpu: str | None = None, **settings: object) -> dict[str, int]:
-        return needs(planned_runs(read_plan("plan.yaml", {"seed": 1, **settings}).distinct())[0], gpu)
+        return needs(planned_runs(read_plan("plan.yaml", {"seed": 1, **settings}))[0], gpu)
 
     small = needs_of(steps=100_000, batch=8)
     assert small["gpu"] == 0
@@ -110,7 +110,7 @@ def test_the_dry_run_lists_every_run(plan: Path) -> None:
     assert re.search(r"^run +3$", result.stdout + result.stderr, re.MULTILINE)
     wrong = run([part.replace("plan=plan.yaml", "plan=nothing") for part in snakemake_command("--dry-run")])
     assert wrong.returncode != 0
-    assert "preset 'nothing' is unknown" in wrong.stdout + wrong.stderr
+    assert "preset 'nothing' does not exist" in wrong.stdout + wrong.stderr
 
 
 @needs_snakemake

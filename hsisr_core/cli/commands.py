@@ -203,28 +203,28 @@ def evaluate(
     self_ensemble: Annotated[
         bool, Option("--self-ensemble", help="Also the mean over eight turned, flipped inputs, as METHOD+.")
     ] = False,
-    shard: Shard = None,
     out: TableFile = None,
 ) -> None:
     """Score the networks of finished runs on the test images again, or on other data."""
-    from hsisr_core.cli.report import score_table
-    from hsisr_core.runs import write_table
-    from hsisr_core.training import finished_runs, rescore, score_frame
+    import pandas as pd
 
-    scored, failed = [], []
-    for stored in finished_runs(run, shard):
+    from hsisr_core.cli.report import score_table
+    from hsisr_core.runs import read_run, run_folders, write_table
+    from hsisr_core.training import rescore
+
+    tables, failed = [], []
+    for folder in [path for path in run_folders(run) if (path / "metrics.json").is_file()] or [run]:
         try:
-            scored.append(rescore(stored, data, split, self_ensemble))
+            tables.append(rescore(read_run(folder), data, split, self_ensemble))
         except HsisrError as error:
             # One run was asked for: it is the user's mistake.
-            if stored.folder == run:
+            if folder == run:
                 raise
-            failed.append(f"error: {stored.folder}: {error}")
+            failed.append(f"error: {folder}: {error}")
         else:
-            table = score_table(scored[-1].rows, stored.config, scored[-1].dataset)
-            typer.echo(f"{table}\n\n{stored.folder}\n")
-    if out is not None:
-        write_table(score_frame(scored), out)
+            typer.echo(f"{score_table(tables[-1])}\n\n{folder}\n")
+    if out is not None and tables:
+        write_table(pd.concat(tables), out)
     if failed:
         typer.echo("\n".join(failed), err=True)
         raise typer.Exit(1)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from hsisr_core.data import Dataset, Scene, Store
-from hsisr_core.runs import STATES, PlannedRun, Run, RunConfig, RunState, time_left
+from hsisr_core.data import Scene, Store
+from hsisr_core.runs import STATES, PlannedRun, Run, RunState, time_left
 from hsisr_core.training import GPUS, PEAK_SHARE, Estimate, gpu_rate
 
 
@@ -21,17 +21,18 @@ def results_table(run: Run) -> str:
         f"x{config.scale}, preset {config.preset}, {metrics['dataset']} (split {split['name']}, "
         f"test: {', '.join(split['test'])}), seed {config.seed}, {metrics['steps']} steps, {metrics['seconds']:.0f} s"
     )
-    return f"{title}\n{_scores(pd.DataFrame(metrics['mean']).T)}{_region(metrics['images'])}"
+    return f"{title}\n{_scores(pd.DataFrame(metrics['mean']).T)}{_region(metrics['images'][0])}"
 
 
-def score_table(rows: list[dict[str, Any]], config: RunConfig, dataset: Dataset) -> str:
-    """Scores of a network on a dataset, image by image and in the mean."""
-    title = f"x{config.scale}, {config.method} of preset {config.preset}, {dataset.name} (split {dataset.split.name})"
-    table = pd.DataFrame(rows).set_index("result")
-    tables = {str(image): scores for image, scores in table.groupby("image", sort=False)}
+def score_table(scores: pd.DataFrame) -> str:
+    """Scores of a network on a dataset (see `rescore`), image by image and in the mean."""
+    first = scores.iloc[0]
+    title = f"x{first.scale}, {first.method} of preset {first.preset}, {first.dataset} (split {first.split})"
+    table = scores.set_index("result")
+    tables = {str(image): rows for image, rows in table.groupby("image", sort=False)}
     tables["mean"] = table.groupby(level="result", sort=False).mean(numeric_only=True)
-    parts = [title, *(f"{name}\n{_scores(scores)}" for name, scores in tables.items())]
-    return "\n\n".join(parts) + _region(rows)
+    parts = [title, *(f"{name}\n{_scores(rows)}" for name, rows in tables.items())]
+    return "\n\n".join(parts) + _region(first)
 
 
 def _scores(table: pd.DataFrame) -> str:
@@ -41,11 +42,11 @@ def _scores(table: pd.DataFrame) -> str:
     return str(shown.rename_axis(None).to_string(formatters=formats, col_space=10))
 
 
-def _region(rows: list[dict[str, Any]]) -> str:
+def _region(row: Mapping[str, Any]) -> str:
     """A line that says what was scored, where that is less than the whole of HR."""
-    bands, border = (rows[0].get(name, 0) for name in ("scored_bands", "scored_border"))
-    if not border:
+    if not row.get("scored_border"):
         return ""
+    bands, border = row["scored_bands"], row["scored_border"]
     return f"\nAll of them on {bands} bands, without {border} pixels on each side: the network gives no more."
 
 

@@ -22,12 +22,10 @@ from hsisr_core.training.evaluate import (
     PROTOCOL,
     TEST_SIDE,
     evaluate,
-    finished_runs,
     mean_scores,
     reduce_measured,
     reduced_pairs,
     rescore,
-    score_frame,
     super_resolve_clipped,
     tile_for,
 )

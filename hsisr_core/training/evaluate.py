@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import warnings
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +15,7 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.fast import bytes_needed, super_resolve
 from hsisr_core.metrics import WINDOW, score, whole_windows
 from hsisr_core.models import Bicubic, SuperResolver
-from hsisr_core.runs import COLUMNS, Run, read_run, run_folders, shard
+from hsisr_core.runs import Run
 
 # pixels: the paper tests on the top left 512 x 512 (Sec. IV-B)
 TEST_SIDE = 512
@@ -38,10 +35,9 @@ def reduced_pairs(dataset: Dataset, scale: int) -> dict[str, tuple[np.ndarray, n
     pairs = {}
     for name in dataset.test:
         scene = dataset.scene(name)
-        mask = None if scene.mask is None else scene.mask[:TEST_SIDE, :TEST_SIDE]
-        pairs[name] = reduce_measured(
-            scene.cube[:, :TEST_SIDE, :TEST_SIDE], mask, scale, f"Test image {name}"
-        )
+        corner = slice(TEST_SIDE)
+        mask = None if scene.mask is None else scene.mask[corner, corner]
+        pairs[name] = reduce_measured(scene.cube[:, corner, corner], mask, scale, f"Test image {name}")
     return pairs
 
 
@@ -65,7 +61,7 @@ def reduce_measured(
     if not whole_windows(measured, WINDOW).any():
         raise HsisrError(
             f"{what} has too few measured pixels: no {WINDOW}x{WINDOW} that the reduction by {scale} keeps clear of "
-            "those without a measurement. Choose another part of the scene."
+            "the others. Choose another part of the scene."
         )
     hr[:, ~measured] = np.nan
     return lr, hr
@@ -84,10 +80,9 @@ def evaluate(
     the pixels left out on each side, masked_pixels (only where there are some) those where HR is NaN. PSNR and MPSNR
     are in dB, SAM in degrees.
     """
-    entries: list[tuple[str, SuperResolver, bool]] = (
-        [("bicubic", Bicubic(model.scale), False)] if bicubic else []
-    )
-    entries.append((method, model, False))
+    entries: list[tuple[str, SuperResolver, bool]] = [(method, model, False)]
+    if bicubic:
+        entries.insert(0, ("bicubic", Bicubic(model.scale), False))
     if self_ensemble:
         entries.append((f"{method}+", model, True))
     rows = []
@@ -134,58 +129,23 @@ def tile_for(model: SuperResolver, lr: np.ndarray, gigabytes: float = GIGABYTES)
     return max(16, largest - 1 - 2 * model.halo)
 
 
-@dataclass(frozen=True, eq=False)
-class Scored:
-    """A run, the data it was scored on, and a row per image and method (see `evaluate`)."""
-
-    run: Run
-    dataset: Dataset
-    rows: list[dict[str, Any]]
-
-
-def finished_runs(folder: Path, part: str | None = None) -> list[Run]:
-    """The run in `folder`, or the finished runs in the folders inside it; part i of n for ``part = "i/n"``.
-
-    What is not finished or damaged is left out with a warning, after the parts are dealt out: they fit together.
-    """
-    inside = [path for path in run_folders(folder) if (path / "config.yaml").is_file()]
-    if (folder / "config.yaml").is_file() or not inside:
-        return [read_run(folder)]
-    runs = []
-    for path in shard(inside, part):
-        try:
-            run = read_run(path)
-            _ = run.metrics
-            runs.append(run)
-        except HsisrError as error:
-            warnings.warn(f"Left out: {error}", stacklevel=2)
-    return runs
-
-
 def rescore(
     run: Run, data: str | None = None, split: str | None = None, self_ensemble: bool = False
-) -> Scored:
-    """Score the network of `run` on its own test images, or on those of `data` and `split`; also its self-ensemble."""
-    config = run.config
+) -> pd.DataFrame:
+    """Score the network of `run` on its own test images, or on those of `data` and `split`; also its self-ensemble.
+
+    A row per image and method, with the columns of `load_results`; ``dataset`` and ``split`` are those scored on.
+    """
+    config, metrics = run.config, run.metrics
     dataset = config.load_dataset(split) if data is None else load_dataset(data, split)
     pairs = reduced_pairs(dataset, config.scale)
     rows = evaluate(run.model(), pairs, config.method, self_ensemble=self_ensemble)
-    return Scored(run, dataset, rows)
-
-
-def score_frame(scored: Sequence[Scored]) -> pd.DataFrame:
-    """A row per run and image, with the columns of `load_results`; ``data`` and ``split`` are those scored on."""
-    rows = []
-    for item in scored:
-        metrics = item.run.metrics
-        shared = item.run.config.to_dict() | {
-            "run": item.run.folder.name,
-            "dataset": item.dataset.name,
-            "split": item.dataset.split.name,
-            "fingerprint": item.dataset.fingerprint,
-            "trained_steps": metrics["steps"],
-            "seconds": metrics["seconds"],
-            "parameters": metrics["parameters"],
-        }
-        rows += [shared | row for row in item.rows]
-    return pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
+    shared = config.to_dict() | {
+        "run": run.folder.name,
+        "dataset": dataset.name,
+        "split": dataset.split.name,
+        "fingerprint": dataset.fingerprint,
+        "trained_steps": metrics["steps"],
+        **{name: metrics[name] for name in ("seconds", "parameters")},
+    }
+    return pd.DataFrame([shared | row for row in rows])

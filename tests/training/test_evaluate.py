@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_plan import TINY, finish, small_plan
+from small_plan import TINY, small_plan
 
 from hsisr_core.cli.report import score_table
 from hsisr_core.data import Scene, load_dataset
@@ -19,15 +19,13 @@ from hsisr_core.fast import bytes_needed, runner
 from hsisr_core.metrics import psnr
 from hsisr_core.models import SSRNet, build_model
 from hsisr_core.predict import super_resolve
-from hsisr_core.runs import RunConfig, load_results, open_run
+from hsisr_core.runs import RunConfig, load_results, read_run
 from hsisr_core.training import (
     evaluate,
-    finished_runs,
     mean_scores,
     reduce_measured,
     reduced_pairs,
     rescore,
-    score_frame,
     super_resolve_clipped,
     tile_for,
     train,
@@ -134,8 +132,7 @@ def test_inference_holds_what_it_says(options: dict[str, Any], shape: tuple[int,
 def test_scores_are_those_of_the_training(tmp_path: Path) -> None:
     (plan,) = small_plan(tmp_path, "[{seed: 1}]", steps=3)
     train(plan.config, tmp_path / "runs", plan.dataset, progress=False)
-    (run,) = finished_runs(tmp_path / "runs")
-    again = score_frame([rescore(run)])
+    again = rescore(read_run(plan.folder))
     first = load_results(tmp_path / "runs")
     for column in ("run", "image", "result", "seed", "trained_steps"):
         assert again[column].tolist() == first[column].tolist()
@@ -143,31 +140,9 @@ def test_scores_are_those_of_the_training(tmp_path: Path) -> None:
     assert set(again["split"]) == {"indian-pines"}
 
 
-def test_shards_are_dealt_before_anything_is_left_out(tmp_path: Path) -> None:
-    runs = small_plan(tmp_path, "[{product: {seed: [1, 2, 3, 4]}}]")
-    folders = sorted(run.folder for run in runs)
-    by_folder = {run.folder: run for run in runs}
-    for folder in folders[1:]:
-        finish(by_folder[folder])
-    open_run(by_folder[folders[0]].config, tmp_path / "runs")  # not finished
-    (tmp_path / "runs" / "foreign").mkdir()
-    with pytest.warns(UserWarning, match="is not finished"):
-        first = finished_runs(tmp_path / "runs", "1/2")
-    second = finished_runs(tmp_path / "runs", "2/2")
-    assert [run.folder for run in first] == [folders[2]]
-    assert [run.folder for run in second] == [folders[1], folders[3]]
-
-
-def test_a_folder_without_runs(tmp_path: Path) -> None:
-    with pytest.raises(HsisrError, match="is not a run folder"):
-        finished_runs(tmp_path)
-    with pytest.raises(HsisrError, match="is not a run folder"):
-        finished_runs(tmp_path / "nowhere")
-
-
 def test_the_self_ensemble_is_scored_beside(tmp_path: Path) -> None:
     config = RunConfig.from_preset(str(TINY), method="gdrrn", recursions=1, steps=2, evaluate_every=None)
     scored = rescore(train(config, tmp_path, progress=False), self_ensemble=True)
-    assert [row["result"] for row in scored.rows] == ["bicubic", "gdrrn", "gdrrn+"]
-    table = score_table(scored.rows, config, scored.dataset)
+    assert scored["result"].tolist() == ["bicubic", "gdrrn", "gdrrn+"]
+    table = score_table(scored)
     assert sum(line.startswith("gdrrn+ ") for line in table.splitlines()) == 2  # the image and the mean

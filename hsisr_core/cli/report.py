@@ -32,7 +32,7 @@ def score_table(scores: pd.DataFrame) -> str:
     tables = {str(image): rows for image, rows in table.groupby("image", sort=False)}
     tables["mean"] = table.groupby(level="result", sort=False).mean(numeric_only=True)
     parts = [title, *(f"{name}\n{_scores(rows)}" for name, rows in tables.items())]
-    return "\n\n".join(parts) + _region(first)
+    return "\n\n".join(parts) + _region(first.to_dict())
 
 
 def _scores(table: pd.DataFrame) -> str:

@@ -40,9 +40,10 @@ class Trainer(nn.Module):
         """SR of a batch, as the network gives it."""
         shares = min(self.threads, len(lr))
         pays = lr.device.type == "cpu" and lr.numel() * max([1, *_widths(self.net)]) >= PAYS
-        if shares == 1 or not (pays and self.known and torch.is_grad_enabled()):
+        if shares == 1 or lr.requires_grad or not (pays and self.known and torch.is_grad_enabled()):
             return self.super_resolve(lr)
-        return _Shares.apply(self.super_resolve, shares, lr, *self.net.parameters())
+        trained = [parameter for parameter in self.net.parameters() if parameter.requires_grad]
+        return _Shares.apply(self.super_resolve, shares, lr, *trained)
 
     def super_resolve(self, lr: Tensor) -> Tensor:
         net = self.net
@@ -50,7 +51,7 @@ class Trainer(nn.Module):
 
 
 class _Shares(torch.autograd.Function):
-    """A batch in shares, each forward and backward in a thread of its own."""
+    """A batch in shares, each forward and backward in a thread of its own; LR has no gradient."""
 
     @staticmethod
     def forward(
@@ -60,26 +61,18 @@ class _Shares(torch.autograd.Function):
             with torch.enable_grad():
                 return super_resolve(part)
 
-        inputs = [part.detach().requires_grad_(lr.requires_grad) for part in lr.tensor_split(shares)]
-        outputs = in_threads(call, inputs)
-        ctx.parts = inputs, outputs, parameters
-        return torch.cat([output.detach() for output in outputs])
+        ctx.parts, ctx.parameters = in_threads(call, lr.tensor_split(shares)), parameters
+        return torch.cat([part.detach() for part in ctx.parts])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, outputs, parameters = ctx.parts
-        wanted = [p for p in parameters if p.requires_grad]
+        def differentiate(sr: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
+            return torch.autograd.grad(sr, ctx.parameters, gradient)
 
-        def differentiate(lr: Tensor, sr: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
-            return torch.autograd.grad(sr, [*wanted, lr] if lr.requires_grad else wanted, gradient)
-
-        found = in_threads(differentiate, inputs, outputs, gradient.split([len(part) for part in inputs]))
-        sums = iter(
-            [sum(parts[1:], parts[0]) for parts in zip(*(part[: len(wanted)] for part in found), strict=True)]
-        )
-        lr = torch.cat([part[-1] for part in found]) if ctx.needs_input_grad[2] else None
-        return None, None, lr, *(next(sums) if p.requires_grad else None for p in parameters)
+        gradients = gradient.split([len(part) for part in ctx.parts])
+        found = in_threads(differentiate, ctx.parts, gradients)
+        return None, None, None, *(sum(parts[1:], parts[0]) for parts in zip(*found, strict=True))
 
 
 def runner(
@@ -108,16 +101,13 @@ def runner(
 
 def check_precision(net: SuperResolver, precision: str) -> None:
     """Raise HsisrError unless SR of `net` can be made in this `precision` on its device: "float32" or "bf16"."""
-    if precision == "float32":
-        return
-    if precision != "bf16":
+    if precision not in ("float32", "bf16"):
         raise HsisrError(f"precision={precision!r} is unknown: choose one of float32, bf16.")
-    if not has_engine(net):
+    if precision == "bf16" and not has_engine(net):
         raise HsisrError(f"precision='bf16' is for SSRNet, not for {type(net).__name__}: use 'float32'.")
-    if not (net.mean.is_cuda or computes_bf16()):
+    if precision == "bf16" and not (net.mean.is_cuda or computes_bf16()):
         raise HsisrError(
-            "precision='bf16' needs a GPU, or a processor with AVX512-BF16 or AMX, and here is neither: "
-            "use 'float32'."
+            "precision='bf16' needs a GPU or a processor with AVX512-BF16 or AMX: use 'float32'."
         )
 
 

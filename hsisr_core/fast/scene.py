@@ -35,14 +35,13 @@ def super_resolve(
     lr : ndarray
         (bands, height, width), values in [0, 1]; a slight overshoot is normal in a bicubic LR cube.
     tile : int, optional
-        Work in tiles of ``tile`` x ``tile`` LR pixels, each with the model's `halo` around it. The result
-        equals the untiled one to rounding, since the halo covers the receptive field.
+        Work in tiles of ``tile`` x ``tile`` LR pixels, each with the model's `halo` around it: equal to rounding.
     self_ensemble : bool
         Average over the eight symmetries of the square (Lim et al. 2017, "EDSR+"): eight times the work.
     precision : {"float32", "bf16"}
-        Of SSRNet's modules. The features that are added after each of them, the tail and the mean stay float32.
-        "bf16" needs a GPU, or a processor with AVX512-BF16 or AMX. With the shipped weights at x4 it changed PSNR of
-        `stuffed_toys` by 0.001 dB and SAM by 0.002 degrees, in emulation; its speed has not been measured.
+        Of SSRNet's modules; the rest stays float32. "bf16" needs a GPU, or a processor with AVX512-BF16 or AMX. With
+        the shipped weights at x4 it changed PSNR of `stuffed_toys` by 0.001 dB and SAM by 0.002 degrees, in emulation;
+        its speed has not been measured.
 
     Returns
     -------
@@ -60,10 +59,9 @@ def super_resolve(
         raise HsisrError(f"An LR cube has the shape (bands, height, width); this one has {lr.shape}.")
     if not np.isfinite(lr).all():
         raise HsisrError("The LR cube holds NaN or infinity: replace or crop those pixels first.")
-    if tile is not None and (isinstance(tile, bool) or tile < 1):
+    if tile is not None and tile < 1:
         raise HsisrError(f"tile={tile!r}: expected at least 1 LR pixel, or None for the whole cube at once.")
-    values = next((value for value in (*model.parameters(), *model.buffers())), torch.empty(0))
-    cube = torch.as_tensor(np.ascontiguousarray(lr, dtype=np.float32), device=values.device)
+    cube = torch.as_tensor(np.ascontiguousarray(lr, dtype=np.float32), device=model.mean.device)
     if not self_ensemble:
         return _super_resolve(model, cube, tile, precision).numpy()
     total = torch.zeros(lr.shape[0], *(side * model.scale for side in lr.shape[1:]))
@@ -104,21 +102,25 @@ def super_resolve_tiles(
     is called with the share of the tile at work that is done. Yields where a tile of SR belongs, rows and columns,
     and the tile (bands, height, width), float32, on the CPU.
     """
-    height, width = size
-    scale, halo = network.scale, network.halo
-    for top, left in itertools.product(range(0, height, tile), range(0, width, tile)):
-        bottom, right = min(top + tile, height), min(left + tile, width)
+
+    def locate(start: int, side: int) -> tuple[slice, slice, slice]:
+        """Along one axis: the tile in SR, what is read of LR, and the tile in what the network makes of that."""
+        end, scale = min(start + tile, side), network.scale
         # no halo beyond the scene: its border is zero padding
-        up, before = min(halo, top), min(halo, left)
-        rows = slice(top - up, min(bottom + halo, height))
-        columns = slice(left - before, min(right + halo, width))
-        inner_rows = slice(up * scale, (up + bottom - top) * scale)
-        inner_columns = slice(before * scale, (before + right - left) * scale)
+        before = min(network.halo, start)
+        seen = slice(start - before, min(end + network.halo, side))
+        inner = slice(before * scale, (before + end - start) * scale)
+        return slice(start * scale, end * scale), seen, inner
+
+    height, width = size
+    for top, left in itertools.product(range(0, height, tile), range(0, width, tile)):
+        rows, seen_rows, inner_rows = locate(top, height)
+        columns, seen_columns, inner_columns = locate(left, width)
         # no name for the tile here: it would live until the next one is there
         yield (
-            slice(top * scale, bottom * scale),
-            slice(left * scale, right * scale),
-            _super_resolve_tile(network, read(rows, columns), progress, precision)[
+            rows,
+            columns,
+            _super_resolve_tile(network, read(seen_rows, seen_columns), progress, precision)[
                 :, inner_rows, inner_columns
             ],
         )
@@ -140,11 +142,9 @@ def _super_resolve_tile(
 def reuse_memory() -> None:
     """Let the C library keep up to 64 MB of freed memory for the next tensors.
 
-    glibc gives a block above a certain size a mapping of its own, and at most twice that size stays with the process
-    when it is freed; the rest goes back to the system, which has to hand out and clear every page again. The size
-    starts at 128 KB and follows the largest such block that was freed, up to 32 MiB. So one is freed here. Nobody
-    has touched its pages, so it costs nothing; other systems only allocate and free.
-
-    Source: mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD.
+    glibc gives a block above a certain size a mapping of its own, and keeps at most twice that size when it is freed;
+    the rest goes back to the system, which has to clear every page again. The size starts at 128 KB and follows the
+    largest such block that was freed, up to 32 MiB. So one is freed here, untouched; other systems only allocate and
+    free (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
     """
     torch.empty(LARGEST, dtype=torch.uint8)

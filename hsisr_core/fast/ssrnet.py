@@ -79,21 +79,16 @@ def stream(net: SSRNet, lr: Tensor, crew: Crew, half: bool = False) -> Iterator[
 
 def bytes_of_rows(net: SSRNet, bands: int, height: int, width: int) -> int:
     """Bytes that inference holds at once for an LR scene of this shape, about: the rows that wait in `stream`."""
-    features, module = net.head.out_channels, cast(Any, net.body[0])
-    units, fused, separable = len(module.units), module.fusion is not None, len(module.block) > 1
+    features, units = net.head.out_channels, len(cast(Any, net.body[0]).units)
     if net.mean.is_cuda:  # the whole scene at once: six tensors of all features, or the tail's values and SR
         return 4 * bands * height * width * max(6 * features, features + 10 * net.scale**2)
-    waiting = (
-        2 * (2 * units + 1)  # the last two rows before every spatial convolution
-        + 2 * units  # each unit's input, until its two blocks have passed it
-        + 2 * units  # the module's input, until its units have
-        + units * (units - 1) * fused  # each unit's output, until the last unit's is there for the fusion
-        + (2 * units + 1) * net.global_residual  # the head's rows, until the module has passed them
-    )
+    # in a module: two before each spatial convolution, each unit's input until its blocks have passed it, the module's
+    # input until its units have, each unit's output until the last one's is there, the head's rows until the end
+    waiting = 2 * (2 * units + 1) + 2 * units + 2 * units + units * (units - 1) + 2 * units + 1
     # what is at work was found by counting, see its test
     piece, kernels = _piece_rows(net, bands, height, width), 0
     at_work = 5 + (5 * units + 1) * piece
-    if features >= ENOUGH and separable:
+    if features >= ENOUGH:
         at_work += 2 * units + 2 + 3 * piece
         kernels = len(net.body) * (2 * units + 1) * 18 * features**2
     rows = min(len(net.body) * waiting + at_work, 10 * height)

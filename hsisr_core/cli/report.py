@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from hsisr_core.data import Scene, Store
-from hsisr_core.runs import STATES, PlannedRun, Run, RunState, time_left
+from hsisr_core.runs import STATES, PlannedRun, Run, RunState
 from hsisr_core.training import GPUS, PEAK_SHARE, Estimate, gpu_rate
 
 
@@ -51,7 +51,7 @@ def _region(row: Mapping[str, Any]) -> str:
 
 
 def status_table(runs: Sequence[PlannedRun], states: Sequence[RunState]) -> str:
-    """How far each run of a plan is, a count of the states, the time left, and why runs failed."""
+    """How far each run of a plan is, a count of the states, and why runs failed."""
     table = pd.DataFrame(
         {
             "state": [state.state for state in states],
@@ -64,11 +64,6 @@ def status_table(runs: Sequence[PlannedRun], states: Sequence[RunState]) -> str:
     errors = [f"{run.label}: {state.error}" for run, state in zip(runs, states, strict=True) if state.error]
     counts = {name: sum(state.state == name for state in states) for name in STATES}
     summary = f"{len(runs)} runs: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    left, at_work = time_left(runs, states), max(1, counts["running"])
-    if left is None:
-        summary += "; time left: unknown until a run has been timed"
-    elif left:
-        summary += f"; about {duration(left / at_work)} left with {at_work} at a time"
     return "\n".join([table.to_string(), "", *errors, summary])
 
 

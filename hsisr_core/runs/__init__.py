@@ -15,5 +15,5 @@ from hsisr_core.runs.folder import (
 )
 from hsisr_core.runs.plan import Plan, PlannedRun, plan_for_chapters, planned_runs, read_plan, shard
 from hsisr_core.runs.results import COLUMNS, load_results, run_folders, short_results, write_table
-from hsisr_core.runs.status import STATES, RunState, record_failure, run_state, time_left
+from hsisr_core.runs.status import STATES, RunState, record_failure, run_state
 from hsisr_core.runs.work import Train, carry_out

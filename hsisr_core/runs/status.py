@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,18 +28,12 @@ class RunState:
     # taken (after a stop: in the last checkpoint), and of the whole training
     step: int
     steps: int
-    # training time of the first `timed_steps` steps
+    # training time so far
     seconds: float | None = None
-    timed_steps: int = 0
     # mean over the test images (dB), of a run that is done
     psnr: float | None = None
     # of a run that failed
     error: str = ""
-
-    @property
-    def seconds_per_step(self) -> float:
-        """NaN of a run that is not timed."""
-        return self.seconds / self.timed_steps if self.seconds and self.timed_steps else math.nan
 
 
 def run_state(run: PlannedRun) -> RunState:
@@ -49,35 +42,15 @@ def run_state(run: PlannedRun) -> RunState:
     if metrics:
         scores = metrics.get("mean", {}).get(run.config.method, {})
         steps = int(metrics.get("steps", run.steps))
-        return RunState("done", steps, steps, metrics.get("seconds"), steps, scores.get("psnr"))
+        return RunState("done", steps, steps, metrics.get("seconds"), scores.get("psnr"))
     step, seconds = last_row(run.folder / "history.csv")
     if is_locked(run.folder):
-        return RunState("running", step, run.steps, seconds, step)
+        return RunState("running", step, run.steps, seconds)
     checkpoints = (run.folder / "checkpoint").glob("step-*.safetensors")
     saved = max((int(file.stem.removeprefix("step-")) for file in checkpoints), default=0)
-    failure = read_failure(run.folder)
-    if failure is not None:
-        return RunState("failed", saved, run.steps, seconds, step, error=failure[0])
-    return RunState("unfinished" if saved else "missing", saved, run.steps, seconds, step)
-
-
-def time_left(runs: Sequence[PlannedRun], states: Sequence[RunState]) -> float | None:
-    """Seconds of work for one worker in what is not done; None when nothing has been timed yet.
-
-    A step takes what the run's own steps took so far, else the median of the timed runs of the same method and
-    scale, else of all timed runs.
-    """
-    table = pd.DataFrame(
-        {
-            "kind": [f"{run.config.method} x{run.config.scale}" for run in runs],
-            "left": [state.steps - state.step for state in states],
-            "speed": [state.seconds_per_step for state in states],
-        }
-    )
-    alike = table.groupby("kind")["speed"].transform("median")
-    speed = table["speed"].fillna(alike).fillna(table["speed"].median())
-    seconds = (speed * table["left"])[table["left"] > 0].sum(skipna=False)
-    return None if math.isnan(seconds) else float(seconds)
+    if failure := read_failure(run.folder):
+        return RunState("failed", saved, run.steps, seconds, error=failure[0])
+    return RunState("unfinished" if saved else "missing", saved, run.steps, seconds)
 
 
 def record_failure(folder: Path, error: str, traceback: Sequence[str] = ()) -> str:

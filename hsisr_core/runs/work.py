@@ -6,7 +6,6 @@ a pool of one process, so that a worker's death breaks no other worker and names
 
 from __future__ import annotations
 
-import sys
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -18,23 +17,20 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
-from hsisr_core.base import cores, worker_pool
+from hsisr_core.base import cores, to_stderr, worker_pool
 from hsisr_core.data import load_dataset
 from hsisr_core.errors import HsisrError, RunLockedError
 from hsisr_core.runs.config import RunConfig
 from hsisr_core.runs.folder import is_locked, reset_peak
 from hsisr_core.runs.plan import PlannedRun
-from hsisr_core.runs.status import last_row, read_failure, record_failure, run_state
+from hsisr_core.runs.status import read_failure, record_failure, run_state
 
 # Called as train(config, runs, dataset, progress=False, wait=False), in another process: a function of a module.
 Train = Callable[..., object]
 
 # A run whose worker dies this often is taken for the cause.
 DEATHS = 2
-# Seconds between two looks at the histories, for the bar.
-POLL = 1.0
 # What a worker answers when another process has the run.
 LOCKED = "another process has it"
 
@@ -54,12 +50,11 @@ def carry_out(runs: Sequence[PlannedRun], train: Train, jobs: int | None = None)
     if jobs is None:
         jobs = 1 if torch.cuda.is_available() else cores()
     report = _Report(runs, left)
-    with report.bar:
-        while left:
-            locked = _work_through(left, train, min(jobs, len(left)), started, report)
-            if len(locked) == len(left):
-                return
-            left = locked
+    while left:
+        locked = _work_through(left, train, min(jobs, len(left)), started, report)
+        if len(locked) == len(left):
+            return
+        left = locked
 
 
 def _work_through(
@@ -90,7 +85,7 @@ def _work_through(
         for _ in range(jobs):
             start_next(workers.enter_context(worker_pool(1, jobs)))
         while at_work:
-            done, _ = wait(at_work, timeout=POLL, return_when=FIRST_COMPLETED)
+            done, _ = wait(at_work, return_when=FIRST_COMPLETED)
             for future in done:
                 run, pool = at_work.pop(future)
                 try:
@@ -108,7 +103,6 @@ def _work_through(
                     locked.append(run)
                 report.end(run, problem)
                 start_next(pool)
-            report.show([run for run, _ in at_work.values()])
     return locked
 
 
@@ -134,34 +128,21 @@ def _attempt(train: Train, config: RunConfig, folder: Path) -> str | None:
 
 
 class _Report:
-    """A line on stderr for each run that starts or ends, and in a terminal a bar of all steps."""
+    """A line on stderr for each run that starts or ends."""
 
     def __init__(self, runs: Sequence[PlannedRun], left: Sequence[PlannedRun]) -> None:
         self.total, self.done = len(runs), len(runs) - len(left)
-        steps = sum(run.steps for run in runs)
-        self.steps = steps - sum(run.steps for run in left)
-        self.bar = tqdm(total=steps, initial=self.steps, unit="step", disable=not sys.stderr.isatty())
         if self.done:
-            self.say(f"{self.done} of {self.total} runs were done before")
-
-    def say(self, line: str) -> None:
-        tqdm.write(line, file=sys.stderr)
+            to_stderr(f"{self.done} of {self.total} runs were done before")
 
     def start(self, run: PlannedRun) -> None:
         step = run_state(run).step
-        self.say(f"{run.label}: {f'resumed at step {step:,}' if step else 'started'} of {run.steps:,} steps")
+        to_stderr(f"{run.label}: {f'resumed at step {step:,}' if step else 'started'} of {run.steps:,} steps")
 
     def end(self, run: PlannedRun, problem: str | None) -> None:
         if problem is None:
             self.done += 1
-            self.steps += run.steps
             state = run_state(run)
             psnr = f", PSNR {state.psnr:.2f} dB" if state.psnr is not None else ""
             problem = f"done, {state.seconds or 0:.0f} s{psnr}"
-        self.say(f"{run.label}: {problem} [{self.done}/{self.total}]")
-
-    def show(self, at_work: Sequence[PlannedRun]) -> None:
-        """Move the bar to the steps of finished runs and those in the histories of `at_work`."""
-        if not self.bar.disable:
-            steps = self.steps + sum(last_row(run.folder / "history.csv")[0] for run in at_work)
-            self.bar.update(steps - self.bar.n)
+        to_stderr(f"{run.label}: {problem} [{self.done}/{self.total}]")

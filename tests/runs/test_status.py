@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from small_plan import finish, small_plan
 
-from hsisr_core.runs import RunState, record_failure, run_lock, run_state, time_left
+from hsisr_core.runs import RunState, record_failure, run_lock, run_state
 from hsisr_core.runs.status import last_row, read_failure
 
 
@@ -25,10 +25,10 @@ def test_every_state(tmp_path: Path) -> None:
     with run_lock(running.folder):
         states = [run_state(run) for run in (done, running, failed, unfinished, missing)]
     assert states == [
-        RunState("done", 20, 20, 2.0, 20, 31.5),
-        RunState("running", 10, 20, 3.5, 10),
-        RunState("failed", 5, 20, 3.5, 10, error="no luck"),
-        RunState("unfinished", 5, 20, 3.5, 10),
+        RunState("done", 20, 20, 2.0, 31.5),
+        RunState("running", 10, 20, 3.5),
+        RunState("failed", 5, 20, 3.5, error="no luck"),
+        RunState("unfinished", 5, 20, 3.5),
         RunState("missing", 0, 20),
     ]
     assert run_state(running).state == "unfinished", "the lock went with the process that held it"
@@ -46,20 +46,6 @@ def test_a_half_written_history_counts_to_its_last_whole_line(tmp_path: Path) ->
     ):
         path.write_text(text)
         assert last_row(path) == expected
-
-
-def test_time_left_follows_the_speed_of_the_run_then_of_runs_like_it(tmp_path: Path) -> None:
-    first, _, other = runs = small_plan(tmp_path, "[{seed: 1}, {seed: 2}, {scale: 3}]")
-    assert time_left(runs, [run_state(run) for run in runs]) is None
-    finish(first, seconds=4.0)
-    states = [run_state(run) for run in runs]
-    assert time_left(runs[:2], states[:2]) == pytest.approx(4.0)
-    assert time_left(runs, states) == pytest.approx(4.0 + 4.0), "of another scale, until one of it is timed"
-    half = RunState("unfinished", 10, 20, seconds=1.0, timed_steps=10)
-    assert time_left(runs[:2], [states[0], half]) == pytest.approx(1.0), "its own speed first"
-    finish(other, seconds=40.0)
-    states = [run_state(run) for run in runs]
-    assert time_left(runs, states) == pytest.approx(4.0), "runs of its own scale first"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]"])

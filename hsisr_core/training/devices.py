@@ -43,16 +43,14 @@ def make_accelerator(config: RunConfig) -> Accelerator:
         raise HsisrError("device='cuda', but PyTorch finds no CUDA GPU here: use device='auto' or 'cpu'.")
     if config.precision == "fp16" and cpu:
         raise HsisrError("precision='fp16' needs a CUDA GPU: use 'bf16' or 'no' on a CPU.")
-    processes = launched_processes()
+    processes, here = launched_processes(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if config.batch % processes:
         raise HsisrError(
-            f"batch={config.batch} cannot be shared equally by {processes} processes: `batch` is the total, so "
-            f"give a multiple of {processes}, or a number of processes that divides it."
+            f"batch={config.batch} cannot be shared by {processes} processes: give a multiple of that."
         )
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if not cpu and here > torch.cuda.device_count():
         raise HsisrError(
-            f"{here} processes on this machine, but {torch.cuda.device_count()} GPU(s): start one process a GPU."
+            f"{here} processes here, but {torch.cuda.device_count()} GPU(s): start one process per GPU."
         )
     if not cpu:
         torch.backends.cuda.matmul.allow_tf32 = True

@@ -1,10 +1,9 @@
 """Train one network: loss, schedule, checkpoints, exact resume.
 
 Source: paper, Sec. III-D and IV-B. The loop holds no random state: the batch and the learning rate are functions of
-the step, so a training that was killed and resumed ends in the same weights, bit for bit, on the same machine: its
-checkpoints hold the number of threads that share a batch, and it goes on with that one. On several devices
-(training/devices.py) each process takes its share of the same batch, so the loss curve is that of one process up to
-rounding; the main process alone writes and scores.
+the step, so a training that was killed and resumed ends in the same weights, bit for bit, on the same machine and with
+the same number of threads, which its checkpoints hold. On several devices (training/devices.py) each process takes its
+share of the same batch; the main process alone writes and scores.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ def train(
     dataset : Dataset, optional
         The data of `config`, when the caller has it open already.
     progress : bool
-        Show a progress bar in a terminal or notebook, a few plain lines elsewhere.
+        Show a progress bar in a terminal, a few plain lines elsewhere.
     wait : bool
         Wait while another process trains this run. False: raise RunLockedError.
     again : bool
@@ -75,10 +74,8 @@ def train(
     Raises
     ------
     HsisrError
-        Missing data, a scene smaller than a patch, a device that is not there, a full disk, a loss
-        that is no longer finite, or a run folder that holds other settings.
-    RunLockedError
-        Another process trains this run, and `wait` is False.
+        Missing data, a scene smaller than a patch, a device that is not there, a full disk, a loss that is no longer
+        finite, or a run folder that holds other settings; RunLockedError is one, too.
     """
     if dataset is None and not again and (found := find_run(config, runs)):
         return found
@@ -153,10 +150,8 @@ class Training:
         self.optimizer: Any = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
         reuse_memory()
         self.checkpoints = run.folder / "checkpoint"
-        self.state: dict[str, Any] = {
-            "step": 0, "seconds": 0.0, "processor_seconds": 0.0, "loss_sum": 0.0, "loss_count": 0,
-            "threads": self.trainer.threads,
-        }  # fmt: skip
+        self.state: dict[str, Any] = dict.fromkeys(("seconds", "processor_seconds", "loss_sum"), 0.0)
+        self.state |= {"step": 0, "loss_count": 0, "threads": self.trainer.threads}
 
     def finish(self) -> None:
         """Train from the last checkpoint to the last step, then score and write the results."""
@@ -199,8 +194,7 @@ class Training:
         found = torch.tensor([self.state["step"]], device=self.accelerator.device)
         if len(set(self.accelerator.gather(found).tolist())) > 1:
             raise HsisrError(
-                f"The processes found different checkpoints in {self.checkpoints} (here: step "
-                f"{self.state['step']}): it must be on a disk that all machines see."
+                f"The processes found different checkpoints in {self.checkpoints}: all machines must see that folder."
             )
 
     def take_step(self, step: int) -> None:
@@ -215,8 +209,7 @@ class Training:
         loss = train_step(accelerator, self.model, self.optimizer, LOSSES[config.loss], lr, kept, config.clip)
         if not math.isfinite(loss):
             raise HsisrError(
-                f"{self.run.folder.name}: the loss is {loss} at step {step}. Use a lower learning_rate, or set clip; "
-                f"the last checkpoint in {self.checkpoints} is kept."
+                f"{self.run.folder.name}: the loss is {loss} at step {step}. Use a lower learning_rate, or set clip."
             )
         self.state["loss_sum"] += loss
         self.state["loss_count"] += 1
@@ -229,12 +222,9 @@ class Training:
     def _log(self, step: int, seconds: float) -> None:
         """Add a row to the history: the mean loss since the last row, and scores when they are due."""
         count = self.state["loss_count"]
-        row: dict[str, float] = {
-            "step": step,
-            "loss": self.state["loss_sum"] / count if count else math.nan,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "seconds": seconds,
-        }
+        loss = self.state["loss_sum"] / count if count else math.nan
+        rate = self.optimizer.param_groups[0]["lr"]
+        row: dict[str, float] = {"step": step, "loss": loss, "learning_rate": rate, "seconds": seconds}
         self.state |= {"loss_sum": 0.0, "loss_count": 0}
         with together(self.accelerator):
             if self.history is None:

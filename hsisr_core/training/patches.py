@@ -69,9 +69,8 @@ class PatchSampler:
             height, width = (math.ceil(length * smallest) for length in scene.shape[1:])
             if min(height, width) < side:
                 raise HsisrError(
-                    f"A training image of {height}x{width} pixels (size factor {smallest:g}) "
-                    f"is smaller than an HR patch of {side}x{side} pixels: "
-                    f"use a smaller `patch` than {patch}, or leave small values out of `image_sizes`."
+                    f"A training image of {height}x{width} pixels (size factor {smallest:g}) is smaller than an HR "
+                    f"patch, {side}x{side}: use a smaller `patch`, or leave small values out of `image_sizes`."
                 )
             for size in image_sizes:
                 image = scene if size == 1 else imresize(scene, size)
@@ -91,8 +90,7 @@ class PatchSampler:
                     if not clear.any():
                         raise HsisrError(
                             f"A training image (size factor {size:g}) has no {side}x{side} pixels without a masked "
-                            "one among them: use a smaller `patch`, leave small values out of `image_sizes`, or "
-                            "leave that image out."
+                            "one: use a smaller `patch`, or leave that image or small values of `image_sizes` out."
                         )
         self.pool = None if patches_per_image is None else self._draw_pool(patches_per_image)
 
@@ -117,9 +115,7 @@ class PatchSampler:
             for y, x in zip(*self._draw_places(rng, image, count), strict=True):
                 rows += [(image, y, x, variant) for variant in range(len(self.variants))]
         if len(rows) < self.batch_size:
-            raise HsisrError(
-                f"batch={self.batch_size} is larger than an epoch of {len(rows)} patches: use a smaller batch."
-            )
+            raise HsisrError(f"batch={self.batch_size} is larger than an epoch, {len(rows)} patches.")
         return np.array(rows)
 
     def _draw_places(self, rng: np.random.Generator, image: int, count: int | None = None) -> tuple[Any, Any]:

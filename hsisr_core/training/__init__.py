@@ -13,7 +13,6 @@ from hsisr_core.training.cost import (
     load_benchmarks,
     measure_costs,
     needs,
-    scene_cost,
     stage_table,
     training_flop,
 )

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -27,11 +26,11 @@ from torch.utils.weak import WeakIdKeyDictionary
 from hsisr_core.base import book_folder
 from hsisr_core.data import Dataset
 from hsisr_core.errors import HsisrError
-from hsisr_core.fast import Trainer, bytes_needed, runner, super_resolve
-from hsisr_core.models import SuperResolver, build_model, count_parameters, multiply_adds
+from hsisr_core.fast import Trainer, bytes_needed, runner
+from hsisr_core.models import SuperResolver, count_parameters, multiply_adds
 from hsisr_core.runs import PlannedRun, RunConfig
 from hsisr_core.training.devices import make_accelerator
-from hsisr_core.training.evaluate import GIGABYTES, TEST_SIDE, tile_for
+from hsisr_core.training.evaluate import GIGABYTES, TEST_SIDE
 from hsisr_core.training.loop import build_network, train_step
 from hsisr_core.training.losses import LOSSES
 from hsisr_core.training.patches import MEMORY_BYTES
@@ -269,31 +268,6 @@ def measure_costs(models: Mapping[str, SuperResolver], bands: int, side: int) ->
             call()
         rows[name][f"{task} (MB)"] = live.peak / 1e6
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def scene_cost(bands: int, height: int, width: int, scale: int, features: int) -> pd.Series:
-    """What super-resolving one LR cube of bands x height x width will take on this machine.
-
-    A piece of it is timed now, and its time per pixel taken for all. Memory is that of the network on one tile and of
-    the cubes in and out; the process itself (some 300 MB) comes on top.
-    """
-    model = build_model("ssrnet", scale, bands, features=features).eval()
-    piece = np.full((bands, 32, 32), 0.5, np.float32)
-    super_resolve(model, piece[:, :8, :8])
-    started = time.perf_counter()
-    super_resolve(model, piece)
-    seconds = (time.perf_counter() - started) / piece[0].size
-    tile = tile_for(model, np.broadcast_to(np.float32(0), (bands, height, width)))
-    cubes = 4 * bands * height * width * (1 + scale**2)
-    network = min(bytes_needed(model, bands, height, width), GIGABYTES * 1e9)
-    values = {
-        "SR pixels": f"{scale * height} x {scale * width}, {bands} bands",
-        "multiply-adds (10^12)": multiply_adds(model, bands, height, width) / 1e12,
-        "tile (LR pixels)": tile or "none: all at once",
-        "seconds": seconds * height * width,
-        "memory (GB)": (network + cubes) / 1e9,
-    }
-    return pd.Series(values, name=f"x{scale}, {features} filters")
 
 
 def load_benchmarks() -> dict[str, Any]:

@@ -25,11 +25,9 @@ app = typer.Typer(
 Preset = Annotated[str, Option(help="Name in book/presets, or a path to a .yaml file.")]
 Data = Annotated[str | None, Option(help="'indian-pines', a folder or a scenes.h5; default: the preset's.")]
 Settings = Annotated[
-    list[str] | None, Option("-p", metavar="NAME=VALUE", help="A setting, such as -p scale=3. Repeatable.")
+    list[str] | None, Option("-p", metavar="NAME=VALUE", help="Such as -p scale=3. Repeatable.")
 ]
-Jobs = Annotated[
-    int | None, Option(min=1, help="Runs, then chapters, at once; default: the cores, one run with a GPU.")
-]
+Jobs = Annotated[int | None, Option(min=1, help="At once; default: as many as cores, one run with a GPU.")]
 Shard = Annotated[str | None, Option(metavar="i/n", help="Only part i of n, for several machines or jobs.")]
 Key = Annotated[str | None, Option(help="Name of the array in a .mat or HDF5 file.")]
 BandAxis = Annotated[int | None, Option(help="Which axis of an array is the bands: 0, 1 or 2.")]
@@ -74,26 +72,22 @@ def book(
 
     values = parse_settings(settings, data)
     # A chapter may have parameters of its own, too.
-    plan = plan_for_chapters(
-        preset, {name: values[name] for name in values if name in RunConfig.model_fields}
-    )
-    index = build_book(
-        preset, values, jobs=jobs, strict=strict, force=force, out=out,
-        before=lambda: train_shown(plan, train, jobs),
-    )  # fmt: skip
+    settings_of_runs = {name: values[name] for name in values if name in RunConfig.model_fields}
+    plan = plan_for_chapters(preset, settings_of_runs)
+
+    def train_first() -> None:
+        train_shown(plan, train, jobs)
+
+    index = build_book(preset, values, jobs=jobs, strict=strict, force=force, out=out, before=train_first)
     typer.echo(f"\n{results_table(open_run(plan.defaults))}\n\nThe book: {index}")
 
 
 @app.command()
 def split(
     folder: Annotated[Path, Argument(help="A folder of scenes.")],
-    test: Annotated[
-        float, Option(help="Share of the scenes that test, the others train.", min=0, max=1)
-    ] = 0.2,
+    test: Annotated[float, Option(help="Share of the scenes that test.", min=0, max=1)] = 0.2,
     seed: Annotated[int, Option(help="Another seed, another division.")] = 1,
-    out: Annotated[
-        Path | None, Option("-o", "--out", help="The split's file; default: FOLDER.yaml here.")
-    ] = None,
+    out: Annotated[Path | None, Option("-o", "--out", help="The split; default: FOLDER.yaml here.")] = None,
 ) -> None:
     """Divide the scenes of a folder at random, but the same way everywhere, into those that train and test."""
     from hsisr_core.data import find_scenes, write_split
@@ -200,9 +194,7 @@ def evaluate(
     run: Annotated[Path, Argument(help="A finished run folder, or a folder of run folders.")],
     data: Data = None,
     split: Annotated[str | None, Option(help="A split in book/splits, or a path.")] = None,
-    self_ensemble: Annotated[
-        bool, Option("--self-ensemble", help="Also the mean over eight turned, flipped inputs, as METHOD+.")
-    ] = False,
+    self_ensemble: Annotated[bool, Option("--self-ensemble", help="Score METHOD+, too.")] = False,
     out: TableFile = None,
 ) -> None:
     """Score the networks of finished runs on the test images again, or on other data."""
@@ -254,25 +246,17 @@ def info(
 def upscale(
     cube: Annotated[str, Argument(help="A scene of any format, a CAVE folder, or 'indian-pines'.")],
     scale: Annotated[int, Option(help="Factor: 2, 3 or 4.")],
-    model: Annotated[
-        str | None, Option(help="Shipped weights, a packed file, a run folder, 'bicubic'; default: shipped.")
-    ] = None,
+    model: Annotated[str | None, Option(help="Weights, a packed file, a run folder, 'bicubic'.")] = None,
     out: Annotated[Path | None, Option("-o", "--out", help="A .h5, .mat, .npy, .tif or .hdr (ENVI).")] = None,
-    tile: Annotated[
-        int | None, Option(min=1, help="LR pixels a side of a tile; less takes less memory.")
-    ] = None,
+    tile: Annotated[int | None, Option(min=1, help="LR pixels a side; less takes less memory.")] = None,
     bands: Annotated[str | None, Option(help="'all', a number, or indices from 0 such as 0,2,10:20.")] = None,
     key: Key = None,
     divisor: Divisor = None,
     band_axis: BandAxis = None,
     nodata: NoData = None,
     keep_type: Annotated[bool, Option("--keep-type", help="Write the input's type, not float32.")] = False,
-    check: Annotated[
-        bool | None, Option(help="Self-test on the reduced cube; default: if it is unlike the training.")
-    ] = None,
-    precision: Annotated[
-        str, Option(help="'float32', or 'bf16' where a GPU or the processor (AVX512-BF16, AMX) has it.")
-    ] = "float32",
+    check: Annotated[bool | None, Option(help="Self-test; default: if unlike the training.")] = None,
+    precision: Annotated[str, Option(help="'float32', or 'bf16' on a GPU, AVX512-BF16 or AMX.")] = "float32",
 ) -> None:
     """Super-resolve a cube of your own, from disk to disk."""
     from hsisr_core.upscale import parse_bands
@@ -305,18 +289,13 @@ def version(show: bool) -> None:
 
 @app.callback()
 def options(
-    show: Annotated[
-        bool, Option("--version", callback=version, is_eager=True, help="Show the version.")
-    ] = False,
-    network: Annotated[
-        list[str] | None, Option(metavar="FILE.py:CLASS", help="Import a network of your own. Repeatable.")
-    ] = None,
+    show: Annotated[bool, Option("--version", callback=version, is_eager=True)] = False,
+    network: Annotated[list[str] | None, Option(metavar="FILE.py:CLASS", help="Your own network.")] = None,
 ) -> None:
-    if network:
+    for where in network or []:
         from hsisr_core.models import load_network
 
-        for where in network:
-            load_network(where)
+        load_network(where)
 
 
 def main() -> None:

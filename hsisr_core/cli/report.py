@@ -70,29 +70,25 @@ def status_table(runs: Sequence[PlannedRun], states: Sequence[RunState]) -> str:
 def estimate_table(runs: Sequence[PlannedRun], estimates: Sequence[Estimate], gpu: str | None) -> str:
     """The expected cost of each run of a plan, and of all; says which numbers are estimates, and of what."""
     name, rate = gpu_rate(gpu) if gpu else ("", 0.0)
-    flop, seconds = sum(item.flop for item in estimates), sum(item.seconds for item in estimates)
-    gpu_seconds = sum(item.gpu_seconds or 0 for item in estimates)
-    items = [*estimates, Estimate(0, flop, 0, seconds, "", gpu_seconds)]
     table = pd.DataFrame(
         {
-            "parameters": [f"{item.parameters:,}" for item in items],
-            "steps": [*(f"{run.steps:,}" for run in runs), ""],
-            "TFLOP": [f"{item.flop / 1e12:,.3g}" for item in items],
-            "memory": [f"{item.bytes / 1e6:,.0f} MB" for item in items],
-            "time here": [duration(item.seconds) for item in items],
-            **({name: [duration(item.gpu_seconds or 0) for item in items]} if gpu else {}),
-            "timed with": [item.method for item in items],
+            "parameters": [f"{item.parameters:,}" for item in estimates],
+            "steps": [f"{run.steps:,}" for run in runs],
+            "TFLOP": [f"{item.flop / 1e12:,.3g}" for item in estimates],
+            "memory": [f"{item.bytes / 1e6:,.0f} MB" for item in estimates],
+            "time here": [duration(item.seconds) for item in estimates],
+            **({name: [duration(item.gpu_seconds or 0) for item in estimates]} if gpu else {}),
+            "timed with": [item.method for item in estimates],
         },
-        index=[*(run.label for run in runs), "total"],
+        index=[run.label for run in runs],
     )
-    table.loc["total", ["parameters", "memory"]] = ""
-    note = (
-        "Estimates: time here from the steps named, without start-up, one run at a time; memory is counted."
-    )
+    total = f"In all {duration(sum(item.seconds for item in estimates))} here"
+    note = "Estimates: time here from the steps named, without start-up, one run at a time; memory counted."
     if gpu:
+        total += f", {duration(sum(item.gpu_seconds or 0 for item in estimates))} on one {name}"
         peak = f"{rate:g} TFLOP/s, the peak FP32 rate of one ({GPUS[name][1]})"
         note += f"\n{name}: not measured; {PEAK_SHARE:.0%} of {peak}."
-    return f"{table.to_string()}\n\n{note}"
+    return f"{table.to_string()}\n\n{total}.\n\n{note}"
 
 
 def frame_table(table: pd.DataFrame) -> str:

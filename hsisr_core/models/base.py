@@ -99,24 +99,21 @@ class SuperResolver(nn.Module):
         """Raise HsisrError unless SR of `lr` is a cube."""
         if lr.ndim != 4:
             raise HsisrError(
-                "A batch has the shape (batch, bands, height, width); this "
-                f"one has {tuple(lr.shape)}."
+                "A batch has the shape (batch, bands, height, width), not "
+                f"{tuple(lr.shape)}."
             )
         count, trained = lr.shape[1], len(self.mean)
         if trained not in (1, count):
             raise HsisrError(
                 f"The model was trained on {trained} bands and the cube has "
-                f"{count}. Choose {trained} bands of the cube, or train on "
-                "its own bands."
+                f"{count}. Choose {trained} of them, or train on the cube's."
             )
         bands, pixels = self.margin
         height, width = (side * self.scale for side in lr.shape[-2:])
         if count <= 2 * bands or min(height, width) <= 2 * pixels:
             raise HsisrError(
                 f"SR would be empty: this network loses {2 * bands} bands and "
-                f"{2 * pixels} pixels a side of {count} bands and "
-                f"{height}x{width} pixels. Use more bands, a larger patch, or "
-                "keep_size=True."
+                f"{2 * pixels} pixels a side. Use more, or keep_size=True."
             )
 
 
@@ -124,14 +121,12 @@ def check_options(scale: int, init: str, **counts: int) -> None:
     """Raise HsisrError unless the scale is 2, 3 or 4, `init` is one of `INITS`
     and each of `counts` a whole number of at least 1."""
     check_scale(scale)
-    for name, count in counts.items():
-        whole = isinstance(count, int) and not isinstance(count, bool)
-        if not whole or count < 1:
-            raise HsisrError(
-                f"{name}={count!r} is not possible: it is a whole number of "
-                "at least 1."
-            )
     check_choice("init", init, INITS)
+    for name, count in counts.items():
+        if type(count) is not int or count < 1:
+            raise HsisrError(
+                f"{name}={count!r}: expected a whole number of at least 1."
+            )
 
 
 def check_choice(name: str, value: str, allowed: Sequence[str]) -> None:

@@ -24,24 +24,14 @@ from hsisr_core.models.starts import convolutions, he_init, shuffle_kernels
 
 
 class EDSR(SuperResolver):
-    """Enhanced deep residual network on cubes of any number of bands.
+    """Enhanced deep residual network on cubes; bands are the channels.
 
-    Parameters
-    ----------
-    scale : {2, 3, 4}
-        Factor r.
-    bands : int
-        Bands of the cubes; they are the channels.
-    features : int
-        Filters of every layer (baseline of its paper: 64).
-    blocks : int
-        Residual blocks (baseline of its paper: 16).
-    init : {"pytorch", "he", "interpolation"}
-        Starting weights. "pytorch" is what its authors' code does; "he" makes
-        the signal grow with every block. "interpolation", ours: one feature
-        carries each band, the blocks' sum starts at zero and the pixel
-        shuffle interpolates with parabolas. With fewer features than bands,
-        neighbouring bands share one and start as their mean.
+    `scale` is that of `SSRNet`; `features` and `blocks` (residual ones) are
+    those of the baseline in its paper. `init`: "pytorch" is what its authors'
+    code does; "he" makes the signal grow with every block. "interpolation",
+    ours: one feature carries each band, the blocks' sum starts at zero and the
+    pixel shuffle interpolates with parabolas. With fewer features than bands,
+    neighbouring bands share one and start as their mean.
     """
 
     def __init__(

@@ -35,10 +35,12 @@ class FCNN3D(SuperResolver):
     """3-D full convolutional network. Any number of bands; without
     `keep_size`, at least 9.
 
+    `scale` and `init` are those of `SSRNet`. "interpolation": two channels
+    carry the bicubic cube through the ReLUs, one its positive and one its
+    negative part, so that the untrained network is exactly bicubic.
+
     Parameters
     ----------
-    scale : {2, 3, 4}
-        Factor r.
     features : int
         Filters of the first layer (paper: 64). The next two have a half and
         about a seventh of it, as the paper's 32 and 9.
@@ -46,11 +48,6 @@ class FCNN3D(SuperResolver):
         Zero padding (the mean, since the input has none), so that SR has all
         bands and pixels. The paper's network has no padding: SR lacks 4 bands
         at either end and 6 pixels on each side.
-    init : {"pytorch", "he", "interpolation"}
-        Starting weights. "interpolation": two channels carry the bicubic cube
-        through the ReLUs, one its positive and one its negative part, and the
-        last convolution reads these alone; the untrained network is exactly
-        bicubic.
     """
 
     def __init__(

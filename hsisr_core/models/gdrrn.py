@@ -26,27 +26,21 @@ from hsisr_core.models.starts import he_init
 
 
 class GDRRN(SuperResolver):
-    """Grouped deep recursive residual network.
+    """Grouped deep recursive residual network. Any number of bands, which are
+    the input's channels: the groups divide the features alone.
 
-    Any number of bands: the groups divide the features, not the bands. The
-    first and the last convolution have no groups.
+    `scale` and `init` are those of `SSRNet`. "he" is what the authors' code
+    does; "interpolation": the last convolution is zero, so the untrained
+    network is exactly bicubic.
 
     Parameters
     ----------
-    scale : {2, 3, 4}
-        Factor r.
-    bands : int
-        Bands of the cubes; they are the input's channels.
     features : int
         Filters of every layer (authors: 128), a multiple of `groups`.
     recursions : int
         How often the two shared convolutions are applied (authors: 9).
     groups : int
         Groups of the shared convolutions (authors: 2).
-    init : {"pytorch", "he", "interpolation"}
-        Starting weights. "he" is what the authors' code does.
-        "interpolation": the last convolution is zero, so the untrained
-        network is exactly bicubic.
     """
 
     def __init__(
@@ -62,8 +56,7 @@ class GDRRN(SuperResolver):
         check_options(scale, init, **counts, groups=groups)
         if features % groups:
             raise HsisrError(
-                f"features={features} cannot be divided into groups={groups} "
-                f"of one size: use a multiple of {groups}."
+                f"features={features}: expected a multiple of groups={groups}."
             )
         reach = 2 + 2 * recursions  # HR pixels: one for each 3x3 convolution
         super().__init__(scale, halo=-(-reach // scale) + BICUBIC_REACH)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,6 @@ from torch.nn.utils.parametrizations import weight_norm as normalise_weight
 
 from hsisr_core.degrade import resize_matrix
 from hsisr_core.errors import HsisrError
-
-if TYPE_CHECKING:
-    from hsisr_core.models.mcnet import MCNet
-    from hsisr_core.models.ssrnet import SSRNet
 
 Convolution = nn.Conv2d | nn.Conv3d | nn.ConvTranspose3d
 Model = TypeVar("Model", bound=nn.Module)
@@ -55,8 +51,8 @@ def start(
 
 
 @torch.no_grad()
-def interpolation_init(model: SSRNet | MCNet) -> None:
-    """Start as an interpolator instead of noise; ours, not the paper's.
+def interpolation_init(model: Any) -> None:
+    """Start SSRNet or MCNet as an interpolator; ours, not the paper's.
 
     The first channels hold the image (`copy_image`), and what untrained
     modules add to it is scaled by 0.1.
@@ -64,8 +60,7 @@ def interpolation_init(model: SSRNet | MCNet) -> None:
     if not getattr(model, "global_residual", True):
         raise HsisrError(
             "init='interpolation' needs global_residual=True: the image "
-            "reaches the tail through that skip. Use init='pytorch' for a "
-            "network without it."
+            "reaches the tail through that skip. Use init='pytorch'."
         )
     copy_image(model.head, model.upsample, model.tail)
     for module in model.body:

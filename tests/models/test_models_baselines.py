@@ -250,7 +250,7 @@ def test_options_of_a_run_are_those_of_the_network() -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: GDRRN(2, 31, features=7), "multiple of 2"),
+        (lambda: GDRRN(2, 31, features=7), "multiple of groups=2"),
         (lambda: GDRRN(2, 31, recursions=0), "recursions=0"),
         (lambda: EDSR(2, 31, blocks=0), "blocks=0"),
         (lambda: FCNN3D(2, init="xavier"), "pytorch, he, interpolation"),

@@ -238,5 +238,5 @@ def test_every_method_is_trained_and_resumed(tmp_path: Path, settings: dict[str,
 
 
 def test_a_patch_smaller_than_what_is_lost(tmp_path: Path) -> None:
-    with pytest.raises(HsisrError, match="a larger patch"):
+    with pytest.raises(HsisrError, match="SR would be empty"):
         train(tiny(method="3d-fcnn", patch=6), tmp_path, progress=False)

@@ -42,7 +42,7 @@ def _scores(table: pd.DataFrame) -> str:
     return str(shown.rename_axis(None).to_string(formatters=formats, col_space=10))
 
 
-def _region(row: Mapping[str, Any]) -> str:
+def _region(row: Mapping[Any, Any]) -> str:
     """A line that says what was scored, where that is less than the whole of HR."""
     if not row.get("scored_border"):
         return ""

@@ -24,11 +24,7 @@ SPECTRAL = 32  # features with which a spectral kernel's own gradient is twice a
 
 
 def convolve(
-    layer: nn.Conv3d,
-    x: Tensor,
-    relu: bool = False,
-    plus: Tensor | None = None,
-    zero_rows: int | None = None,
+    layer: nn.Conv3d, x: Tensor, relu: bool = False, plus: Tensor | None = None, zero_rows: int | None = None
 ) -> Tensor:
     """What `layer`, zero padding that keeps the size, makes of `x`; a ReLU, if asked for; `plus` added to that.
 
@@ -98,8 +94,7 @@ def finish(x: Tensor, relu: bool, plus: Tensor | None) -> Tensor:
 class _RectifiedSum(torch.autograd.Function):
     """relu(x) + plus in the memory of `x`.
 
-    `torch.relu` keeps its result for the gradient. No later layer reads that one, so this keeps a mask of what was
-    positive: a quarter of the memory.
+    `torch.relu` keeps its result for the gradient; this keeps a mask of what was positive: a quarter of the memory.
     """
 
     @staticmethod
@@ -149,18 +144,11 @@ def convolve_bands(
     plus: Tensor | None = None,
 ) -> Tensor:
     """Convolve every band with a 2-D kernel (outputs, inputs, height, width); `zero_rows` as in `convolve`."""
-    padding = (zero_rows, weight.shape[3] // 2)
-    return _convolve_views(x, 0, weight, bias, padding, relu, plus)
+    return _convolve_views(x, 0, weight, bias, (zero_rows, weight.shape[3] // 2), relu, plus)
 
 
 def _convolve_views(
-    x: Tensor,
-    axis: int,
-    weight: Tensor,
-    bias: Tensor | None,
-    padding: tuple[int, int],
-    relu: bool,
-    plus: Tensor | None,
+    x: Tensor, axis: int, weight: Tensor, bias: Tensor | None, padding: Any, relu: bool, plus: Tensor | None
 ) -> Tensor:
     """Convolve in two dimensions: `axis` and the next are one in the images that PyTorch sees."""
 

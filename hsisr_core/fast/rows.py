@@ -1,11 +1,11 @@
 """A network as a stream of rows: inference whose working set fits the processor's cache, whatever the scene's height.
 
 A scene enters as pieces of a few rows, from top to bottom, and every layer maps a stream of pieces to one. A
-convolution over 3 rows keeps the last two of its input and so gives each row as soon as the next one is there: nothing
+convolution over 3 rows keeps the last two of its input and gives each row as soon as the next one is there: nothing
 is computed twice, and no layer ever holds the whole scene. Where two paths meet, the shorter one waits.
 
-No stage may keep a piece that it has handed on, or a hundred stages would keep a hundred pieces. So those with a
-state are classes: the variables of a generator live while it waits.
+No stage may keep a piece that it has handed on. So those with a state are classes: the variables of a generator live
+while it waits.
 """
 
 from __future__ import annotations
@@ -49,10 +49,7 @@ def apply(function: Callable[[Tensor], Tensor], stream: Rows) -> Rows:
 
 
 class Windows(Rows):
-    """Every piece with one more row above and below it: of its neighbours, or zeros beyond the scene.
-
-    So a piece comes out one row later than it went in. A subclass may make something else of the rows of a window.
-    """
+    """Every piece with one more row above and below it: of its neighbours, or zeros beyond the scene."""
 
     def __init__(self, stream: Rows) -> None:
         self.stream = stream

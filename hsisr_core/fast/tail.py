@@ -1,10 +1,9 @@
 """The end of SSRNet as one convolution: a transposed convolution and a last one without activation between.
 
-Both are linear, so together they map LR features straight to the r x r values of each LR voxel: a 5x3x3
-convolution and a pixel shuffle instead of a tensor of all features at HR size. Between the two the network
-pads with zeros, which a plain composition would not see: it would read what the transposed convolution
-spreads one voxel beyond the cube. Those contributions come from the outermost voxels alone and are
-subtracted there, so the result is exact at the borders too.
+Both are linear, so together they map LR features straight to the r x r values of each LR voxel: a 5x3x3 convolution
+and a pixel shuffle instead of a tensor of all features at HR size. Between the two the network pads with zeros, where
+a plain composition would read what the transposed convolution spreads one voxel beyond the cube. That comes from the
+outermost voxels alone and is subtracted there, so the result is exact at the borders too.
 """
 
 from __future__ import annotations

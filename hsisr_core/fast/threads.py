@@ -65,9 +65,8 @@ def modes() -> Callable[[], ExitStack]:
 class Crew:
     """Threads that make pieces of rows ahead of the caller, who takes the last ones: `threads` with the caller.
 
-    The way of the rows is cut into `Stage`s. Whoever needs a piece that is not there makes it, so a stage waits
-    only for those above it and none can wait forever. The helpers make what is next in line for the caller. No more
-    than `ahead` pieces wait between the stages.
+    The way of the rows is cut into `Stage`s. Whoever needs a piece that is not there makes it, so a stage waits only
+    for those above it. The helpers make what is next for the caller; at most `ahead` pieces wait between the stages.
     """
 
     def __init__(self, threads: int) -> None:

@@ -1,9 +1,9 @@
 """Every network by its name: the book's, and networks of your own.
 
 A network of your own is registered in a notebook (`register`), or is a class
-in a file (`load_network`). A file is imported only because its user named it
+in a file (`load_network`), which is imported only because its user named it
 there, on the command line or in HSISR_NETWORKS; never because a preset, a run
-or packed weights name it.
+or packed weights do.
 """
 
 from __future__ import annotations
@@ -186,8 +186,8 @@ def check_source(name: str, source: str | None) -> None:
     network = find_network(name)
     if source != (network.source if network else None):
         raise HsisrError(
-            f"{name} has changed since it was trained: its weights need the "
-            "text of then. Put it back, or train again."
+            f"{name} has changed since it was trained: put the text of then "
+            "back, or train again."
         )
 
 
@@ -214,8 +214,8 @@ def build_model(
     scale : {2, 3, 4}
         Factor r.
     bands : int
-        Bands of the cubes it will see. GDRRN and EDSR treat bands as channels
-        and need it; the others take any number (SFCSR: at least 3).
+        Of the cubes. GDRRN and EDSR treat them as channels; the others take
+        any number (SFCSR: at least 3).
     **options
         The network's own keywords, for example ``features=16``.
 
@@ -256,9 +256,9 @@ class Own(SuperResolver):
         except HsisrError:
             raise
         except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
             raise HsisrError(
-                f"{own.name} fails on LR of {bands} bands and 16x16 pixels: "
-                f"{type(error).__name__}: {error}"
+                f"{own.name} fails on {bands} bands of 16x16 pixels: {reason}"
             ) from error
         self.train()
 
@@ -268,7 +268,7 @@ class Own(SuperResolver):
         shape = (*batch_bands, height * self.scale, width * self.scale)
         if sr.shape != shape:
             raise HsisrError(
-                f"{self.name} makes SR of shape {tuple(sr.shape)} from LR of "
-                f"shape {tuple(lr.shape)}; expected {shape}."
+                f"{self.name} makes {tuple(sr.shape)} of {tuple(lr.shape)}; "
+                f"expected {shape}."
             )
         return sr

@@ -23,8 +23,8 @@ EXECUTION_FIELDS = ("device", "checkpoint_every", "evaluate_every")
 READING_FIELDS = ("key", "band_axis", "divisor", "bands")
 # The data enter the hash by their fingerprint.
 DATA_FIELDS = ("data", "split", *READING_FIELDS)
-# These enter the hash whatever their value. A setting added since enters where it differs from its default, so that
-# the runs from before keep their names. Never add to this list.
+# These enter the hash whatever their value; a later setting where it differs from its default, so that the runs from
+# before keep their names. Never add to this list.
 SETTINGS_OF_0_1_0 = (
     "preset", "method", "scale", "seed", "features", "modules", "units", "block", "order", "local_fusion",
     "global_residual", "weight_norm", "init", "recursions", "groups", "blocks", "keep_size", "mirror", "patch",
@@ -66,10 +66,9 @@ Precision = Annotated[
 
 
 class RunConfig(BaseModel):
-    """Everything that decides the result of one run. The defaults are the paper's.
+    """Everything that decides the result of one run; a value that is not allowed raises HsisrError.
 
-    `preset` names where the values came from and stands in every table. Settings marked "execution" change how a
-    run is carried out and not its hash. A value that is not allowed raises HsisrError.
+    The defaults are the paper's. `preset` names where the values came from and stands in every table.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="allow", allow_inf_nan=False)
@@ -159,10 +158,8 @@ class RunConfig(BaseModel):
 
     @classmethod
     def from_preset(cls, preset: str = "demo", **overrides: Any) -> Self:
-        """Read `book/presets/<preset>.yaml` (or a YAML file's path) and replace what `overrides` names.
-
-        A preset that is a plan gives its defaults; `read_plan` gives its `runs`.
-        """
+        """Read `book/presets/<preset>.yaml` (or a YAML file's path), without the `runs` of a plan, and replace what
+        `overrides` names."""
         values = preset_values(preset)
         values.pop("runs", None)
         return cls.from_mapping(values, f"preset {preset}").changed(**overrides)
@@ -178,10 +175,9 @@ class RunConfig(BaseModel):
 
     def changed(self, **overrides: Any) -> Self:
         """A copy with other values. Setting `steps` clears `epochs`, and the other way round."""
-        if overrides.get("steps") is not None:
-            overrides.setdefault("epochs", None)
-        if overrides.get("epochs") is not None:
-            overrides.setdefault("steps", None)
+        for name, other in (("steps", "epochs"), ("epochs", "steps")):
+            if overrides.get(name) is not None:
+                overrides.setdefault(other, None)
         kept = set(self.model_fields_set)
         if overrides.get("method", self.method) != self.method:
             # without the options of the network before
@@ -211,10 +207,7 @@ class RunConfig(BaseModel):
         return yaml.safe_dump(self.to_dict(), sort_keys=False)
 
     def hash(self, fingerprint: str) -> str:
-        """Ten hexadecimal digits that name the result: the settings and the data's `fingerprint`.
-
-        The fingerprint stands for the data, so the same cubes in another folder give the same hash.
-        """
+        """Ten hexadecimal digits that name the result: of the settings, and the `fingerprint` in place of the data."""
         fields = type(self).model_fields
         kept = {}
         for name, value in self.to_dict().items():

@@ -97,20 +97,15 @@ class Run:
 def run_folder(
     config: RunConfig, data: str, fingerprint: str, runs: str | os.PathLike[str] | None = None
 ) -> Path:
-    """Where the run of `config` on the dataset `data` is or will be, in `runs` (default: ``runs/`` of the project).
-
-    A run that is not there, but came with the book, is in book/results.
-    """
+    """Where the run of `config` on the dataset `data` is or will be: in `runs` (default: ``runs/`` of the project), or
+    in book/results if it came with the book and is not there."""
     name = f"{config.method.replace('.py:', '-')}-x{config.scale}-{data}-{config.hash(fingerprint)}"
     own = Path(runs or runs_folder()) / name
     return own if own.exists() else next(results_folder().glob(f"*/{name}"), own)
 
 
 def find_run(config: RunConfig, runs: str | os.PathLike[str] | None = None) -> Run | None:
-    """The finished run of `config`, found without its data; None where there is none, or the data are not known.
-
-    The fingerprints of the data and splits that committed runs belong to are in book/results/fingerprints.json.
-    """
+    """The finished run of `config`, found without its data; None where there is none, or the data are not known."""
     fingerprint = None if config.reading else known_fingerprint(config.data, config.split)
     if fingerprint is None:
         return None
@@ -119,7 +114,7 @@ def find_run(config: RunConfig, runs: str | os.PathLike[str] | None = None) -> R
 
 
 def known_fingerprint(data: str, split: str | None) -> str | None:
-    """The fingerprint of a dataset and its split, where committed runs belong to them."""
+    """The fingerprint of a dataset and its split, from book/results/fingerprints.json; None if it is not there."""
     path = results_folder() / "fingerprints.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return known.get(data, {}).get(split or data)
@@ -138,16 +133,14 @@ def open_run(
 ) -> Run:
     """The run of `config` in the folder `runs`, new or not. Its folder gets a config.yaml; nothing is trained.
 
-    `dataset` is the data of `config`, when the caller has it open already. `again`: in `runs`, also where the run
-    came with the book.
+    `dataset` is the data of `config`, if it is open already. `again`: in `runs`, also if the run came with the book.
     """
     dataset = dataset or config.load_dataset()
     known = known_fingerprint(dataset.name, dataset.split.name)
     if not config.reading and known not in (None, dataset.fingerprint):
+        differs = f"its fingerprint is {dataset.fingerprint[:12]}, not {known[:12]}"
         warnings.warn(
-            f"{config.data} is not the {dataset.name} of the results that came with the book (its fingerprint is "
-            f"{dataset.fingerprint[:12]}, not {known[:12]}): they are not shown for it.",
-            stacklevel=2,
+            f"{config.data} is not the {dataset.name} of the results in the book ({differs}).", stacklevel=2
         )
     folder = run_folder(config, dataset.name, dataset.fingerprint, runs)
     if again:
@@ -177,7 +170,7 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
 
 @contextmanager
 def run_lock(folder: Path, wait: bool = True) -> Iterator[None]:
-    """Hold the one right to train in `folder`; the system gives it back when the process ends, however it ends.
+    """Hold the one right to train in `folder`, until the process ends at the latest.
 
     Without `wait`, RunLockedError when another process holds it.
     """

@@ -29,16 +29,14 @@ SHORT = ("psnr", "ssim", "sam", "trained_steps", "seconds")
 
 
 def load_results(folder: str | os.PathLike[str] | None = None) -> pd.DataFrame:
-    """One tidy table of every finished run in `folder`.
+    """One tidy table of every finished run in `folder`: a row is one test image, for the trained method or bicubic.
 
-    A row is one test image of one run, for the trained method and for bicubic. Columns: run, place, every
-    setting of `RunConfig`, dataset, fingerprint, image, result ("bicubic" or the method), psnr and mpsnr
-    (dB), ssim, sam (degrees), rmse, ergas, zero_pixels, scored_bands, scored_border
-    (pixels left out on each side), trained_steps, seconds, parameters.
+    Columns: run, place (the folder of the run's folder), every setting of `RunConfig`, dataset, fingerprint, image,
+    result ("bicubic" or the method), psnr and mpsnr (dB), ssim, sam (degrees), rmse, ergas, zero_pixels, scored_bands,
+    scored_border (pixels left out on each side), trained_steps, seconds, parameters.
 
-    Runs that are not finished are left out; a damaged or foreign folder is left out with a warning that
-    names it. Files and hidden folders beside the runs are ignored. Without `folder` the runs that came with the
-    book stand behind those that were trained here; the column ``place`` is the folder of a run's folder.
+    Runs that are not finished are left out, a damaged or foreign folder with a warning. Without `folder` the runs that
+    came with the book stand behind those that were trained here.
 
     Parameters
     ----------
@@ -56,8 +54,7 @@ def load_results(folder: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     found = [place] if (place / "metrics.json").is_file() else run_folders(place)
     if folder is None:
         here = {path.name for path in found}
-        committed = [path for preset in run_folders(results_folder()) for path in run_folders(preset)]
-        found += [path for path in committed if path.name not in here]
+        found += [path for path in sorted(results_folder().glob("*/*/")) if path.name not in here]
     rows: list[dict[str, Any]] = []
     for path in found:
         try:
@@ -83,17 +80,12 @@ def _run_rows(path: Path) -> list[dict[str, Any]]:
             return []
         raise HsisrError("it is not a run folder, it has no config.yaml.")
     metrics = json.loads(file.read_bytes())
-    settings = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in metrics["config"].items()
-    }
+    settings = metrics["config"].items()
     # a setting that is newer than the run had its default
-    shared = {name: field.default for name, field in RunConfig.model_fields.items()} | settings
-    shared |= {
-        "run": path.name,
-        "place": str(path.parent),
-        "trained_steps": metrics["steps"],
-        **{name: metrics[name] for name in ("dataset", "fingerprint", "seconds", "parameters")},
-    }
+    shared = {name: field.default for name, field in RunConfig.model_fields.items()}
+    shared |= {name: tuple(value) if isinstance(value, list) else value for name, value in settings}
+    shared |= {"run": path.name, "place": str(path.parent), "trained_steps": metrics["steps"]}
+    shared |= {name: metrics[name] for name in ("dataset", "fingerprint", "seconds", "parameters")}
     return [shared | image for image in metrics["images"]]
 
 

@@ -127,11 +127,11 @@ def text(folder: Path, content: str) -> str:
         (lambda _: register("a")(Positional), "options that all have defaults"),
         (
             lambda _: (register("a")(Small), build_model("a", 2, 3)),
-            r"\(1, 3, 16, 16\).* expected \(1, 3, 32, 32\)",
+            r"\(1, 3, 16, 16\); expected \(1, 3, 32, 32\)",
         ),
         (
             lambda _: (register("a")(Failing), build_model("a", 2, 3)),
-            "a fails on LR of 3 bands .*RuntimeError",
+            "a fails on 3 bands .*RuntimeError",
         ),
         (lambda _: RunConfig(method="a", width=3), "method 'a' is unknown"),
         (lambda folder: load_network(f"{folder}/none.py:Mine"), "FILE.py:CLASS"),

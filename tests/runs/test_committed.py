@@ -71,7 +71,7 @@ def test_all_results_hold_the_committed_runs(tmp_path: Path, monkeypatch: pytest
 def test_other_data_of_the_same_name_do_not_get_the_committed_results(tmp_path: Path) -> None:
     other = SimpleNamespace(name="cave-25", split=SimpleNamespace(name="cave-25-tune"), fingerprint="f" * 64)
     with pytest.warns(
-        UserWarning, match=r"is not the cave-25 of the results .* fingerprint is ffffffffffff, not 883e"
+        UserWarning, match="is not the cave-25 of the results .* fingerprint is ffffffffffff, not 883e"
     ):
         run = open_run(TRIED, tmp_path, other)  # type: ignore[arg-type]
     assert not run.committed

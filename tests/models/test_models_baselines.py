@@ -257,7 +257,7 @@ def test_options_of_a_run_are_those_of_the_network() -> None:
         (lambda: build_model("edsr", 2, 31, modules=3), "features, blocks, init"),
         (lambda: build_model("bicubic", 2, 31, features=3), "it has: none"),
         (lambda: FCNN3D(2, features=2)(torch.rand(1, 8, 9, 9)), "8 bands .* keep_size=True"),
-        (lambda: FCNN3D(2, features=2)(torch.rand(1, 9, 6, 9)), "12x18 pixels"),
+        (lambda: FCNN3D(2, features=2)(torch.rand(1, 9, 6, 9)), "loses 8 bands and 12 pixels"),
         (lambda: RunConfig(method="srcnn").model_options(), "'srcnn' is unknown"),
         (lambda: RunConfig(groups=0), "at least 1"),
     ],

@@ -44,7 +44,7 @@ def test_finished_runs_are_left_alone_and_a_failed_one_does_not_stop_the_rest(
     assert (runs[0].folder / "metrics.json").stat().st_mtime_ns == before
     assert json.loads((runs[2].folder / "metrics.json").read_text())["steps"] == 2
     failure = json.loads((runs[1].folder / "failed.json").read_text())
-    assert "smaller than an HR patch of 200x200" in failure["error"]
+    assert "smaller than an HR patch, 200x200" in failure["error"]
     assert any("build_sampler" in line for line in failure["traceback"])
     assert failure["time"].startswith("20")
     log = capsys.readouterr().err.splitlines()

@@ -129,7 +129,7 @@ def test_a_scene_smaller_than_a_patch_is_refused() -> None:
 
 
 def test_a_batch_larger_than_an_epoch_is_refused() -> None:
-    with pytest.raises(HsisrError, match="epoch of 5 patches"):
+    with pytest.raises(HsisrError, match="epoch, 5 patches"):
         PatchSampler(scenes()[:1], 2, 4, 6, 1, patches_per_image=1, image_sizes=(1.0,))
 
 

@@ -82,20 +82,14 @@ def shares(weight: Tensor) -> Sequence[Tensor]:
 
 
 def finish(x: Tensor, relu: bool, plus: Tensor | None) -> Tensor:
-    """ReLU, if there is one, and sum, in the memory of `x`: what a convolution gave, no view of it.
-
-    In place on a view, the gradient would be copied twice.
-    """
+    """ReLU, if there is one, and sum, in the memory of `x`: no view, or the gradient would be copied twice."""
     if relu:
         return torch.relu_(x) if plus is None else _RectifiedSum.apply(x, plus)
     return x if plus is None else x.add_(plus)
 
 
 class _RectifiedSum(torch.autograd.Function):
-    """relu(x) + plus in the memory of `x`.
-
-    `torch.relu` keeps its result for the gradient; this keeps a mask of what was positive: a quarter of the memory.
-    """
+    """relu(x) + plus in the memory of `x`; keeps a mask of what was positive, a quarter of what `torch.relu` keeps."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, plus: Tensor) -> Tensor:

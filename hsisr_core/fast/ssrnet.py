@@ -1,8 +1,5 @@
-"""The numbers of an SSRNet by two other ways: features last and without concatenation, and row by row.
-
-The first one can be differentiated: it is that of training. The second one needs little memory: that of inference
-on a CPU. Both read the layers of the network, so weights and switches are its own.
-"""
+"""The numbers of an SSRNet by two other ways: features last and without concatenation, for training, and row by row,
+for inference on a CPU. Both read the layers of the network, so weights and switches are its own."""
 
 from __future__ import annotations
 
@@ -28,10 +25,7 @@ PIECES = 8  # of a scene at least, where it has so many fours of rows: what thre
 
 
 def super_resolve_whole(net: SSRNet, lr: Tensor, half: bool = False) -> Tensor:
-    """What `net.super_resolve(lr)` is, on all rows at once; differentiable.
-
-    With `half` the modules compute in bfloat16; the features that are added after each, and the tail, do not.
-    """
+    """`net.super_resolve(lr)` on all rows at once, differentiable; with `half` the modules compute in bfloat16."""
     first = x = convolve(net.head, lr.unsqueeze(-1))  # (batch, bands, h, w, features), and so at every step
     plus = first if net.global_residual else None
     for module in net.body:

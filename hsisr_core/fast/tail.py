@@ -115,10 +115,7 @@ def _link(scale: int) -> Tensor:
 
 
 def _convolve(x: Tensor, kernel: Tensor, zero_rows: int) -> Tensor:
-    """Convolve features-last `x` with a composed kernel; (batch, bands, h, w, phases, phases).
-
-    Zero padding, above and below by `zero_rows`.
-    """
+    """Convolve features-last `x`, zeros around it, with a composed kernel; (batch, bands, h, w, phases, phases)."""
     features, taps, height, width, *phases = kernel.shape
     weight = kernel.permute(1, 4, 5, 0, 2, 3).reshape(-1, features, height, width)
     # all taps along the bands at once as outputs of a 2-D convolution, then each shifted into its place

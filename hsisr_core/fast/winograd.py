@@ -91,10 +91,8 @@ class RowConvolution:
 
 
 class ConvolvedRows(Windows):
-    """The pieces of a stream convolved by a 3x3 kernel: in fours what comes in fours, the rest by `direct`.
-
-    `direct` takes a tensor that has a row more above and below.
-    """
+    """The pieces of a stream convolved by a 3x3 kernel: in fours what comes in fours, the rest by `direct`, which takes
+    a row more above and below."""
 
     def __init__(self, stream: Rows, fours: RowConvolution, direct: Callable[[Tensor], Tensor]) -> None:
         super().__init__(stream)

@@ -22,10 +22,8 @@ MODULES, UNITS = 4, 3
 
 
 class MCNet(SuperResolver):
-    """Mixed 2D/3D convolutional network. Any number of bands.
-
-    `scale`, `features`, `weight_norm` and `init` are those of `SSRNet`.
-    """
+    """Mixed 2D/3D convolutional network. Any number of bands; its options
+    are those of `SSRNet`."""
 
     def __init__(
         self,

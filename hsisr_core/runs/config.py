@@ -248,10 +248,8 @@ class RunConfig(BaseModel):
 
 
 def _add_own_settings(values: dict[str, Any], settings: list[str]) -> dict[str, Any]:
-    """Check the options of a network of one's own, and add its defaults and its source.
-
-    Those of a stored run, which has a `source`, are taken as they are where the network is not here, or is another.
-    """
+    """Check the options of a network of one's own, and add its defaults and its source; a stored run, which has a
+    `source`, is taken as it is where the network is not here, or is another."""
     method, source = str(values.get("method", "ssrnet")), values.get("source")
     own: dict[str, Any] = {}
     added: dict[str, Any] = {}

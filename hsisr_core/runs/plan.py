@@ -58,10 +58,7 @@ class Plan:
         return Plan(self.name, self.defaults, ((None, self.defaults), *self.entries, *missing))
 
     def label(self, config: RunConfig) -> str:
-        """What sets `config` apart in this plan, for example "scale=2 seed=1 block=standard".
-
-        Defaults are left out, but for the settings that a reader expects (`ALWAYS`).
-        """
+        """What sets `config` apart in this plan, for example "scale=2 seed=1 block=standard"."""
         parts = []
         for name, value in config:
             varies = name not in EXECUTION_FIELDS and any(
@@ -151,11 +148,8 @@ def _expand(runs: Any, defaults: RunConfig, where: str) -> Iterator[tuple[str | 
 
 
 def plan_for_chapters(preset: str, overrides: Mapping[str, Any]) -> Plan:
-    """The plan of a preset as chapters read it: `overrides` hold for all runs.
-
-    An override with the value that the preset's defaults have changes nothing: ``papermill -f`` passes
-    those defaults too, and they must not undo what the plan varies.
-    """
+    """The plan of a preset as chapters read it: `overrides` hold for all runs, but for those that equal the defaults,
+    which ``papermill -f`` passes too: they must not undo what the plan varies."""
     defaults = RunConfig.from_preset(preset)
     changed = defaults.changed(**overrides)
     changes = {
@@ -165,10 +159,7 @@ def plan_for_chapters(preset: str, overrides: Mapping[str, Any]) -> Plan:
 
 
 def planned_runs(plan: Plan, runs: str | os.PathLike[str] | None = None) -> list[PlannedRun]:
-    """Load the datasets of `plan` (preparing what is not prepared) and find the folder of each run.
-
-    Entries that differ only in what is not in a run's hash are one run, that of the first.
-    """
+    """Load the datasets of `plan` and find the folder of each run; entries of one hash are one run, of the first."""
     load = cache(load_dataset)
     planned: dict[Path, PlannedRun] = {}
     for config in plan.configs:

@@ -36,14 +36,11 @@ LOCKED = "another process has it"
 
 
 def carry_out(runs: Sequence[PlannedRun], train: Train, jobs: int | None = None) -> None:
-    """Work through `runs`; their folders say afterwards what came of it.
+    """Work through `runs`, with `jobs` at once (None: as many as cores, one with a GPU); their folders say what came.
 
     A finished run is left alone, an unfinished one is resumed, a failed one is recorded in its folder and the others
     go on. Runs that another process has are tried again after the others, until all that are left are still taken. A
     run whose worker was killed is resumed by a new one; when that one dies too, the run is recorded as failed.
-
-    `train` carries out one run: `hsisr_core.train.train`. `jobs` are the runs at once, which share the cores unless
-    OMP_NUM_THREADS is set; None: as many as cores, and one where there is a GPU.
     """
     started = datetime.now(UTC)
     left = [run for run in runs if run_state(run).state != "done"]

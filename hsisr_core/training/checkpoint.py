@@ -38,10 +38,7 @@ def save_checkpoint(
 
 
 def load_latest(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
-    """Load the newest checkpoint that is whole, and return its `state`; None when there is none.
-
-    A damaged file is left out with a warning that names it, and the one before it is taken.
-    """
+    """Load the newest checkpoint that is whole, and return its `state`; None when there is none."""
     for path in sorted(folder.glob("step-*.safetensors"), reverse=True):
         try:
             with safe_open(path, framework="pt") as file:
@@ -89,10 +86,7 @@ def _checksum(tensors: dict[str, Tensor]) -> str:
 
 
 class History:
-    """The training curve: a CSV file that grows a line at a time and can be followed while it does.
-
-    Rows after `last_step` (written after the checkpoint that is resumed) are dropped.
-    """
+    """The training curve: a CSV file that grows a line at a time. Rows after `last_step`, the checkpoint, go."""
 
     def __init__(self, path: Path, last_step: int) -> None:
         self.path = path

@@ -164,7 +164,7 @@ def _run_bytes(config: RunConfig, dataset: Dataset, gpu: bool = False) -> int:
 def needs(run: PlannedRun, gpu: str | None = None) -> dict[str, int]:
     """What to ask a cluster for: `gpu` (0 or 1), `mem_mb` of the host, `runtime` in minutes, with a margin.
 
-    Nothing is measured, because every job asks again on its own node and must get the same answer.
+    Nothing is measured: every job asks again on its own node and must get the same answer.
     """
     rate = PEAK_SHARE * gpu_rate(gpu)[1] if gpu else _CPU_TFLOPS
     minutes = _run_flop(run.config, run.dataset) / (rate * 1e12) / 60
@@ -239,9 +239,8 @@ def _measure_rate(config: RunConfig, bands: int) -> tuple[float, str]:
 def measure_costs(models: Mapping[str, SuperResolver], bands: int, side: int) -> pd.DataFrame:
     """Parameters, work, and the measured time and memory of networks on one LR patch (1, bands, side, side).
 
-    A training step is `train_step` with the L1 loss against zero and Adam; it changes the weights. Times are medians of
-    five turns in which every network comes once, after one that is not counted. Memory is that of the tensors made in
-    one more pass, the most at once: without weights, moments and what the convolution library takes for itself.
+    A training step, with L1 and Adam, changes the weights. Times are medians of five turns in which every network comes
+    once. Memory is the most that tensors made in one more pass take at once.
     """
     lr = torch.rand(1, bands, side, side, generator=torch.Generator().manual_seed(0))
     accelerator = make_accelerator(RunConfig(device="cpu"))
@@ -307,10 +306,7 @@ def bars(results: dict[str, Any], groups: Sequence[str]) -> pd.DataFrame:
 
 
 def stage_table(results: dict[str, Any], scale: int) -> pd.DataFrame:
-    """Each kind of operation of an inference at `scale`: seconds, share of the time and of the best rate.
-
-    Those of less than a hundredth of the time are one row, the last.
-    """
+    """Each kind of operation of an inference at `scale`: seconds, share of the time and of the best rate."""
     parts = pd.DataFrame([part for part in results["stages"] if part["scale"] == scale]).set_index("stage")
     share = parts["seconds"] / parts["seconds"].sum()
     names = parts.index.where(share >= 0.01, "others, each below 1% of the time")

@@ -109,10 +109,7 @@ def train_step(
     hr: Tensor,
     clip: float | None = None,
 ) -> float:
-    """One update of the weights; returns the loss before it, over the batches of all processes.
-
-    A loss that is not finite leaves the weights as they are.
-    """
+    """One update of the weights, unless the loss is not finite; returns the loss before it, over all processes."""
     model.train()
     # the threads share the batch (see `Trainer`); a single patch is left to OpenMP's
     with one_thread() if len(lr) > 1 else nullcontext():
@@ -283,10 +280,7 @@ def build_sampler(config: RunConfig, dataset: Dataset) -> PatchSampler:
 
 
 def learning_rate(config: RunConfig, step: int, steps: int, steps_per_epoch: int | None) -> float:
-    """Learning rate of `step`, counted from 0.
-
-    "halve": halved every `halve_every` epochs (paper, Sec. IV-B). "cosine": from the full rate to zero.
-    """
+    """Learning rate of `step`, counted from 0; "halve" is that of the paper (Sec. IV-B)."""
     if config.schedule == "halve":
         # RunConfig refuses this schedule where there are no epochs
         assert steps_per_epoch is not None

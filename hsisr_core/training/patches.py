@@ -1,7 +1,6 @@
 """Training patches, drawn while training: nothing is cut to disk.
 
-Every batch is a function of the seed and the step alone, so a resumed training sees the batches it
-would have seen, and no random state has to be stored.
+Every batch is a function of the seed and the step alone, so a resumed training sees the same batches.
 """
 
 from __future__ import annotations
@@ -144,10 +143,8 @@ class PatchSampler:
         return np.column_stack([images, places, variants])
 
     def batch(self, step: int, share: tuple[int, int] = (0, 1)) -> tuple[Tensor, Tensor]:
-        """LR (batch, bands, p, p) and HR (batch, bands, r*p, r*p) of `step`, float32.
-
-        `share` = (k, n) takes the k-th of n equal parts, k from 0: what process k of n trains on.
-        """
+        """LR (batch, bands, p, p) and HR (batch, bands, r*p, r*p) of `step`, float32; for `share` = (k, n) the k-th of
+        n equal parts, k from 0."""
         process, processes = share
         count = self.batch_size // processes
         low, high = [], []

@@ -108,7 +108,7 @@ def test_build_book_from_chapters_to_pages(
     ("arguments", "message"),
     [
         ({"preset": "big"}, "preset 'big' does not exist: choose one of cpu, demo"),
-        ({"preset": "no.yaml"}, "Preset file no.yaml does not exist"),
+        ({"preset": "no.yaml"}, "preset 'no.yaml' does not exist"),
         ({"parameters": {"scael": 3}}, "No chapter has a parameter 'scael'"),
         ({"parameters": {"scale": 2.5}}, "a: scale=2.5, expected int"),
         ({"parameters": {"data": 3}}, "a: data=3, expected Optional[str]"),

@@ -6,7 +6,6 @@ The scene is the test scene of the shipped x4 weights (split cave-sample) and is
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -43,12 +42,12 @@ def draw(path: str) -> plt.Figure:
     order = np.argsort(miss, axis=None)
     row, column = np.unravel_index(order[int(0.99 * miss.size)], miss.shape)
     for place, (name, cube) in enumerate(pictures.items()):
-        part = replace(scene, cube=cube[:, ROWS, COLUMNS].astype(np.float32))
+        part = cube[:, ROWS, COLUMNS]
         title = name
         if name in cubes:
             title += f"  {psnr(cube, hr):.2f} dB, {sam(cube, hr):.2f}°"
         panel = figure.add_subplot(grid[0, place])
-        show_image(panel, true_colour(part)[0], title)
+        show_image(panel, true_colour(part, scene.wavelengths)[0], title)
         panel.plot(column, row, "o", markersize=8, markerfacecolor="none", color="white")
     for place, (name, error) in enumerate(errors.items()):
         panel = figure.add_subplot(grid[1, place])

@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hsisr_core.errors import HsisrError
 from hsisr_core.plots.style import FALSE_COLOUR_NM
-from hsisr_core.scenes import Scene
 
 # The CIE 1931 2-degree observer as sums of Gaussians: Wyman, Sloan and Shirley, "Simple Analytic Approximations to the
 # CIE XYZ Color Matching Functions", JCGT 2(2), 2013, Eq. 4. At most 0.014, 0.007 and 0.022 off the CIE's table in
@@ -49,15 +47,12 @@ def covers_visible(wavelengths: ArrayLike) -> bool:
     return visible.size > 1 and bool(np.diff(visible).max() <= _WIDEST_GAP)
 
 
-def true_colour(
-    scene_or_cube: Scene | ArrayLike, wavelengths: ArrayLike | None = None
-) -> tuple[NDArray[np.float64], str]:
-    """A picture of a cube as an eye would see it (sRGB), and "CIE 1931", or `false_colour` where the sensor sees less.
+def true_colour(cube: NDArray[Any], nm: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
+    """A picture of a cube with band centres in nm as an eye would see it (sRGB), and "CIE 1931", or `false_colour`.
 
     A flat spectrum is shown without colour, which is right for reflectances; radiances keep the tint of their
     light. The 99th percentile of luminance is white; colours that a screen cannot show are clipped; NaN stays NaN.
     """
-    cube, nm = _cube_and_wavelengths(scene_or_cube, wavelengths)
     if not covers_visible(nm):
         rgb, caption = false_colour(cube, nm)
         return rgb, f"false colour: {caption}"
@@ -71,9 +66,7 @@ def true_colour(
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055), "CIE 1931"
 
 
-def false_colour(
-    scene_or_cube: Scene | ArrayLike, wavelengths: ArrayLike | None = None
-) -> tuple[NDArray[np.float64], str]:
+def false_colour(cube: NDArray[Any], centres: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
     """Three bands as RGB in [0, 1], (height, width, 3), and a caption, such as "R 640, G 550, B 460 nm".
 
     A sensor that reaches beyond 750 nm gives colour infrared, in which vegetation is red. If the sensor does not tell
@@ -81,7 +74,6 @@ def false_colour(
     Each band is stretched from its 1st to its 99th percentile; pictures within the visible range are also brightened
     by a power of 1/1.8, as screens expect of light.
     """
-    cube, centres = _cube_and_wavelengths(scene_or_cube, wavelengths)
     infrared = bool(centres.max() > 750)
     targets = FALSE_COLOUR_NM["CIR" if infrared else "natural"]
     bands = [int(np.abs(centres - target).argmin()) for target in targets]
@@ -95,20 +87,3 @@ def false_colour(
         return rgb, "R, G, B: bands " + ", ".join(str(band + 1) for band in bands)
     red, green, blue = (f"{centres[band]:.0f}" for band in bands)
     return rgb, f"R {red}, G {green}, B {blue} nm"
-
-
-def _cube_and_wavelengths(
-    scene_or_cube: Scene | ArrayLike, wavelengths: ArrayLike | None
-) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """The cube and its band centres, unknown ones as NaN; HsisrError where they do not fit."""
-    if isinstance(scene_or_cube, Scene):
-        wavelengths = scene_or_cube.wavelengths if wavelengths is None else wavelengths
-        scene_or_cube = scene_or_cube.cube
-    cube = np.asarray(scene_or_cube)
-    centres = np.asarray(np.full(len(cube), np.nan) if wavelengths is None else wavelengths, np.float64)
-    if cube.ndim != 3 or centres.shape != cube.shape[:1]:
-        raise HsisrError(
-            f"The cube has shape {cube.shape} with {centres.size} wavelengths; "
-            "expected (bands, height, width) and one wavelength per band."
-        )
-    return cube, centres

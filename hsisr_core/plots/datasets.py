@@ -28,7 +28,7 @@ def split_map(dataset: Dataset, limit: int = 8) -> Figure:
     for panel, name in zip(axes, shown, strict=True):
         # One at a time: a scene can be large.
         scene = dataset.store.read(name)
-        rgb, caption = false_colour(scene)
+        rgb, caption = false_colour(scene.cube, scene.wavelengths)
         unused = np.ones((scene.height, scene.width), bool)
         for side, regions, colour, dash in sides:
             for region in (item for item in regions if item.scene == name):

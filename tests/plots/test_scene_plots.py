@@ -56,7 +56,7 @@ def test_scene_gallery_shows_each_scene() -> None:
     figure = plots.scene_gallery(scenes)
     assert len(figure.axes) == 2
     for axes, shown in zip(figure.axes, scenes, strict=True):
-        rgb, caption = false_colour(shown)
+        rgb, caption = false_colour(shown.cube, shown.wavelengths)
         np.testing.assert_array_equal(pixels_of(axes), rgb)
         assert axes.get_title().startswith(shown.name)
         assert axes.get_xlabel() == caption

@@ -51,3 +51,10 @@ def test_the_drawing_of_the_network_is_what_its_script_makes() -> None:
     draw = runpy.run_path(str(BOOK / "_assets" / "draw_network.py"))["draw"]
     assert draw() == (BOOK / "_assets" / "network.svg").read_text(encoding="utf-8")
     assert "_assets/network.svg" in PROSE["03-ssrnet"]
+
+
+def test_one_equation_a_line() -> None:
+    """Two side by side lose their ends on a page of 700 pixels."""
+    for name, text in PROSE.items():
+        for block in text.split("$$")[1::2]:
+            assert "quad" not in block or block.count("=") < 2, f"{name}: {block}"

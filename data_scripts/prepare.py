@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hsisr_core.base import run_command
-from hsisr_core.data import prepare
+from hsisr_core.data import DATASETS, dataset_source, prepare
 
 
 def command(
@@ -23,17 +23,19 @@ def command(
 ) -> None:
     """Prepare a dataset."""
     start = time.perf_counter()
-    done = prepare(dataset, folder, out, split)
+    store, left_out = prepare(dataset, folder, out, split)
     seconds = time.perf_counter() - start
-    for place, why in done.left_out.items():
+    for place, why in left_out.items():
         typer.echo(f"left out: {place}: {why}")
-    store = done.store
     megabytes = sum(size for _, size, _ in store.sources) / 1e6
     typer.echo(
         f"{store.path}: {len(store.names)} scenes of {store.dataset} from {megabytes:.0f} MB in "
         f"{seconds:.0f} s ({megabytes / seconds:.0f} MB/s), {store.path.stat().st_size / 1e6:.0f} MB"
     )
-    typer.echo(f"\nNext: python data_scripts/check.py {store.path}")
+    if dataset in DATASETS:
+        source = dataset_source(dataset)
+        typer.echo(f"The paper has {source.scenes} scenes of {source.bands} bands.")
+    typer.echo(f"\nNext: hsisr info {store.path}")
 
 
 if __name__ == "__main__":

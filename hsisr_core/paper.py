@@ -135,10 +135,8 @@ def paper_value(dataset: str, scale: int, method: str) -> dict[str, float]:
 def agrees(printed: float | str, ours: float, decimals: int) -> bool:
     """Whether `ours`, cut off after `decimals` digits, is the number printed in the paper.
 
-    The authors truncate and do not round: printed <= ours < printed + one unit of the last digit.
-    The comparison is decimal, on the shortest digits that stand for each float, so that 0.974
-    agrees with 0.974 although both are slightly less in binary.
-    nan and inf agree with nothing. The paper has 2 `decimals` for PSNR and SAM, 3 for SSIM.
+    The authors truncate and do not round: printed <= ours < printed + one unit of the last digit, compared as decimal
+    numbers. nan and inf agree with nothing. The paper has 2 `decimals` for PSNR and SAM, 3 for SSIM.
 
     Examples
     --------

@@ -2,8 +2,7 @@
 
 from hsisr_core.data.datasets import Dataset, load_dataset
 from hsisr_core.data.fetch import fetch
-from hsisr_core.data.prepare import Prepared, find_scenes, prepare
-from hsisr_core.data.sheet import data_sheet
+from hsisr_core.data.prepare import find_scenes, prepare
 from hsisr_core.data.sources import (
     DATASETS,
     DatasetSource,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -33,26 +33,17 @@ from hsisr_core.scenes import (
 OTHER = "other"
 
 
-class Prepared(NamedTuple):
-    """What `prepare` did: the store that it wrote, and what it left out, and why."""
-
-    store: Store
-    left_out: dict[str, str]
-
-
 def prepare(
     dataset: str,
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     split: str | os.PathLike[str] | None = None,
-) -> Prepared:
-    """Read the scenes of a dataset as the protocol says and write them to a store, whole or not at all.
+) -> tuple[Store, dict[str, str]]:
+    """Read the scenes of a dataset as the protocol says; return their store, and what was left out, and why.
 
     CAVE is divided by 65535, Harvard and Foster by the maximum of the whole image; nothing is cropped. One scene is in
-    memory at a time.
-
-    `dataset` is "cave", "harvard", "foster", or "other"; the scenes are anywhere in `folder`. With a `split`, only
-    its scenes are taken, reduced where it says so, and the store gets the split's dataset.
+    memory at a time. `dataset` is "cave", "harvard", "foster", or "other"; the scenes are anywhere in `folder`. With
+    a `split`, only its scenes are taken, reduced where it says so, and the store gets the split's dataset.
     """
     top = Path(folder).expanduser()
     if not top.is_dir():
@@ -64,7 +55,7 @@ def prepare(
         )
     chosen = None if split is None else choose_split(split, list(found), str(top))
     scenes = pick_places(found, found if chosen is None else chosen.scenes)
-    return Prepared(prepare_scenes(out, scenes, chosen or dataset), left_out)
+    return prepare_scenes(out, scenes, chosen or dataset), left_out
 
 
 def find_scenes(place: Path, dataset: str = OTHER) -> tuple[dict[str, list[Path]], dict[str, str]]:

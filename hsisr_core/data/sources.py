@@ -83,7 +83,7 @@ def dataset_source(name: str) -> DatasetSource:
 def prepared_store(name: str) -> Path:
     """Return the store of a dataset in the project, or raise HsisrError with the commands that get it."""
     store = datasets_folder() / name / "scenes.h5"
-    if not store.is_file():
+    if name in missing_datasets():
         raise HsisrError(
             f"The dataset {name} is not prepared: there is no {store}. Run: {'; '.join(commands(name))}."
         )
@@ -103,5 +103,5 @@ def commands(name: str) -> tuple[str, str]:
 
 def missing_datasets() -> dict[str, tuple[str, str]]:
     """Return the paper's datasets that are not prepared here, each with its `commands`."""
-    stores = {name: datasets_folder() / name / "scenes.h5" for name in DATASETS}
-    return {name: commands(name) for name, store in stores.items() if not store.is_file()}
+    folder = datasets_folder()
+    return {name: commands(name) for name in DATASETS if not (folder / name / "scenes.h5").is_file()}

@@ -13,7 +13,7 @@ from hsisr_core.plots.results import (
     spectral_curves,
     telling_pixels,
 )
-from hsisr_core.plots.scenes import band_statistics, cube_views, mean_spectra, scene_gallery
+from hsisr_core.plots.scenes import band_statistics, cube_views, scene_gallery
 from hsisr_core.plots.style import (
     COLOURS,
     DASHES,

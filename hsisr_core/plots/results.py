@@ -156,12 +156,9 @@ def curves(histories: Mapping[str, pd.DataFrame], bicubic_psnr: float | None = N
     left.set(xlabel="step", ylabel="training loss", yscale="log")
     right.set(xlabel="step", ylabel="PSNR on test data (dB)")
     if bicubic_psnr is not None:
-        right.axhline(bicubic_psnr, color="black", linewidth=0.9)
-        place = {"xycoords": ("axes fraction", "data"), "xytext": (0, 2), "textcoords": "offset points"}
-        text = f"bicubic {bicubic_psnr:.2f} dB"
-        right.annotate(text, (0.99, bicubic_psnr), **place, ha="right", va="bottom", fontsize=8)
-    if len(histories) > 1:
-        left.legend()
+        label = f"bicubic {bicubic_psnr:.2f} dB"
+        right.axhline(bicubic_psnr, color="black", linewidth=0.9, label=label)
+    style.add_legend(figure)
     return figure
 
 

@@ -66,25 +66,6 @@ def cube_views(scene: Scene) -> Figure:
 
 
 @styled_figure
-def mean_spectra(scenes: Sequence[Scene]) -> Figure:
-    """Mean spectrum of each scene, a panel each, with the 5th to 95th percentile of its pixels."""
-    style.check_some(scenes, "scenes")
-    figure, axes = style.panel_grid(len(scenes), 2, 2.1, sharey=True)
-    for panel, scene in zip(axes, scenes, strict=True):
-        x, label = style.spectral_axis(scene.wavelengths)
-        pixels = scene.cube.reshape(scene.bands, -1)
-        low, high = np.percentile(pixels, (5, 95), axis=1)
-        share = "5 to 95 % of pixels"
-        panel.fill_between(x, low, high, color=COLOURS[0], alpha=0.2, linewidth=0, label=share)
-        panel.plot(x, pixels.mean(axis=1, dtype=np.float64), ".-", color=COLOURS[0], label="mean")
-        panel.set(title=scene.name, xlabel=label)
-    for panel in axes[::2]:
-        panel.set_ylabel(_VALUE)
-    axes[0].legend()
-    return figure
-
-
-@styled_figure
 def band_statistics(scene: Scene) -> Figure:
     """Mean, middle half (25th to 75th percentile) and range of each band, and how alike neighbours are.
 

@@ -257,7 +257,7 @@ def test_open_chapter_without_papermill(project: Path, monkeypatch: pytest.Monke
         HsisrError, match=r"04-training: scale=2.5, expected int\. Valid parameters: scale: int"
     ):
         open_chapter("04-training", namespace(scale=2.5))
-    with pytest.raises(HsisrError, match=r"features='x': expected a whole number"):
+    with pytest.raises(HsisrError, match=r"features='x': expected a valid integer"):
         open_chapter("04-training", namespace("# Parameters\nfeatures = 'x'", features="x")).config()
     unset = namespace()
     del unset["places"]

@@ -45,44 +45,44 @@ def hwc_to_cube(array: np.ndarray, divisor: float) -> np.ndarray:
 
 
 def test_cave_is_divided_by_its_full_range_and_watercolors_left_out(cave: Path, tmp_path: Path) -> None:
-    done = prepare("cave", cave, tmp_path / "out" / "scenes.h5")
-    assert done.store.names == ["balloons", "cloth"]
-    assert done.store.dataset == "cave"
-    ((place, why),) = done.left_out.items()
+    store, left_out = prepare("cave", cave, tmp_path / "out" / "scenes.h5")
+    assert store.names == ["balloons", "cloth"]
+    assert store.dataset == "cave"
+    ((place, why),) = left_out.items()
     assert place == "complete_ms_data/watercolors_ms/watercolors_ms"
     assert "8 bits" in why
-    scene = done.store.read("cloth")
+    scene = store.read("cloth")
     assert np.array_equal(scene.cube, (counts(1) / 65535).astype(np.float32))
     assert np.array_equal(scene.wavelengths, np.arange(400, 701, 10))
     assert scene.divisor == 65535
-    assert len(done.store.sources) == 62
-    assert done.store.sources[0][0] == "balloons/balloons_ms_01.png"
+    assert len(store.sources) == 62
+    assert store.sources[0][0] == "balloons/balloons_ms_01.png"
 
 
 def test_harvard_is_divided_by_the_maximum_of_the_whole_image_and_keeps_its_mask(
     harvard: Path, tmp_path: Path
 ) -> None:
-    done = prepare("harvard", harvard, tmp_path / "scenes.h5")
-    assert done.store.names == ["imga1", "imgb2", "imgh7"]
-    assert done.left_out == {}
-    for name in done.store.names:
+    store, left_out = prepare("harvard", harvard, tmp_path / "scenes.h5")
+    assert store.names == ["imga1", "imgb2", "imgh7"]
+    assert left_out == {}
+    for name in store.names:
         arrays = harvard_arrays(name)
-        scene = done.store.read(name)
+        scene = store.read(name)
         assert scene.divisor == arrays["ref"].max()
         assert np.array_equal(scene.cube, hwc_to_cube(arrays["ref"], arrays["ref"].max()))
         assert np.array_equal(scene.wavelengths, np.arange(420, 721, 10))
         assert scene.mask is not None
         assert np.array_equal(scene.mask, arrays["lbl"] != 0)
-        part = done.store.read(name, (1, 6), (4, 9)).mask
+        part = store.read(name, (1, 6), (4, 9)).mask
         assert part is not None
         assert np.argwhere(~part).tolist() == [[1, 1], [2, 1]]
 
 
 def test_the_mask_is_part_of_the_fingerprint(harvard: Path, tmp_path: Path) -> None:
-    with_mask = prepare("harvard", harvard, tmp_path / "a.h5").store
+    with_mask = prepare("harvard", harvard, tmp_path / "a.h5")[0]
     for file in harvard.rglob("*.mat"):
         scipy.io.savemat(file, {"ref": harvard_arrays(file.stem)["ref"]})
-    without = prepare("harvard", harvard, tmp_path / "b.h5").store
+    without = prepare("harvard", harvard, tmp_path / "b.h5")[0]
     assert without.read("imga1").mask is None
     assert without.fingerprint != with_mask.fingerprint
 
@@ -92,12 +92,12 @@ def test_foster_is_read_from_v73_and_named_by_its_archive(tmp_path: Path) -> Non
         with zipfile.ZipFile(io.BytesIO(foster_zip(name, tmp_path))) as archive:
             archive.extractall(tmp_path / "foster" / name)
     scipy.io.savemat(tmp_path / "foster" / "Ruivaes" / "reference.mat", {"illuminant": np.ones((33, 1))})
-    done = prepare("foster", tmp_path / "foster", tmp_path / "scenes.h5")
-    assert done.store.names == ["Nogueiro", "Ruivaes"]
-    assert done.left_out == {"Ruivaes/reference.mat": "it holds no array named hsi or reflectances"}
+    store, left_out = prepare("foster", tmp_path / "foster", tmp_path / "scenes.h5")
+    assert store.names == ["Nogueiro", "Ruivaes"]
+    assert left_out == {"Ruivaes/reference.mat": "it holds no array named hsi or reflectances"}
     array = foster_array("Ruivaes")
-    assert np.array_equal(done.store.read("Ruivaes").cube, hwc_to_cube(array, array.max()))
-    assert np.array_equal(done.store.wavelengths("Ruivaes"), np.arange(400, 721, 10))
+    assert np.array_equal(store.read("Ruivaes").cube, hwc_to_cube(array, array.max()))
+    assert np.array_equal(store.wavelengths("Ruivaes"), np.arange(400, 721, 10))
 
 
 @pytest.mark.parametrize(("bands", "first", "last"), [(31, 410, 710), (33, 400, 720)])
@@ -105,7 +105,7 @@ def test_the_older_sets_of_foster_are_read_too(tmp_path: Path, bands: int, first
     array = np.random.default_rng(bands).random((9, 8, bands)) * 0.5
     (tmp_path / "old").mkdir()
     scipy.io.savemat(tmp_path / "old" / "ref_crown3bb_reg1.mat", {"reflectances": array})
-    scene = prepare("foster", tmp_path / "old", tmp_path / "s.h5").store.read("ref_crown3bb_reg1")
+    scene = prepare("foster", tmp_path / "old", tmp_path / "s.h5")[0].read("ref_crown3bb_reg1")
     assert np.array_equal(scene.cube, hwc_to_cube(array, array.max()))
     assert (scene.wavelengths[0], scene.wavelengths[-1]) == (first, last)
 
@@ -121,7 +121,7 @@ def test_the_sample_is_rebuilt_from_full_scenes(tmp_path: Path) -> None:
     for name, cube in full.items():
         array = np.moveaxis(cube, 0, 2).astype(np.uint16)
         scipy.io.savemat(folder / f"{name}_ms.mat", {"Omsi": array})
-    store = prepare("cave", folder, tmp_path / "scenes.h5", "cave-sample").store
+    store = prepare("cave", folder, tmp_path / "scenes.h5", "cave-sample")[0]
     assert store.dataset == "cave-sample"
     assert store.shape("stuffed_toys") == (31, 512, 512)
     assert store.shape("cloth") == (31, 256, 256)
@@ -130,7 +130,7 @@ def test_the_sample_is_rebuilt_from_full_scenes(tmp_path: Path) -> None:
     assert np.array_equal(
         store.read("cloth").cube, (np.floor(exact + 0.5).clip(0, 65535) / 65535).astype(np.float32)
     )
-    whole = prepare("cave", folder, tmp_path / "whole.h5").store
+    whole = prepare("cave", folder, tmp_path / "whole.h5")[0]
     with pytest.raises(
         HsisrError, match=r"balloons reduced to 256 pixels.* holds it with 512.* --split cave-sample"
     ):
@@ -152,14 +152,14 @@ def test_other_scenes_of_any_format(tmp_path: Path) -> None:
     folder.mkdir()
     np.save(folder / "a.npy", np.random.default_rng(0).random((3, 5, 6)))
     (folder / ".b.npy").touch()
-    done = prepare("other", folder, folder / "scenes.h5")
-    assert done.store.names == ["a"]
-    assert prepare("other", folder, folder / "scenes.h5").store.names == ["a"]  # the store is no scene
+    store = prepare("other", folder, folder / "scenes.h5")[0]
+    assert store.names == ["a"]
+    assert prepare("other", folder, folder / "scenes.h5")[0].names == ["a"]  # the store is no scene
 
 
 def test_an_unreadable_scene_leaves_the_old_store(cave: Path, tmp_path: Path) -> None:
     out = tmp_path / "scenes.h5"
-    before = prepare("cave", cave, out).store.fingerprint
+    before = prepare("cave", cave, out)[0].fingerprint
     file = next(cave.rglob("cloth_ms_20.png"))
     file.write_bytes(file.read_bytes()[:-30])
     with pytest.raises(HsisrError, match="truncated"):
@@ -211,13 +211,13 @@ def test_reducing_follows_matlab_on_integers_and_clips_nothing_else() -> None:
 
 @pytest.mark.slow
 def test_the_real_sample_is_prepared(hsisr_data: Path, tmp_path: Path) -> None:
-    done = prepare(
+    store, _ = prepare(
         "cave", hsisr_data / "cave_sample", tmp_path / "s.h5", ROOT / "book/splits/cave-sample.yaml"
     )
-    assert done.store.names == load_split(ROOT / "book/splits/cave-sample.yaml").scenes
+    assert store.names == load_split(ROOT / "book/splits/cave-sample.yaml").scenes
     for name, place in find_scenes(hsisr_data / "cave_sample", "cave")[0].items():
-        assert np.array_equal(done.store.read(name).cube, read_scene(place[0]).cube)
-    assert prepare("other", hsisr_data / "other", tmp_path / "o.h5").store.names == ["UPavia_Subset"]
+        assert np.array_equal(store.read(name).cube, read_scene(place[0]).cube)
+    assert prepare("other", hsisr_data / "other", tmp_path / "o.h5")[0].names == ["UPavia_Subset"]
 
 
 def test_preparing_loads_no_training_library() -> None:

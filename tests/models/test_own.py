@@ -65,7 +65,7 @@ def test_options_come_from_the_signature_and_are_checked(tmp_path: Path) -> None
     assert config.changed(method="edsr").model_options()["features"] == 16
     assert RunConfig(method=name).changed(method="edsr").features == 64
     for wrong, words in (
-        ({"width": "wide"}, "width='wide': expected a whole number"),
+        ({"width": "wide"}, "width='wide': expected a valid integer"),
         ({"widht": 3}, "'widht' is not"),
     ):
         with pytest.raises(HsisrError, match=words):

@@ -105,7 +105,7 @@ def test_curves_values() -> None:
     np.testing.assert_array_equal(x(right.lines[0]), [50, 100, 150, 200])
     np.testing.assert_allclose(y(right.lines[0]), [30.5, 31, 31.5, 32])
     assert y(right.lines[1])[0] == 31.25
-    assert right.texts[0].get_text() == "bicubic 31.25 dB"
+    assert right.lines[1].get_label() == "bicubic 31.25 dB"
 
     left, right = result_plots.curves({"a": history, "b": history.drop(columns="psnr")}).axes
     assert list(lines(left)) == ["a", "b"]

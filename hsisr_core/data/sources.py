@@ -1,7 +1,6 @@
 """The three datasets of the paper: where they come from, on which terms, and what they must hold.
 
-The facts are in `sources.json`. Its addresses were collected from public pages; an archive is trusted at its first
-download, and compared with that ever after (see `fetch`).
+The facts are in `sources.json`. An archive is trusted at its first download, and compared with that ever after.
 """
 
 from __future__ import annotations

@@ -15,26 +15,15 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from textwrap import shorten
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import yaml
-from pydantic import (
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictInt,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import BeforeValidator, ConfigDict, Field, StrictInt, TypeAdapter, ValidationError, with_config
 
 from hsisr_core.base import atomic_text, book_folder
 from hsisr_core.data.sources import DATASETS
 from hsisr_core.errors import HsisrError, describe_mistake
 from hsisr_core.scenes import MINIMUM_SIDE, span
-
-_TUNE = "-tune"
-"""End of the names of splits that choose settings on the training scenes of another split."""
-
 
 # a part of a path: without "/" or a leading dot
 _Name = Annotated[str, Field(pattern=r"^[^/.][^/]*$")]
@@ -42,6 +31,7 @@ _Side = Annotated[StrictInt, Field(ge=MINIMUM_SIDE)]
 _Part = tuple[StrictInt, StrictInt]
 
 
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Region:
     """A part of a scene that trains or tests; its name is unique in its split.
@@ -49,8 +39,6 @@ class Region:
     `rows` and `cols` are (start, stop) in HR pixels of the scene, stop excluded; None: all of them. `reduce_to` are
     the pixels of the longer side that a larger scene is reduced to before, by a whole factor, with `imresize`.
     """
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     name: _Name
     scene: _Name
@@ -81,17 +69,17 @@ def _fill(item: Any) -> Any:
 _Regions = tuple[Annotated[Region, BeforeValidator(_fill)], ...]
 
 
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Rule:
     """How `divide_by_rule` makes the regions of a split."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     seed: StrictInt
     train_fraction: Annotated[float, Field(gt=0, lt=1)]
     test_side: _Side | None = None
 
 
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Split:
     """Training and test regions of a dataset; `note` says how they were chosen.
@@ -99,8 +87,6 @@ class Split:
     None of `train` shares a pixel with one of `test`. Results are reported under the name `dataset`. With a `rule`
     there are no regions before `divide`.
     """
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     name: _Name
     dataset: _Name
@@ -186,7 +172,7 @@ def find_split(scenes: list[str], where: str, dataset: str | None = None) -> Spl
     warning names the choice. A rule fits only its dataset, and a split that chooses settings (-tune) never.
     """
     files = sorted((book_folder() / "splits").glob("*.yaml"))
-    searched = [split for split in map(_read, files) if not split.name.endswith(_TUNE)]
+    searched = [split for split in map(_read, files) if not split.name.endswith("-tune")]
     listed = [split for split in searched if split.rule is None]
     fitting = [split for split in searched if split.dataset == dataset and set(split.scenes) <= set(scenes)]
     fitting = fitting or [split for split in listed if set(split.scenes) <= set(scenes)]

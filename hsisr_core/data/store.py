@@ -89,11 +89,13 @@ class Store:
 
     def shape(self, name: str) -> tuple[int, int, int]:
         """Return (bands, height, width) of scene `name`."""
-        return self._shapes[self._known(name)]
+        if name not in self._shapes:
+            raise HsisrError(f"{self.path} has no scene {name!r}. It holds: {', '.join(self.names)}.")
+        return self._shapes[name]
 
     def wavelengths(self, name: str) -> NDArray[np.float64]:
         """Return the band centres of scene `name` in nm, (bands,); NaN if unknown."""
-        return self._wavelengths[self._known(name)]
+        return self._wavelengths[name]
 
     def read(self, name: str, rows: Bounds = None, cols: Bounds = None) -> Scene:
         """Read scene `name`, or the part `rows` x `cols` of it, each (start, stop) in pixels."""
@@ -109,11 +111,6 @@ class Store:
             mask = masks[name][top:bottom, left:right].astype(np.bool_) if name in masks else None
         cube = _decode(stored, divisor) if stored.dtype == np.uint16 else stored
         return Scene(name, cube, self._wavelengths[name], divisor, source, mask)
-
-    def _known(self, name: str) -> str:
-        if name not in self._shapes:
-            raise HsisrError(f"{self.path} has no scene {name!r}. It holds: {', '.join(self.names)}.")
-        return name
 
     @contextmanager
     def _open(self) -> Iterator[h5py.File]:

@@ -69,10 +69,9 @@ def true_colour(cube: NDArray[Any], nm: NDArray[np.float64]) -> tuple[NDArray[np
 def false_colour(cube: NDArray[Any], centres: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
     """Three bands as RGB in [0, 1], (height, width, 3), and a caption, such as "R 640, G 550, B 460 nm".
 
-    A sensor that reaches beyond 750 nm gives colour infrared, in which vegetation is red. If the sensor does not tell
-    the bands of `FALSE_COLOUR_NM` apart, or its wavelengths are unknown, bands at 3/4, 1/2 and 1/4 of the spectrum.
-    Each band is stretched from its 1st to its 99th percentile; pictures within the visible range are also brightened
-    by a power of 1/1.8, as screens expect of light.
+    A sensor that reaches beyond 750 nm gives colour infrared, in which vegetation is red. Where it lacks the bands of
+    `FALSE_COLOUR_NM`, those at 3/4, 1/2 and 1/4 of the spectrum. Each is stretched from its 1st to its 99th percentile;
+    pictures within the visible range are also brightened by a power of 1/1.8, as screens expect of light.
     """
     infrared = bool(centres.max() > 750)
     targets = FALSE_COLOUR_NM["CIR" if infrared else "natural"]

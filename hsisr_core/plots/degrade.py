@@ -59,16 +59,14 @@ def metric_maps(sr: ArrayLike, hr: ArrayLike) -> Figure:
     error, similarity, angle = score_maps(sr, hr).values()
     decibel = -10 * np.log10(error.mean()) if error.any() else np.inf
     maps = (
-        (np.sqrt(error), f"PSNR {decibel:.2f} dB", "RMS error over the bands", "cividis"),
-        (similarity, f"SSIM {np.nanmean(similarity):.4f}", "SSIM of the window", "cividis_r"),
-        (angle, f"SAM {np.nanmean(angle):.3f} degrees", "angle (degrees)", "cividis"),
+        (np.sqrt(error), f"PSNR {decibel:.2f} dB", "RMS error over the bands", "cividis", 0),
+        (similarity, f"SSIM {np.nanmean(similarity):.4f}", "SSIM of the window", "cividis_r", 1),
+        (angle, f"SAM {np.nanmean(angle):.3f} degrees", "angle (degrees)", "cividis", 0),
     )
     height, width = error.shape
     figure, axes = plt.subplots(1, 3, figsize=(WIDTH, min(WIDTH / 3 * height / width, 4.0) + 0.9))
-    for panel, (values, title, label, colours) in zip(axes, maps, strict=True):
-        best_is_one = values is similarity
-        low = np.nanpercentile(values, 0.5) if best_is_one else 0.0
-        high = 1.0 if best_is_one else np.nanpercentile(values, 99.5)
+    for panel, (values, title, label, colours, best) in zip(axes, maps, strict=True):
+        low, high = sorted((best, np.nanpercentile(values, 0.5 if best else 99.5)))
         image = style.show_image(panel, values, title, cmap=colours, vmin=low, vmax=high)
         style.add_colour_bar(figure, image, panel, label, location="bottom", pad=0.03, shrink=0.9)
     return figure

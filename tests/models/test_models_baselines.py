@@ -259,7 +259,7 @@ def test_options_of_a_run_are_those_of_the_network() -> None:
         (lambda: FCNN3D(2, features=2)(torch.rand(1, 8, 9, 9)), "8 bands .* keep_size=True"),
         (lambda: FCNN3D(2, features=2)(torch.rand(1, 9, 6, 9)), "loses 8 bands and 12 pixels"),
         (lambda: RunConfig(method="srcnn").model_options(), "'srcnn' is unknown"),
-        (lambda: RunConfig(groups=0), "at least 1"),
+        (lambda: RunConfig(groups=0), "greater than or equal to 1"),
     ],
 )
 def test_wrong_options_are_one_clear_error(call: Callable[[], object], words: str) -> None:

@@ -81,14 +81,8 @@ def machine() -> dict[str, Any]:
 
 def line(row: Row) -> str:
     """One result as text: value, spread, bar, and the two measured numbers behind it."""
-    value = "not reached" if row.value is None else f"{row.value:.3g} {row.unit}"
-    spread = "" if row.low is None else f"({row.low:.3g} to {row.high:.3g})"
-    wanted = "" if row.at_least is None else f"at least {row.at_least:.3g}"
-    if row.at_most is not None:
-        wanted = f"at most {row.at_most:.3g}"
-    verdict = {True: "met", False: "MISSED", None: ""}[row.met]
     both = "" if row.ours is None or row.plain is None else f"ours {row.ours:.4g}, plain {row.plain:.4g}"
-    return f"  {row.name:<60} {value:<22} {spread:<18} {wanted:<14} {verdict:<7} {both}".rstrip()
+    return f"  {row.name:<60} {row.result:<40} {row.wanted:<22} {both}".rstrip()
 
 
 if __name__ == "__main__":

@@ -48,8 +48,24 @@ class Row:
         over = self.at_least is None or self.value >= self.at_least
         return over and (self.at_most is None or self.value <= self.at_most)
 
+    @property
+    def result(self) -> str:
+        """The value, and the lowest and highest that single repetitions allow."""
+        if self.value is None:
+            return "not reached"
+        spread = "" if self.low is None else f" ({self.low:.3g} to {self.high:.3g})"
+        return f"{self.value:.3g} {self.unit}{spread}"
+
+    @property
+    def wanted(self) -> str:
+        """The bar, and whether it is met."""
+        verdict = {True: ", met", False: ", missed", None: ""}[self.met]
+        if self.at_most is not None:
+            return f"at most {self.at_most:.3g}{verdict}"
+        return "" if self.at_least is None else f"at least {self.at_least:.3g}{verdict}"
+
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "met": self.met}
+        return {**asdict(self), "met": self.met, "result": self.result, "wanted": self.wanted}
 
 
 Found = tuple[list[Row], dict[str, Any]]

@@ -57,6 +57,14 @@ def test_ratio_of_medians_and_its_spread() -> None:
     assert ratio([4.0, 8.0, 6.0], [2.0, 1.0, 3.0]) == (3.0, 4 / 3, 8.0)
 
 
+def test_a_row_says_its_spread_and_its_verdict() -> None:
+    row = Row("score", 5.126, 4.9, 6, at_least=5.0)
+    assert (row.result, row.wanted) == ("5.13 x (4.9 to 6)", "at least 5, met")
+    row = Row("memory", 0.25, unit="of plain", at_most=0.2)
+    assert (row.result, row.wanted) == ("0.25 of plain", "at most 0.2, missed")
+    assert (Row("quality", None).result, Row("quality", None).wanted) == ("not reached", "")
+
+
 @pytest.mark.parametrize(
     ("row", "met"),
     [
@@ -70,4 +78,4 @@ def test_ratio_of_medians_and_its_spread() -> None:
 )
 def test_a_bar_is_met_or_not(row: Row, met: bool | None) -> None:
     assert row.met is met
-    assert ("MISSED" in line(row)) == (met is False)
+    assert ("missed" in line(row)) == (met is False)

@@ -28,9 +28,7 @@ from hsisr_core.plots.tables import (
     cost_panels,
     forest,
     gain_panels,
-    margin_panels,
     method_curves,
-    rank_maps,
     rows_beside,
     size_and_quality,
 )

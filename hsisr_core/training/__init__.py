@@ -4,16 +4,11 @@ from hsisr_core.training.checkpoint import write_tensors
 from hsisr_core.training.cost import (
     GPUS,
     PEAK_SHARE,
-    WRAP,
     Estimate,
-    about,
-    bars,
     estimate_runs,
     gpu_rate,
-    load_benchmarks,
     measure_costs,
     needs,
-    stage_table,
     training_flop,
 )
 from hsisr_core.training.devices import leave_group, make_accelerator

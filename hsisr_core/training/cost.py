@@ -1,4 +1,4 @@
-"""What a training will cost: operations, memory, and time here or on a named GPU; what `benchmarks/` measured.
+"""What a training will cost: operations, memory, and time here or on a named GPU.
 
 Operations and memory are counted from shapes alone. Time is operations by a rate: here that of a few real steps, on
 another GPU an assumed share of its vendor's peak rate.
@@ -6,14 +6,12 @@ another GPU an assumed share of its vendor's peak rate.
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
 
 import pandas as pd
 import torch
@@ -23,7 +21,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
-from hsisr_core.base import book_folder
 from hsisr_core.data import Dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.fast import Trainer, bytes_needed, runner
@@ -35,8 +32,6 @@ from hsisr_core.training.loop import build_network, train_step
 from hsisr_core.training.losses import LOSSES
 from hsisr_core.training.patches import MEMORY_BYTES
 
-# for `Styler.set_table_styles`: long cells are wrapped, or the table is wider than the page
-WRAP: Any = [{"selector": "td, th", "props": "white-space: normal; text-align: left"}]
 # of the peak rate: an assumption, about what 3-D convolutions reach
 PEAK_SHARE = 0.35
 # vendor's peak FP32 rate (TFLOP/s, dense, without tensor cores), and where the vendor prints it
@@ -267,57 +262,3 @@ def measure_costs(models: Mapping[str, SuperResolver], bands: int, side: int) ->
             call()
         rows[name][f"{task} (MB)"] = live.peak / 1e6
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def load_benchmarks() -> dict[str, Any]:
-    """What `python -m benchmarks` measured: the committed `book/results/benchmarks.json`."""
-    file = book_folder() / "results" / "benchmarks.json"
-    return dict(json.loads(file.read_text(encoding="utf-8")))
-
-
-def about(results: dict[str, Any]) -> pd.Series:
-    """The machine class, the software and the date that the numbers belong to."""
-    machine = results["machine"]
-    memory = machine["memory_bytes"]
-    rows = {
-        **{name: machine[name] for name in ("cores", "threads")},
-        "instruction set": machine["isa"],
-        "memory": f"{memory / 1e9:.0f} GB" if memory else "unknown",
-        "system": machine["system"],
-        "PyTorch": machine["versions"]["torch"],
-        "measured on": machine["date"],
-        "sizes": "small: a trial run, its numbers mean nothing" if results["quick"] else "full",
-    }
-    return pd.Series(rows, name="measured with")
-
-
-def bars(results: dict[str, Any], groups: Sequence[str]) -> pd.DataFrame:
-    """The rows of these groups as they are printed: result (lowest to highest), what was wanted."""
-    table = {}
-    for row in (row for row in results["rows"] if row["group"] in groups):
-        wanted = "" if row["at_least"] is None else f"at least {row['at_least']:.3g}"
-        if row["at_most"] is not None:
-            wanted = f"at most {row['at_most']:.3g}"
-        verdict = {True: ", met", False: ", missed", None: ""}[row["met"]]
-        spread = "" if row["low"] is None else f" ({row['low']:.3g} to {row['high']:.3g})"
-        result = "not reached" if row["value"] is None else f"{row['value']:.3g} {row['unit']}{spread}"
-        table[row["name"]] = {"result": result, "wanted": wanted + verdict}
-    return pd.DataFrame.from_dict(table, orient="index").rename_axis("measured")
-
-
-def stage_table(results: dict[str, Any], scale: int) -> pd.DataFrame:
-    """Each kind of operation of an inference at `scale`: seconds, share of the time and of the best rate."""
-    parts = pd.DataFrame([part for part in results["stages"] if part["scale"] == scale]).set_index("stage")
-    share = parts["seconds"] / parts["seconds"].sum()
-    names = parts.index.where(share >= 0.01, "others, each below 1% of the time")
-    parts = parts[["seconds", "gflop"]].groupby(names, sort=False).sum().rename_axis("stage")
-    seconds, rate = parts["seconds"], parts["gflop"] / parts["seconds"]
-    return pd.DataFrame(
-        {
-            "seconds": seconds,
-            "share of time": seconds / seconds.sum(),
-            "GFLOP": parts["gflop"],
-            "GFLOP/s": rate,
-            "of the best rate": rate / results["best_gflops"],
-        }
-    )

@@ -17,14 +17,10 @@ from hsisr_core.runs import RunConfig
 from hsisr_core.training import (
     GPUS,
     PEAK_SHARE,
-    about,
-    bars,
     estimate_runs,
     gpu_rate,
-    load_benchmarks,
     measure_costs,
     needs,
-    stage_table,
     training_flop,
 )
 from hsisr_core.training.cost import LiveBytes
@@ -182,58 +178,3 @@ def test_costs_of_both_blocks() -> None:
     # two layers with ReLU keep more for the backward pass than one layer without
     memory = costs["training step (MB)"].to_dict()
     assert memory["separable"] > memory["standard"]
-
-
-ROW = {"unit": "x", "low": None, "high": None, "at_least": None, "at_most": None, "met": None}
-
-
-@pytest.fixture
-def results() -> dict[str, Any]:
-    machine = {"cores": 2, "threads": 2, "isa": "x86_64 AVX2", "memory_bytes": 8e9, "system": "Linux"}
-    bar = {"group": "score", "name": "score", "value": 5.126, "at_least": 5.0, "met": True}
-    part = {"scale": 4, "seconds": 1.0, "gflop": 3.0}
-    return {
-        "quick": False,
-        "machine": machine | {"versions": {"torch": "2.13.0"}, "date": "2026-01-02"},
-        "rows": [
-            ROW | bar | {"low": 4.9, "high": 6},
-            ROW | {"group": "quality", "name": "quality", "value": None},
-        ],
-        "stages": [part | {"stage": "a"}, part | {"stage": "b", "seconds": 3.0}],
-        "best_gflops": 10.0,
-    }  # fmt: skip
-
-
-def test_bars_are_printed_with_spread_and_verdict(results: dict[str, Any]) -> None:
-    assert list(bars(results, ["score"]).loc["score"]) == ["5.13 x (4.9 to 6)", "at least 5, met"]
-    assert list(bars(results, ["quality"]).loc["quality"]) == ["not reached", ""]
-
-
-def test_the_machine_is_the_file_s(results: dict[str, Any]) -> None:
-    assert about(results)["instruction set"] == "x86_64 AVX2"
-    assert about(results)["sizes"] == "full"
-    assert "mean nothing" in about(results | {"quick": True})["sizes"]
-
-
-def test_stages_share_the_time(results: dict[str, Any]) -> None:
-    table = stage_table(results, 4)
-    assert table["share of time"].tolist() == [0.25, 0.75]
-    assert table["GFLOP/s"].tolist() == [3.0, 1.0]
-    assert table["of the best rate"].tolist() == [0.3, 0.1]
-
-
-def test_operations_that_take_no_time_share_one_row(results: dict[str, Any]) -> None:
-    small = {"scale": 4, "gflop": 0.02, "seconds": 0.01}
-    results["stages"] += [small | {"stage": name} for name in ("c", "d")]
-    table = stage_table(results, 4)
-    last = table.iloc[-1]
-    assert table.index[-1] == "others, each below 1% of the time"
-    assert len(table) == 3
-    assert (last["seconds"], last["GFLOP"], last["of the best rate"]) == pytest.approx((0.02, 0.04, 0.2))
-    assert table["share of time"].sum() == pytest.approx(1)
-
-
-def test_the_committed_file_can_be_read() -> None:
-    results = load_benchmarks()
-    assert {row["group"] for row in results["rows"]} >= {"inference", "training", "score", "sizes"}
-    assert about(results)["cores"] >= 1

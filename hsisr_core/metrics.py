@@ -263,10 +263,7 @@ def _ssim_map(sr: Tensor, hr: Tensor, clip: bool = False) -> Tensor:
     """
     height, width = sr.shape[1:]
     if min(height, width) < WINDOW:
-        raise HsisrError(
-            f"SSIM needs at least {WINDOW} by {WINDOW} pixels and the cubes are {height} by {width}; "
-            "score a larger region."
-        )
+        raise HsisrError(f"SSIM needs {WINDOW} pixels a side; the cubes are {height} by {width}.")
     out_height = height - WINDOW + 1
     dtype = torch.promote_types(sr.dtype, hr.dtype)
     c1, c2 = (torch.tensor(2 * constant, dtype=dtype) for constant in (_C1, _C2))

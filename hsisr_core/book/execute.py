@@ -1,7 +1,7 @@
 """Run the chapters that need it with papermill, several at once.
 
 An executed chapter of the last build is taken again if nothing that decides what it shows has changed since
-(`chapter_digest`). A chapter with a cell tagged ``live`` is always executed, after the others.
+(`chapter_digest`).
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hsisr_core.base import (
     book_folder,
@@ -38,12 +37,7 @@ from hsisr_core.base import (
 from hsisr_core.book.chapter import assign_parameters, chapter_parameters
 from hsisr_core.errors import HsisrError
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 MANIFEST = "executed.json"
-#: The environment variable that tells a live chapter where the manifest of its own build is.
-MANIFEST_FOLDER = "HSISR_EXECUTED"
 #: Environment variables that may decide what a chapter shows begin so.
 VARIABLES = ("HSISR_", "CUDA_", "OMP_", "MKL_", "ACCELERATE_", "PYTHON")
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -75,7 +69,7 @@ def execute_chapters(
     for name, entry in ({} if force else _read_manifest(folder)).items():
         notebook = folder / f"{name}.ipynb"
         same = entry.get("digest") == digests.get(name) and notebook.is_file()
-        if same and entry["sha256"] == sha256_file(notebook) and not _is_live(notebook):
+        if same and entry["sha256"] == sha256_file(notebook):
             entries[name], kept[notebook] = entry, notebook.read_bytes()
     shutil.rmtree(folder, ignore_errors=True)
     other = shutil.ignore_patterns("*.ipynb", "presets", "splits", "results", ".*")
@@ -87,15 +81,11 @@ def execute_chapters(
         count = f"{len(entries)} of {len(chapters)} chapters"
         to_stderr(f"{count} taken from the last build: nothing has changed (--force executes them)")
     fresh = [chapter for chapter in chapters if chapter.stem not in entries]
-    # A live chapter shows what the others took.
-    for live in (False, True):
-        batch = {chapter: assigned[chapter] for chapter in fresh if _is_live(chapter) is live}
-        for name, seconds in _run_all(batch, folder, jobs or cores()):
-            to_stderr(f"chapter {len(entries) + 1}/{len(chapters)}: {name}, {seconds:.0f} s")
-            when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-            sha256 = sha256_file(folder / f"{name}.ipynb")
-            entries[name] = {"digest": digests[name], "sha256": sha256, "seconds": seconds, "when": when}
-            write_json(folder / MANIFEST, entries)
+    batch = {chapter: assigned[chapter] for chapter in fresh}
+    for name, seconds in _run_all(batch, folder, jobs or cores()):
+        to_stderr(f"chapter {len(entries) + 1}/{len(chapters)}: {name}, {seconds:.0f} s")
+        entries[name] = {"digest": digests[name], "sha256": sha256_file(folder / f"{name}.ipynb")}
+        write_json(folder / MANIFEST, entries)
     return folder
 
 
@@ -124,15 +114,6 @@ def chapter_digest(chapter: Path, given: Mapping[str, Any]) -> str:
     hashes = [(str(file), sha256_file(file)) for file in contents]
     state = [values, hashes, stamps, variables, _software()]
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
-
-
-def execution_times() -> pd.DataFrame:
-    """A row per executed chapter of this build, for a live chapter, else of the last: its seconds, and when."""
-    import pandas as pd
-
-    entries = _read_manifest(Path(os.environ.get(MANIFEST_FOLDER, project_root() / "_build" / "executed")))
-    rows = [(name, entry["seconds"], entry["when"]) for name, entry in sorted(entries.items())]
-    return pd.DataFrame(rows, columns=["chapter", "seconds", "executed"])
 
 
 def clean_environment(work: Path) -> dict[str, str]:
@@ -185,7 +166,7 @@ def _run_chapter(chapter: Path, output: Path, values: Mapping[str, Any], folder:
         os.dup2(nothing.fileno(), 2)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work:
-        environment = clean_environment(Path(work)) | {MANIFEST_FOLDER: str(output.parent)}
+        environment = clean_environment(Path(work))
         os.environ.clear()
         os.environ.update(environment)
         try:
@@ -213,12 +194,6 @@ def _run_chapter(chapter: Path, output: Path, values: Mapping[str, Any], folder:
 def _software() -> list[str]:
     installed = sorted(f"{item.name} {item.version}" for item in importlib.metadata.distributions())
     return [*installed, sys.version, platform.platform(), f"{os.cpu_count()} cores"]
-
-
-def _is_live(notebook: Path) -> bool:
-    """Whether a cell is tagged ``live``."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    return any("live" in cell["metadata"].get("tags", []) for cell in cells)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

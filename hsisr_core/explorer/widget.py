@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +18,7 @@ from numpy.typing import ArrayLike
 from hsisr_core.errors import HsisrError
 from hsisr_core.explorer.pack import DATA_BUDGET, UNIT, CubeSet, pack_cubes
 from hsisr_core.explorer.page import SCRIPT, STYLES, static_page
-from hsisr_core.explorer.picture import still_picture
+from hsisr_core.explorer.picture import draw_band
 from hsisr_core.explorer.state import MOST_PIXELS, MOST_ZOOM, check_state, first_state, make_rules
 from hsisr_core.models import Bicubic
 from hsisr_core.paper import method_label
@@ -162,8 +163,10 @@ class SpectralExplorer(anywidget.AnyWidget):
             self.send({"type": "data"}, self.cubes.buffers())
 
     def picture(self) -> bytes:
-        """PNG of the band and the first pixel, for viewers that run no scripts."""
-        return still_picture(self.cubes, self.band, self.pixels)
+        """PNG of the band, for viewers that run no scripts."""
+        file = io.BytesIO()
+        draw_band(self.cubes, self.band).savefig(file, format="png", dpi=100)
+        return file.getvalue()
 
     def html(self, picture: bytes | None = None) -> str:
         """The explorer as it is now, for a page without a kernel; `picture` as from `picture`, if it is there."""

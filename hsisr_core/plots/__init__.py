@@ -3,7 +3,7 @@
 from hsisr_core.plots.colour import false_colour, true_colour
 from hsisr_core.plots.datasets import split_map
 from hsisr_core.plots.degrade import filter_taps, metric_maps
-from hsisr_core.plots.network import cost_bars, patch_pairs, reach_maps
+from hsisr_core.plots.network import patch_pairs, reach_maps
 from hsisr_core.plots.results import (
     band_near,
     band_psnr,

@@ -6,35 +6,15 @@ from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from hsisr_core.plots.colour import false_colour
-from hsisr_core.plots.style import COLOURS, WIDTH, show_image, styled_figure
+from hsisr_core.plots.style import WIDTH, show_image, styled_figure
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-@styled_figure
-def cost_bars(table: pd.DataFrame) -> Figure:
-    """Share of parameters and of multiply-adds by step, from `anatomy.layer_table`."""
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.42 * len(table) + 0.9))
-    places = np.arange(len(table))
-    for offset, column, colour in zip((-0.2, 0.2), ("parameters", "multiply_adds"), COLOURS, strict=False):
-        share = 100 * table[column] / table[column].sum()
-        label = column.replace("_", "-")
-        bars = axes.barh(places + offset, share, height=0.38, color=colour, label=label)
-        axes.bar_label(bars, fmt="%.1f %%", padding=3, fontsize=8)
-    axes.set_yticks(places, table["step"])
-    axes.invert_yaxis()
-    axes.grid(visible=False, axis="y")
-    axes.set_xlabel("share (%)")
-    axes.margins(x=0.12)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-    return figure
 
 
 @styled_figure

@@ -45,7 +45,6 @@ STYLE: dict[str, Any] = {
     "lines.markersize": 3,
     "image.cmap": "cividis",
 }
-"""The style of all figures, as matplotlib rcParams."""
 
 _P = ParamSpec("_P")
 

@@ -147,13 +147,9 @@ class RunConfig(BaseModel):
     @model_validator(mode="after")
     def _check_length(self) -> Self:
         if (self.epochs is None) == (self.steps is None):
-            raise ValueError(
-                f"epochs={self.epochs}, steps={self.steps}: give exactly one, and null for the other."
-            )
+            raise ValueError(f"epochs={self.epochs}, steps={self.steps}: give exactly one of them.")
         if self.patches_per_image is None and (self.epochs is not None or self.schedule == "halve"):
-            raise ValueError(
-                "patches_per_image=null has no epochs: give `steps` and a schedule other than 'halve'."
-            )
+            raise ValueError("patches_per_image=null has no epochs: give `steps`, and no schedule 'halve'.")
         return self
 
     @classmethod
@@ -294,9 +290,7 @@ def preset_path(preset: str) -> Path:
     path = Path(preset) if preset.endswith((".yaml", ".yml")) else folder / f"{preset}.yaml"
     if not path.is_file():
         names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
-        raise HsisrError(
-            f"preset {preset!r} does not exist: choose one of {names}, or give a path to a .yaml file."
-        )
+        raise HsisrError(f"preset {preset!r} does not exist: choose one of {names}, or a .yaml file.")
     return path
 
 

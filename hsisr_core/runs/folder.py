@@ -51,9 +51,7 @@ class Run:
         try:
             return dict(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
-            raise HsisrError(
-                f"{self.folder} is not finished: train it with the same settings to resume."
-            ) from None
+            raise HsisrError(f"{self.folder} is not finished: train it again to resume.") from None
         except ValueError as error:
             raise HsisrError(f"{path} is not valid JSON: delete it and train again to rewrite it.") from error
 
@@ -88,9 +86,7 @@ class Run:
             model.mirror = config.mirror
             model.load_state_dict(weights)
         except (SafetensorError, KeyError, RuntimeError) as error:
-            raise HsisrError(
-                f"{path} is damaged or not of this run: delete it and train again to rewrite it."
-            ) from error
+            raise HsisrError(f"{path} is damaged or not of this run: delete it and train again.") from error
         return model.eval()
 
 
@@ -149,9 +145,7 @@ def open_run(
         atomic_text(folder / "config.yaml", f"fingerprint: {dataset.fingerprint}\n{config.to_yaml()}")
     stored = read_run(folder)
     if stored.config.hash(stored.fingerprint) != config.hash(dataset.fingerprint):
-        raise HsisrError(
-            f"{folder}/config.yaml belongs to another run than the folder's name says: move or delete the folder."
-        )
+        raise HsisrError(f"{folder}/config.yaml belongs to another run than its name says: move the folder.")
     return Run(folder, config, dataset.fingerprint)
 
 

@@ -48,8 +48,8 @@ def run_state(run: PlannedRun) -> RunState:
         return RunState("running", step, run.steps, seconds)
     checkpoints = (run.folder / "checkpoint").glob("step-*.safetensors")
     saved = max((int(file.stem.removeprefix("step-")) for file in checkpoints), default=0)
-    if failure := read_failure(run.folder):
-        return RunState("failed", saved, run.steps, seconds, error=failure[0])
+    if failure := _read_json(run.folder / "failed.json"):
+        return RunState("failed", saved, run.steps, seconds, error=failure["error"])
     return RunState("unfinished" if saved else "missing", saved, run.steps, seconds)
 
 
@@ -61,12 +61,6 @@ def record_failure(folder: Path, error: str, traceback: Sequence[str] = ()) -> s
     except (HsisrError, OSError) as problem:
         return f"{error} (not recorded: {problem})"
     return error
-
-
-def read_failure(folder: Path) -> tuple[str, datetime] | None:
-    """The error that `record_failure` wrote, and when; None where there is none."""
-    record = _read_json(folder / "failed.json")
-    return (record["error"], datetime.fromisoformat(record["time"])) if record else None
 
 
 def last_row(history: Path) -> tuple[int, float | None]:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from hsisr_core.errors import HsisrError, RunLockedError
 from hsisr_core.runs.config import RunConfig
 from hsisr_core.runs.folder import is_locked, reset_peak
 from hsisr_core.runs.plan import PlannedRun
-from hsisr_core.runs.status import read_failure, record_failure, run_state
+from hsisr_core.runs.status import record_failure, run_state
 
 # Called as train(config, runs, dataset, progress=False, wait=False), in another process: a function of a module.
 Train = Callable[..., object]
@@ -42,21 +41,18 @@ def carry_out(runs: Sequence[PlannedRun], train: Train, jobs: int | None = None)
     go on. Runs that another process has are tried again after the others, until all that are left are still taken. A
     run whose worker was killed is resumed by a new one; when that one dies too, the run is recorded as failed.
     """
-    started = datetime.now(UTC)
     left = [run for run in runs if run_state(run).state != "done"]
     if jobs is None:
         jobs = 1 if torch.cuda.is_available() else cores()
     report = _Report(runs, left)
     while left:
-        locked = _work_through(left, train, min(jobs, len(left)), started, report)
+        locked = _work_through(left, train, min(jobs, len(left)), report)
         if len(locked) == len(left):
             return
         left = locked
 
 
-def _work_through(
-    runs: Sequence[PlannedRun], train: Train, jobs: int, started: datetime, report: _Report
-) -> list[PlannedRun]:
+def _work_through(runs: Sequence[PlannedRun], train: Train, jobs: int, report: _Report) -> list[PlannedRun]:
     """Try each of `runs` with `jobs` workers; returns those that another process has."""
     queue = deque(runs)
     locked: list[PlannedRun] = []
@@ -66,13 +62,9 @@ def _work_through(
     def start_next(pool: ProcessPoolExecutor) -> None:
         while queue:
             run = queue.popleft()
-            failure = read_failure(run.folder)
             if is_locked(run.folder):
                 report.end(run, LOCKED)
                 locked.append(run)
-            elif failure and failure[1] >= started:
-                # by another command on the same plan
-                report.end(run, f"failed: {failure[0]}")
             else:
                 report.start(run)
                 at_work[pool.submit(_attempt, train, run.config, run.folder.absolute())] = run, pool

@@ -74,9 +74,7 @@ def output_files(path: Path) -> list[Path]:
     """Return the files that writing to `path` makes; the first one holds the values."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise HsisrError(
-            f"{path}: the suffix is {suffix!r}; expected one of {', '.join(SUFFIXES)}. Name another file."
-        )
+        raise HsisrError(f"{path}: the suffix is {suffix!r}; expected one of {', '.join(SUFFIXES)}.")
     if suffix in _ENVI:
         return [path.with_suffix(".img"), path.with_suffix(".hdr")]
     return [path, path.with_name(path.name + ".json")] if suffix == ".npy" else [path]
@@ -148,11 +146,8 @@ def _write_mat_head(path: Path, product: Product) -> tuple[int, str]:
     if code not in _MATLAB_5_TYPES:
         raise HsisrError(f"MATLAB has no values of type {kind}. Write float32, or another format.")
     bands, height, width = product.shape
-    size, said, source = (
-        math.prod(product.shape) * product.dtype.itemsize,
-        _flatten(product.describe()),
-        product.source,
-    )
+    size = math.prod(product.shape) * product.dtype.itemsize
+    said, source = _flatten(product.describe()), product.source
     key = source.file.key.rpartition("/")[2] or "cube"
     if source.file.kind.startswith("MATLAB 5") and size < _MATLAB_5_BYTES:
         from scipy import io  # not above: it takes memory that other formats need not

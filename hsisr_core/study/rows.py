@@ -17,7 +17,6 @@ from hsisr_core.training import train
 _LOSS_LABELS = {"l1": "L1", "mse": "MSE", "0.5*mse+0.5*sam": "0.5 MSE + 0.5 SAM"}
 SHOWN = ("psnr", "ssim", "sam")
 UNITS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "sam": "SAM (°)", "difference": "difference (dB)"}
-_TITLES = UNITS | {"over_bicubic": "over bicubic (dB)"}
 COSTS = ("parameters", "steps", "processor_seconds")
 # headings of wide tables, whose captions give the units
 SHORT = {
@@ -123,12 +122,14 @@ def show_tries(preset: str) -> Styler:
     scores = pd.DataFrame([_scores(run) for run in runs])[[*SHOWN, "over_bicubic"]]
     table = settings[differ].join(scores).sort_values("method", ascending=False, kind="stable")
     return (
-        table.rename(columns=lambda name: _TITLES.get(name, str(name).replace("_", " ")))
-        .style.format({_TITLES[name]: _FORMATS[name] for name in (*SHOWN, "over_bicubic")})
+        table.rename(columns=lambda name: SHORT.get(name, str(name).replace("_", " ")))
+        .style.format({SHORT[name]: _FORMATS[name] for name in (*SHOWN, "over_bicubic")})
         .format("{:g}", subset=["learning rate"] if "learning_rate" in differ else [])
         .format("{:,}", subset=["steps"] if "steps" in differ else [])
         .hide(axis="index")
-        .set_caption(f"x{runs[0].config.scale}, {origin(runs)}")
+        .set_caption(
+            f"x{runs[0].config.scale}, {origin(runs)}; PSNR and gain over bicubic in dB, SAM in degrees"
+        )
     )
 
 

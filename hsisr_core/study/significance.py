@@ -69,12 +69,10 @@ def image_spread(name: str, label: str, runs: Sequence[Run], parts: int = 3) -> 
     """
     groups = rows_of(name, runs)
     own, reference = ({run.config.seed: run for run in groups[key]} for key in (label, baseline(name)))
-    common = sorted(set(own) & set(reference))
-    if not common:
-        raise HsisrError(
-            f"Table {name}: {label} and {baseline(name)} have no seed in common; train both with one."
-        )
-    pair = own[common[0]], reference[common[0]]
+    seed = min(set(own) & set(reference), default=None)
+    if seed is None:
+        raise HsisrError(f"Table {name}: {label} and {baseline(name)} have no seed in common.")
+    pair = own[seed], reference[seed]
     if len(pair[0].metrics["split"]["test"]) > 1:
         new, old = (pd.DataFrame(run.metrics["images"]).query("result != 'bicubic'") for run in pair)
         gains = new.set_index("image")["psnr"] - old.set_index("image")["psnr"]

@@ -45,16 +45,11 @@ def make_accelerator(config: RunConfig) -> Accelerator:
         raise HsisrError("precision='fp16' needs a CUDA GPU: use 'bf16' or 'no' on a CPU.")
     processes, here = launched_processes(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if config.batch % processes:
-        raise HsisrError(
-            f"batch={config.batch} cannot be shared by {processes} processes: give a multiple of that."
-        )
+        raise HsisrError(f"batch={config.batch} cannot be shared by {processes} processes: give a multiple.")
     if not cpu and here > torch.cuda.device_count():
-        raise HsisrError(
-            f"{here} processes here, but {torch.cuda.device_count()} GPU(s): start one process per GPU."
-        )
+        raise HsisrError(f"{here} processes, but {torch.cuda.device_count()} GPU(s): start one per GPU.")
     if not cpu:
         torch.backends.cuda.matmul.allow_tf32 = True
-        torch.backends.cudnn.allow_tf32 = True
     # accelerate keeps device and precision of the run before; the group of processes stays
     AcceleratorState._reset_state(True)
     handlers = [InitProcessGroupKwargs(timeout=_PATIENCE)] if processes > 1 else None

@@ -19,7 +19,7 @@ import pytest
 from small_book import ROOT, write_notebook, write_project
 
 from hsisr_core.book import execute
-from hsisr_core.book.execute import BookError, chapter_digest, execute_chapters, execution_times
+from hsisr_core.book.execute import BookError, chapter_digest, execute_chapters
 from hsisr_core.errors import HsisrError
 
 PARAMETERS = (
@@ -208,7 +208,7 @@ def run_all(chapters: Mapping[Path, object], pages: Path, jobs: int) -> Iterator
 def test_builds_execute_what_changed_and_no_more(
     book: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three chapters: `a` counts its executions, `b` also trains a run, `c` is live and sees the others."""
+    """Three chapters count their executions; `b` also trains a run."""
     monkeypatch.setattr(execute, "_run_all", run_all)
     count = "with open('count-{0}', 'a') as file:\n    _ = file.write('x')"
     run = (
@@ -217,35 +217,29 @@ def test_builds_execute_what_changed_and_no_more(
     )
     a = write_notebook(book / "a.ipynb", PARAMETERS, count.format("a"))
     b = write_notebook(book / "b.ipynb", PARAMETERS, count.format("b"), run)
-    c = write_notebook(book / "c.ipynb", PARAMETERS, count.format("c"), "assert sorted(done) == ['a', 'b']")
-    notebook = nbformat.read(c, 4)
-    notebook.cells[-1].metadata["tags"] = ["live"]
-    nbformat.write(notebook, c)
+    c = write_notebook(book / "c.ipynb", PARAMETERS, count.format("c"))
 
     def build(*, force: bool = False) -> list[int]:
         execute_chapters([c, a, b], {"data": "scenes"}, tmp_path / "_build", force=force)
         return [len((tmp_path / f"count-{name}").read_text()) for name in "abc"]
 
     assert build() == [1, 1, 1]
-    assert build() == [2, 2, 2], "both were begun before there was the run"
     capfd.readouterr()
-    assert build() == [2, 2, 3]
-    said = capfd.readouterr().err.splitlines()
-    assert said[0].startswith("2 of 3 chapters taken from the last build: nothing has changed")
-    assert said[1] == "chapter 3/3: c, 2 s"
-    times = execution_times()
-    assert times["chapter"].tolist() == ["a", "b", "c"]
-    assert set(times["seconds"]) == {1.5}
+    assert build() == [2, 2, 2], "all were begun before there was the run"
+    assert capfd.readouterr().err.splitlines()[-1] == "chapter 3/3: b, 2 s"
+    assert build() == [2, 2, 2]
+    said = capfd.readouterr().err
+    assert said.startswith("3 of 3 chapters taken from the last build: nothing has changed")
 
     good = a.read_text()
     write_notebook(a, PARAMETERS, count.format("a"), "1 / 0")
     with pytest.raises(BookError):
         build()
     a.write_text(good)
-    assert build() == [4, 2, 4], "the others are taken from the build that failed"
+    assert build() == [4, 2, 2], "the others are taken from the build that failed"
     (tmp_path / "_build" / "executed" / "b.ipynb").write_text("{}")
-    assert build() == [4, 3, 5], "an executed notebook that was touched is made again"
-    assert build(force=True) == [5, 4, 6]
+    assert build() == [4, 3, 2], "an executed notebook that was touched is made again"
+    assert build(force=True) == [5, 4, 3]
 
 
 def changes() -> dict[str, Callable[[Path, pytest.MonkeyPatch], object]]:
@@ -331,12 +325,3 @@ def test_what_shows_nothing_is_left_out(chapter: Path, tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert chapter_digest(chapter, {}) == before
-
-
-def test_execution_times_without_a_build(book: Path) -> None:
-    assert execution_times().empty
-
-
-def test_the_status_page_is_always_executed() -> None:
-    live = {path.stem for path in (ROOT / "book").glob("*.ipynb") if execute._is_live(path)}
-    assert live == {"status"}

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from hsisr_core.plots import cost_bars, patch_pairs, reach_maps
-
-
-def test_cost_bars_are_shares() -> None:
-    table = pd.DataFrame({"step": ["a", "b"], "parameters": [1, 3], "multiply_adds": [9, 1]})
-    (axes,) = cost_bars(table).axes
-    widths = [[bar.get_width() for bar in group] for group in axes.containers]
-    assert widths == [[25, 75], [90, 10]]
+from hsisr_core.plots import patch_pairs, reach_maps
 
 
 def test_reach_maps_show_the_sum_and_the_frame() -> None:

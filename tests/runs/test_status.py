@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from small_plan import finish, small_plan
 
 from hsisr_core.runs import RunState, record_failure, run_lock, run_state
-from hsisr_core.runs.status import last_row, read_failure
+from hsisr_core.runs.status import last_row
 
 
 def test_every_state(tmp_path: Path) -> None:
@@ -46,12 +45,6 @@ def test_a_half_written_history_counts_to_its_last_whole_line(tmp_path: Path) ->
     ):
         path.write_text(text)
         assert last_row(path) == expected
-
-
-@pytest.mark.parametrize("text", ["", "{", "[1]"])
-def test_a_damaged_record_counts_as_none(tmp_path: Path, text: str) -> None:
-    (tmp_path / "failed.json").write_text(text)
-    assert read_failure(tmp_path) is None
 
 
 def test_a_failure_that_cannot_be_written_is_still_named(tmp_path: Path) -> None:

@@ -63,20 +63,6 @@ def test_the_next_command_tries_a_failed_run_again(tmp_path: Path, threads: None
     assert not (run.folder / "failed.json").exists()
 
 
-def test_what_failed_in_another_command_meanwhile_is_not_tried_again(
-    tmp_path: Path, threads: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    first, second = small_plan(tmp_path, "[{product: {seed: [1, 2]}}]")
-
-    def train_while_another_fails(config: Any, *_: Any, **__: Any) -> None:
-        record_failure(second.folder, "no luck elsewhere")
-        finish(first)
-
-    carry_out([first, second], train_while_another_fails, jobs=1)
-    assert states([first, second]) == ["done", "failed"]
-    assert "failed: no luck elsewhere" in capsys.readouterr().err
-
-
 def test_a_run_that_another_process_has_comes_last(tmp_path: Path, threads: None) -> None:
     """Its lock is gone by then, as it is when the process died: it is carried out here."""
     runs = small_plan(tmp_path, "[{product: {seed: [1, 2, 3]}}]", steps=1)

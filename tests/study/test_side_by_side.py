@@ -98,7 +98,7 @@ def test_rows_means_and_differences(losses: list[Run]) -> None:
 def test_the_tries_are_shown_with_what_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HSISR_RUNS", str(tmp_path))
     shown: Any = show_tries("tune").data  # type: ignore[attr-defined]
-    assert list(shown.columns)[-4:] == ["PSNR (dB)", "SSIM", "SAM (°)", "over bicubic (dB)"]
+    assert list(shown.columns)[-4:] == ["PSNR", "SSIM", "SAM", "gain"]
     assert {"method", "learning rate", "steps"} <= set(shown.columns)
     assert not {"seed", "scale", "evaluate every"} & set(shown.columns)
     assert shown["method"].tolist() == sorted(shown["method"], reverse=True)

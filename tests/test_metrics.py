@@ -114,7 +114,7 @@ def test_ssim_equals_skimage(shape: tuple[int, int, int]) -> None:
 
 @pytest.mark.parametrize("shape", [(2, 10, 40), (2, 40, 10)])
 def test_ssim_needs_eleven_pixels(shape: tuple[int, int, int]) -> None:
-    with pytest.raises(HsisrError, match="11 by 11"):
+    with pytest.raises(HsisrError, match="needs 11 pixels a side"):
         ssim(np.zeros(shape), np.ones(shape))
 
 

@@ -37,7 +37,7 @@ class SSRNet(SuperResolver):
     block : {"separable", "standard"}
         Table III.
     local_fusion, global_residual : bool
-        LFF and GRL of Table II. Without LFF the last unit's output goes on.
+        LFF and GRL of Table II. Without LFF the last output is passed on.
     weight_norm : bool
         Weight normalisation on every convolution; its counts need it.
     order : {"spatial-first", "spectral-first"}

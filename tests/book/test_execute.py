@@ -62,7 +62,7 @@ def test_each_chapter_gets_its_parameters_and_this_python(
     assert texts(executed / "b.ipynb") == ["3\n"]
     names = {path.relative_to(executed).as_posix() for path in executed.rglob("*") if path.is_file()}
     others = {name for name in names if not name.startswith("_assets/")}
-    assert others == {"a.ipynb", "b.ipynb", "index.md", "_toc.yml", "executed.json"}
+    assert others == {"a.ipynb", "b.ipynb", "index.md", "references.bib", "_toc.yml", "executed.json"}
     assert "_assets/book.css" in names
     lines = sorted(line.split(":")[1].split(",")[0] for line in capfd.readouterr().err.splitlines())
     assert lines == [" a", " b"], "one line a chapter"

@@ -26,7 +26,7 @@ Mask = NDArray[np.bool_] | None
 # pixels, SSIM's Gaussian window
 WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = 0.01**2, 0.03**2  # (K L)^2 with L = 1
-_PIXELS = 8192  # a step in `_errors_and_angles`: small enough for the cache, large enough for threads
+_PIXELS = 8192  # a step in `_angles`: small enough for the cache, large enough for threads
 _BLOCK = 24  # outputs of each matrix product in SSIM's filter
 
 
@@ -48,7 +48,7 @@ def psnr(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> float:
     HsisrError
         The cubes are not 3-D, differ in shape, or hold NaN or inf; the mask is not as above, or leaves nothing.
     """
-    return float(_decibel(_errors_and_angles(*_checked_pair(sr, hr, mask))[0].mean()))
+    return float(_decibel(_band_mse(*_checked_pair(sr, hr, mask)).mean()))
 
 
 def mpsnr(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> float:
@@ -56,12 +56,12 @@ def mpsnr(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> float:
 
     Never below `psnr`: a band that is nearly right raises this mean more than a bad one lowers it; inf if one is right.
     """
-    return float(_decibel(_errors_and_angles(*_checked_pair(sr, hr, mask))[0]).mean())
+    return float(_decibel(_band_mse(*_checked_pair(sr, hr, mask))).mean())
 
 
 def rmse(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> float:
     """Root mean squared error over the whole cube, in the cubes' units; see `psnr` for errors."""
-    return math.sqrt(_errors_and_angles(*_checked_pair(sr, hr, mask))[0].mean())
+    return math.sqrt(_band_mse(*_checked_pair(sr, hr, mask)).mean())
 
 
 def ergas(sr: ArrayLike, hr: ArrayLike, scale: float, mask: Mask = None) -> float:
@@ -71,7 +71,7 @@ def ergas(sr: ArrayLike, hr: ArrayLike, scale: float, mask: Mask = None) -> floa
     high resolution synthesised images: is there a simple criterion?", 2000.
     """
     pair = _checked_pair(sr, hr, mask)
-    return _ergas(_errors_and_angles(*pair)[0], pair[1], scale)
+    return _ergas(_band_mse(*pair), pair[1], scale)
 
 
 def ssim(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> float:
@@ -98,7 +98,7 @@ def sam(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> float:
     >>> round(sam(np.array([1.0, 0.0]).reshape(2, 1, 1), hr), 6)
     45.0
     """
-    _, angles, lit = _errors_and_angles(*_checked_pair(sr, hr, mask))
+    angles, lit = _angles(*_checked_pair(sr, hr, mask))
     return math.degrees(angles[lit].mean()) if lit.any() else math.nan
 
 
@@ -124,7 +124,8 @@ def score(sr: ArrayLike, hr: ArrayLike, scale: float = 1, mask: Mask = None) -> 
         raise HsisrError("HR is zero everywhere; there is nothing to score. Check how it was read.")
     if low < -0.5 or high > 1.5:
         raise HsisrError(f"HR spans {low:g} to {high:g}; expected [0, 1]. Divide it by its full range first.")
-    band_mse, angles, lit = _errors_and_angles(sr_cube, hr_cube, clip=True)
+    band_mse = _band_mse(sr_cube, hr_cube, clip=True)
+    angles, lit = _angles(sr_cube, hr_cube, clip=True)
     return {
         "psnr": float(_decibel(band_mse.mean())),
         "mpsnr": float(_decibel(band_mse).mean()),
@@ -142,7 +143,7 @@ def score_maps(sr: ArrayLike, hr: ArrayLike) -> dict[str, NDArray[np.float64]]:
     ``ssim`` is NaN in the outer 5 pixels, where no window fits, ``sam`` where HR's spectrum is zero.
     """
     x, y = (cube.double() for cube in _checked_pair(sr, hr))
-    _, angles, lit = _errors_and_angles(x, y)
+    angles, lit = _angles(x, y)
     similarity = np.pad(_ssim_map(x, y), WINDOW // 2, constant_values=np.nan)
     degrees = np.where(lit, np.degrees(angles), np.nan).reshape(similarity.shape)
     return {"mse": (x - y).square().mean(dim=0).numpy(), "ssim": similarity, "sam": degrees}
@@ -204,17 +205,20 @@ def _ergas(band_mse: NDArray[np.float64], hr: Tensor, scale: float) -> float:
     return 100 / scale * math.sqrt((band_mse[lit] / means[lit] ** 2).mean())
 
 
-def _errors_and_angles(
-    sr: Tensor, hr: Tensor, clip: bool = False
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Mean squared error of each band, angle of each pixel's spectra in radians, and where HR's is not zero.
+def _band_mse(sr: Tensor, hr: Tensor, clip: bool = False) -> NDArray[np.float64]:
+    """Mean squared error of each band; `clip` clips SR to [0, 1]."""
+    pairs = ((x.double(), y.double()) for x, y in zip(sr, hr, strict=True))
+    return np.array([((x.clamp(0, 1) if clip else x) - y).square_().mean().item() for x, y in pairs])
+
+
+def _angles(sr: Tensor, hr: Tensor, clip: bool = False) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Angle of each pixel's spectra in radians, and where HR's is not zero.
 
     `clip` clips SR to [0, 1] a part at a time: a clipped copy of the cube costs more than clipping it.
     """
     bands = len(sr)
     sr_pixels, hr_pixels = sr.reshape(bands, -1), hr.reshape(bands, -1)
     pixels = sr_pixels.shape[1]
-    errors = torch.zeros(bands, dtype=torch.float64)
     angles = torch.empty(pixels, dtype=torch.float64)
     lit = torch.empty(pixels, dtype=torch.bool)
     memory = torch.empty(3, bands * min(pixels, _PIXELS), dtype=torch.float64)
@@ -225,8 +229,6 @@ def _errors_and_angles(
         y.copy_(hr_pixels[:, part])
         if clip:
             x.clamp_(0, 1)
-        torch.sub(x, y, out=scratch)
-        errors += scratch.square_().sum(dim=1)
         x_norm = torch.mul(x, x, out=scratch).sum(dim=0).sqrt_()
         y_norm = torch.mul(y, y, out=scratch).sum(dim=0).sqrt_()
         x_dark, y_dark = x_norm == 0, y_norm == 0
@@ -240,7 +242,7 @@ def _errors_and_angles(
         angles[part] = chord.div_(2).clamp_(max=1).arcsin_().mul_(2)
         angles[part][x_dark] = torch.pi / 2
         lit[part] = ~y_dark
-    return (errors / pixels).numpy(), angles.numpy(), lit.numpy()
+    return angles.numpy(), lit.numpy()
 
 
 def _ssim(sr: ArrayLike, hr: ArrayLike, mask: Mask, clip: bool = False) -> float:

@@ -1,4 +1,4 @@
-"""Draw the picture that opens the book: ``python book/_assets/draw_index.py path/to/stuffed_toys_ms``.
+"""Draw the picture that opens the book: ``python book/drawings/draw_index.py path/to/stuffed_toys_ms``.
 
 The scene is the test scene of the shipped x4 weights (split cave-sample) and is not part of this repository.
 """
@@ -64,7 +64,7 @@ def draw(path: str) -> plt.Figure:
 
 
 if __name__ == "__main__":
-    file = Path(__file__).with_name("index.png")
+    file = Path(__file__).parents[1] / "_assets" / "index.png"
     draw(sys.argv[1]).savefig(file, dpi=120)
     # 256 colours are enough for the eye, and a third of the bytes
     Image.open(file).convert("RGB").quantize(256).save(file, optimize=True)

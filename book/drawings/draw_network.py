@@ -1,4 +1,4 @@
-"""Draw SSRNet from its own layers: ``python book/_assets/draw_network.py`` writes network.svg beside this file.
+"""Draw SSRNet from its own layers: ``python book/drawings/draw_network.py`` writes book/_assets/network.svg.
 
 Counts, kernels and widths are read from `hsisr_core.models.SSRNet`; only the places are written here.
 """
@@ -146,4 +146,4 @@ def draw() -> str:
 
 
 if __name__ == "__main__":
-    Path(__file__).with_name("network.svg").write_text(draw(), encoding="utf-8")
+    (Path(__file__).parents[1] / "_assets" / "network.svg").write_text(draw(), encoding="utf-8")

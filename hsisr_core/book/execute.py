@@ -72,7 +72,7 @@ def execute_chapters(
         if same and entry["sha256"] == sha256_file(notebook):
             entries[name], kept[notebook] = entry, notebook.read_bytes()
     shutil.rmtree(folder, ignore_errors=True)
-    other = shutil.ignore_patterns("*.ipynb", "presets", "splits", "results", ".*")
+    other = shutil.ignore_patterns("*.ipynb", "presets", "splits", "results", "drawings", ".*")
     shutil.copytree(book_folder(), folder, ignore=other)
     for notebook, content in kept.items():
         notebook.write_bytes(content)

@@ -48,7 +48,7 @@ def test_the_terms_of_the_network_are_linked_where_they_are_first_used() -> None
 
 
 def test_the_drawing_of_the_network_is_what_its_script_makes() -> None:
-    draw = runpy.run_path(str(BOOK / "_assets" / "draw_network.py"))["draw"]
+    draw = runpy.run_path(str(BOOK / "drawings" / "draw_network.py"))["draw"]
     assert draw() == (BOOK / "_assets" / "network.svg").read_text(encoding="utf-8")
     assert "_assets/network.svg" in PROSE["03-ssrnet"]
 

@@ -27,6 +27,8 @@ LOCK = "downloads.lock.json"
 # Attempts in a row that bring nothing new, the pause before the second in seconds, seconds without a byte.
 _TRIES, _PAUSE, _SILENCE = 4, 1.0, 30.0
 _TRY_AGAIN = {408, 416, 425, 429, 500, 502, 503, 504}
+# What a damaged archive raises; the last two: a compression or encryption that is unknown, a name that is not text.
+_BAD = zipfile.BadZipFile, tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError, RuntimeError, ValueError
 # Bytes that are written at once, and at most lost when a transfer breaks off.
 _PIECE = 1 << 14
 
@@ -169,16 +171,7 @@ def unpack(archive: Path, folder: Path) -> int:
     try:
         _extract(archive, temporary)
         temporary.replace(folder)
-    except (
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        zlib.error,
-        gzip.BadGzipFile,
-        EOFError,
-        # zipfile: a compression or encryption that it does not know, or a name that is not text
-        RuntimeError,
-        ValueError,
-    ) as error:
+    except _BAD as error:
         raise HsisrError(
             f"{archive} is damaged or not an archive ({' '.join(str(error).split()) or type(error).__name__}). "
             "Delete it and fetch it again."

@@ -16,8 +16,7 @@ from hsisr_core.fast.ssrnet import bytes_of_rows, super_resolve_rows, super_reso
 from hsisr_core.fast.threads import in_threads
 from hsisr_core.models import SSRNet, SuperResolver
 
-# Values of the widest layer, of a batch, from where it pays to share it: found by measurement (features 16, two
-# threads: 130,000 take as long as with one, 460,000 three quarters).
+# values of a batch's widest layer from where sharing pays (two threads: 130,000 no gain, 460,000 a quarter)
 PAYS = 250_000
 
 

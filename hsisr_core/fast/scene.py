@@ -114,16 +114,11 @@ def super_resolve_tiles(
 
     height, width = size
     for top, left in itertools.product(range(0, height, tile), range(0, width, tile)):
-        rows, seen_rows, inner_rows = locate(top, height)
-        columns, seen_columns, inner_columns = locate(left, width)
-        # no name for the tile here: it would live until the next one is there
-        yield (
-            rows,
-            columns,
-            _super_resolve_tile(network, read(seen_rows, seen_columns), progress, precision)[
-                :, inner_rows, inner_columns
-            ],
-        )
+        rows, seen_rows, inner_y = locate(top, height)
+        columns, seen_columns, inner_x = locate(left, width)
+        lr = read(seen_rows, seen_columns)
+        # no name for SR here: it would live until the next tile is there
+        yield rows, columns, _super_resolve_tile(network, lr, progress, precision)[:, inner_y, inner_x]
 
 
 def _super_resolve_tile(
@@ -142,9 +137,7 @@ def _super_resolve_tile(
 def reuse_memory() -> None:
     """Let the C library keep up to 64 MB of freed memory for the next tensors.
 
-    glibc gives a block above a certain size a mapping of its own, and keeps at most twice that size when it is freed;
-    the rest goes back to the system, which has to clear every page again. The size starts at 128 KB and follows the
-    largest such block that was freed, up to 32 MiB. So one is freed here, untouched; other systems only allocate and
-    free (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
+    glibc gives the rest back to the system, which has to clear every page again. What it keeps is twice the size of
+    the largest block that was freed, up to 32 MiB (mallopt(3), M_MMAP_THRESHOLD). So one is freed here, untouched.
     """
     torch.empty(LARGEST, dtype=torch.uint8)

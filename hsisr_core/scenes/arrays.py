@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import posixpath
+import struct
 import warnings
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
@@ -194,9 +195,8 @@ def _read_beside(path: Path) -> dict[str, Any]:
     if path.suffix.lower() != ".npy" or not beside.is_file():
         return {}
     with reading(beside, "a description of a cube"):
-        return {
-            name: value for name, value in json.loads(beside.read_text("utf-8")).items() if value is not None
-        }
+        said = json.loads(beside.read_text("utf-8"))
+        return {name: value for name, value in said.items() if value is not None}
 
 
 def _store(path: Path, item: h5py.Dataset) -> Stored:
@@ -264,12 +264,29 @@ def _list_mat5(path: Path) -> dict[str, _Array]:
         check_memory(path, size)
         return _as_text(io.loadmat(path, variable_names=[name])[name])
 
+    _check_whole(path)
     arrays = {}
     for name, shape, kind in io.whosmat(path):
         arrays[name] = _Array(name, shape, kind, partial(load, name, 8 * math.prod(shape)))
         if kind == "struct":
             arrays |= _list_fields(name, arrays[name].load())
     return arrays
+
+
+def _check_whole(path: Path) -> None:
+    """Refuse a v5 file that ends inside a variable: scipy leaves such a variable out in silence."""
+    size, position = path.stat().st_size, 128
+    with open(path, "rb") as file:
+        order = {b"IM": "<", b"MI": ">"}.get(file.read(position)[-2:])
+        # a file is its header and elements: type, length, content; scipy says what else is wrong
+        while order and position < size:
+            file.seek(position)
+            element, length = struct.unpack(f"{order}II", file.read(8))
+            if element not in (14, 15):
+                return
+            position += 8 + length
+    if order and position > size:
+        raise HsisrError(f"{path} is truncated at {size} bytes. Fetch it again.")
 
 
 def _list_fields(name: str, value: Any) -> dict[str, _Array]:

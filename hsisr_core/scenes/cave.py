@@ -98,6 +98,9 @@ def _read_png16(file: Path) -> NDArray[np.uint16]:
         # of a PNG, Pillow gives these to 16-bit gray only
         if image.mode not in ("I;16", "I"):
             raise HsisrError(
-                f"{file} has pixels of the kind {image.mode}; expected 16-bit gray. Leave out this scene."
+                f"{file} has pixels of the kind {image.mode}; expected 16-bit gray. Leave it out."
             )
+        # Pillow does not look for the end
+        if b"IEND\xaeB`\x82" not in file.read_bytes():
+            raise HsisrError(f"{file} is truncated: the end of the PNG is missing. Fetch the scene again.")
         return np.asarray(image).astype(np.uint16, copy=False)

@@ -242,9 +242,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     except Exception as error:
         # HDF5 breaks its lines
         reason = " ".join(str(error).split())
-        raise HsisrError(
-            f"{path} cannot be read as {kind}, or is truncated or damaged ({reason})."
-        ) from error
+        raise HsisrError(f"{path} cannot be read as {kind}: truncated or damaged ({reason}).") from error
 
 
 def check_size(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:

@@ -139,15 +139,12 @@ def compare_methods(runs: Sequence[Run], more: Sequence[Mapping[str, Any]] = ())
 
 def data_needed(dataset: Dataset, preset: str) -> str:
     """Markdown: the commands that get each dataset of the paper but `dataset` or, once prepared, train on it."""
-    missing = missing_datasets()
-    needed = {
-        DATA_NAMES[name]: commands(name) if name in missing else [f"hsisr runs {preset} --data {name}"]
-        for name in DATASETS
-        if name != dataset.name
-    }
-    return "\n".join(
-        f"- {data}: {'; '.join(f'`{line}`' for line in lines)}" for data, lines in needed.items()
-    )
+    text, missing = "", missing_datasets()
+    for name in DATASETS:
+        if name != dataset.name:
+            lines = commands(name) if name in missing else [f"hsisr runs {preset} --data {name}"]
+            text += f"- {DATA_NAMES[name]}: {'; '.join(f'`{line}`' for line in lines)}\n"
+    return text
 
 
 def show_comparison(table: pd.DataFrame) -> Styler:

@@ -254,7 +254,7 @@ def test_a_v5_file_truncated_anywhere_is_refused(tmp_path: Path, save: Save) -> 
         path.write_bytes(data[:length])
         if length == 128:  # a header and nothing else is a valid, empty file
             continue
-        with pytest.raises(HsisrError, match=r"cut\.mat (holds no|cannot be read)"):
+        with pytest.raises(HsisrError, match=r"cut\.mat .*(truncated|cannot be read)"):
             read_scene(path)
 
 

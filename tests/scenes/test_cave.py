@@ -158,7 +158,7 @@ def test_a_png_truncated_anywhere_is_refused(cave_folder: CaveFolder) -> None:
     folder = cave_folder()
     file = folder / "toy_ms_31.png"
     whole = file.read_bytes()
-    for length in [*range(0, 60, 3), len(whole) // 2, *range(len(whole) - 30, len(whole) - 20)]:
+    for length in [*range(0, 60, 3), len(whole) // 2, *range(len(whole) - 20, len(whole))]:
         file.write_bytes(whole[:length])
         refused(folder, "toy_ms_31.png", "truncated")
 

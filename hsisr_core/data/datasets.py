@@ -9,16 +9,17 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from filelock import FileLock
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hsisr_core.base import cache_folder
 from hsisr_core.data.prepare import find_scenes, pick_places, prepare_scenes
 from hsisr_core.data.sources import DATASETS, prepared_store
-from hsisr_core.data.splits import Split, choose_split
+from hsisr_core.data.splits import Region, Split, choose_split
 from hsisr_core.data.store import STORE_FORMAT, Store
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes import INDIAN_PINES, Scene, dataset_name, existing, is_scene_file, scene_files
@@ -53,6 +54,35 @@ class Dataset:
                     f"python data_scripts/prepare.py cave FOLDER --split {self.split.name} --out scenes.h5."
                 )
             region.bounds(*self.store.shape(region.scene)[1:])
+
+    @classmethod
+    def from_arrays(
+        cls,
+        train: Mapping[str, ArrayLike],
+        test: Mapping[str, ArrayLike],
+        wavelengths: Any = None,
+        divisor: float | None = None,
+        name: str = "arrays",
+    ) -> Dataset:
+        """Make a dataset of cubes (bands, height, width) by name, for `train(config, dataset=...)`.
+
+        They are prepared as files of a folder are, into the cache folder: `divisor` is the value that stands for 1,
+        `wavelengths` are band centres in nm, as in `read_scene`. HsisrError for cubes that it refuses.
+        """
+        cubes = {**train, **test}
+        train_regions, test_regions = (tuple(Region(each, each) for each in side) for side in (train, test))
+        split = Split(name, name, train_regions, test_regions)
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=cache_folder()) as folder:
+            places = {each: Path(folder, f"{each}.npy") for each in cubes}
+            for each, place in places.items():
+                np.save(place, np.asarray(cubes[each]), allow_pickle=False)
+            reading = {"wavelengths": wavelengths, "divisor": divisor, "band_axis": 0}
+            made = prepare_scenes(Path(folder, "scenes.h5"), places, split, reading)
+            target = cache_folder() / f"{name}-{made.fingerprint[:12]}" / "scenes.h5"
+            target.parent.mkdir(exist_ok=True)
+            made.path.replace(target)
+        return cls(name, split, Store(target))
 
     @property
     def fingerprint(self) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pandas as pd
 import torch
 from torch import Tensor
@@ -40,27 +38,3 @@ def reach(model: SuperResolver, bands: int, side: int) -> Tensor:
     sr[0, bands // 2 - lost_bands, middle, middle].backward()
     assert lr.grad is not None
     return lr.grad[0].abs()
-
-
-def ssrnet_parameters(
-    block: str,
-    transposed: tuple[int, int, int],
-    weight_norm: bool,
-    bias: bool = True,
-    features: int = 64,
-    modules: int = 3,
-    units: int = 3,
-) -> int:
-    """Parameters of SSRNet by arithmetic, for guesses that `SSRNet` itself cannot make.
-
-    `transposed` is the kernel of the transposed convolution. Weight normalisation stores one length per
-    filter (per input feature in the transposed convolution) beside the direction.
-    """
-    kernels = [(1, 3, 3), (3, 1, 1)] if block == "separable" else [(3, 3, 3)]
-    square = features * features
-    layers = [(features * 27, features, features)]  # (weights, lengths, biases) of the head
-    blocks = modules * (2 * units + 1)
-    layers += [(square * math.prod(kernel), features, features) for kernel in kernels] * blocks
-    layers += [(square * units, features, features)] * modules  # local feature fusion
-    layers += [(square * math.prod(transposed), features, features), (features * 27, 1, 1)]
-    return sum(weights + weight_norm * lengths + bias * biases for weights, lengths, biases in layers)

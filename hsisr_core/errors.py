@@ -22,6 +22,10 @@ class RunLockedError(HsisrError):
     """Another process is training this run, and the caller did not want to wait."""
 
 
+class NotAtHandError(HsisrError):
+    """A dataset that is not prepared here, or the weights of a run that came with the book without them."""
+
+
 def describe_mistake(mistake: Mapping[str, Any]) -> str:
     """One of the mistakes in pydantic's `ValidationError.errors()`: "expected a valid integer"."""
     return str(mistake["msg"]).replace("Input should be", "expected").replace("valid tuple", "valid list")

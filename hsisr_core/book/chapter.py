@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ast
 import difflib
+import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import GenericAlias
@@ -18,16 +19,19 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from hsisr_core.base import book_folder
-from hsisr_core.errors import HsisrError
+from hsisr_core.base import atomic_path, book_folder
+from hsisr_core.errors import HsisrError, NotAtHandError
 
 if TYPE_CHECKING:
-    from hsisr_core.runs import Plan, RunConfig
+    from hsisr_core.runs import Plan, Run, RunConfig
 
 _PLAIN: dict[str, Any] = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
 _REQUIRED = _PLAIN | {f"list[{name}]": GenericAlias(list, (item,)) for name, item in _PLAIN.items()}
 #: By their names in a parameters cell. papermill knows `Optional[int]`, but not `int | None`.
 TYPES = _REQUIRED | {f"Optional[{name}]": item | None for name, item in _REQUIRED.items()}
+
+#: Environment variable: chapters keep the pictures they draw beside the results.
+KEEP = "HSISR_KEEP_FIGURES"
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,34 @@ class Chapter:
         from hsisr_core.runs import plan_for_chapters
 
         return plan_for_chapters(self.parameters["preset"], self.overrides)
+
+    def figure(self, runs: Sequence[Run]) -> Callable[[Callable[[], Any]], None]:
+        """Decorate a function ``draw_NAME`` that needs the scenes and weights of `runs`, and show what it draws.
+
+        Where these are not at hand, the picture that came with the runs is shown (see `keep_figures`), or a sentence
+        that says what is missing.
+        """
+        from IPython.display import Image, Markdown, display
+
+        from hsisr_core.runs import results_folder
+
+        digest = hashlib.sha256(" ".join(run.folder.name for run in runs).encode()).hexdigest()[:8]
+
+        def show(draw: Callable[[], Any]) -> None:
+            name = draw.__name__.removeprefix("draw_")
+            path = results_folder() / "figures" / f"{self.name}-{name}-{digest}.png"
+            try:
+                drawn = draw()
+            except NotAtHandError as error:
+                missing = Markdown(f"*Not drawn here. {error}*")
+                display(Image(path) if path.is_file() else missing)  # type: ignore[no-untyped-call]
+                return
+            if os.environ.get(KEEP) and hasattr(drawn, "savefig"):
+                with atomic_path(path) as temporary:
+                    drawn.savefig(temporary, dpi=100)
+            display(drawn)  # type: ignore[no-untyped-call]
+
+        return show
 
 
 def chapter_parameters(notebook: str | os.PathLike[str]) -> dict[str, Parameter]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from hsisr_core.base import book_folder, project_root
-from hsisr_core.book.chapter import assign_parameters
+from hsisr_core.book.chapter import KEEP, assign_parameters
 from hsisr_core.book.execute import BookError, clean_environment, execute_chapters, output_folder
 from hsisr_core.errors import HsisrError
 
@@ -41,18 +41,20 @@ def build_book(
     it. When all are known to be valid, `before` is called, which trains what the chapters show. In `out` (default:
     ``_build`` of the project) are then ``executed/`` and ``html/``; after an error the last good pages stay.
     """
-    from hsisr_core.runs import preset_path
-
-    path = preset_path(preset)
-    is_file = preset.endswith((".yaml", ".yml"))
-    given = {"preset": _from_project(path) if is_file else preset} | dict(parameters)
-    if isinstance(given.get("data"), str) and Path(given["data"]).expanduser().exists():
-        given["data"] = _from_project(Path(given["data"]).expanduser())
+    given = _given(preset, parameters)
     chapters = [page for page in book_pages() if page.suffix == ".ipynb"]
     assign_parameters(chapters, given)
     if before is not None:
         before()
     return build_pages(execute_chapters(chapters, given, out, jobs, force=force), out, strict=strict)
+
+
+def keep_figures(preset: str, parameters: Mapping[str, Any], jobs: int | None = None) -> None:
+    """Draw the figures that need scenes and weights (`Chapter.figure`), and keep them beside the results."""
+    chapters = [page for page in book_pages() if "@chapter.figure(" in page.read_text(encoding="utf-8")]
+    os.environ[KEEP] = "1"
+    with tempfile.TemporaryDirectory() as out:
+        execute_chapters(chapters, _given(preset, parameters), out, jobs)
 
 
 def train_shown(plan: Plan, train: Train, jobs: int | None = None) -> None:
@@ -103,6 +105,18 @@ def build_pages(executed: Path, out: str | os.PathLike[str] | None = None, *, st
             raise BookError(f"The pages could not be built.\n{summary}")
         shutil.rmtree(folder / "html", ignore_errors=True)
         return html.rename(folder / "html") / "index.html"
+
+
+def _given(preset: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of all chapters, with paths as the chapters must be given them."""
+    from hsisr_core.runs import preset_path
+
+    path = preset_path(preset)
+    is_file = preset.endswith((".yaml", ".yml"))
+    given = {"preset": _from_project(path) if is_file else preset} | dict(parameters)
+    if isinstance(given.get("data"), str) and Path(given["data"]).expanduser().exists():
+        given["data"] = _from_project(Path(given["data"]).expanduser())
+    return given
 
 
 def _from_project(path: Path) -> str:

@@ -83,6 +83,16 @@ def book(
 
 
 @app.command()
+def figures(
+    preset: Preset = "evidence", data: Data = None, settings: Settings = None, jobs: Jobs = None
+) -> None:
+    """Draw the chapters' figures of scenes, and keep them in book/results/figures for those without the data."""
+    from hsisr_core.book import keep_figures
+
+    keep_figures(preset, parse_settings(settings, data), jobs)
+
+
+@app.command()
 def split(
     folder: Annotated[Path, Argument(help="A folder of scenes.")],
     test: Annotated[float, Option(help="Share of the scenes that test.", min=0, max=1)] = 0.2,

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hsisr_core.base import cache_folder
 from hsisr_core.data.prepare import find_scenes, pick_places, prepare_scenes
-from hsisr_core.data.sources import DATASETS, prepared_store
+from hsisr_core.data.sources import CAVE_PARTS, DATASETS, prepared_store
 from hsisr_core.data.splits import Region, Split, choose_split
 from hsisr_core.data.store import STORE_FORMAT, Store
 from hsisr_core.errors import HsisrError
@@ -87,10 +87,11 @@ class Dataset:
     @property
     def fingerprint(self) -> str:
         """SHA-256 over the fingerprint of the store and the regions of the split."""
-        # without reduce_to: it says how the store was made, and the store's own fingerprint what came of it
+        # without how the store was made: the store's own fingerprint says what came of it
+        made = ("reduce_to", "high_byte")
         regions = {
             side: [
-                {key: value for key, value in asdict(region).items() if key != "reduce_to"}
+                {key: value for key, value in asdict(region).items() if key not in made}
                 for region in getattr(self.split, side)
             ]
             for side in ("train", "test")
@@ -156,16 +157,16 @@ def load_dataset(
     Parameters
     ----------
     data
-        "indian-pines"; "cave", "harvard" or "foster", once prepared in the project's data folder; a folder of
-        scenes (CAVE folders and files that `read_scene` reads; anything else in it is ignored); one scene for
-        a split into regions; or a store, `scenes.h5`.
+        "indian-pines"; "cave", "harvard", "foster", "cave-25" or "cave-nine", once prepared in the project's data
+        folder; a folder of scenes (CAVE folders and files that `read_scene` reads; anything else in it is ignored);
+        one scene for a split into regions; or a store, `scenes.h5`.
     split
         Name or path of a split, see `load_split`; other scenes than it names are not read. None: the one in
         `book/splits` that fits; of several, that of a whole dataset of the paper, or else of most scenes.
     **reading
         `key`, `band_axis`, `divisor` and `bands` of `read_scene`, for all scenes; a store is read already.
     """
-    if isinstance(data, str) and data.lower() in DATASETS and not Path(data).exists():
+    if isinstance(data, str) and data.lower() in (*DATASETS, *CAVE_PARTS) and not Path(data).exists():
         data = prepared_store(data.lower())
     if dataset_name(data) is not None:
         chosen = choose_split(split, [INDIAN_PINES], str(data))
@@ -199,6 +200,7 @@ def _prepare(split: Split, scenes: Mapping[str, str | Path], reading: dict[str, 
         STORE_FORMAT,
         stamps,
         {name: split.reduce_to(name) for name in scenes},
+        *sorted(split.high_byte & set(scenes)),
         *sorted(reading.items()),
     ]
     key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:12]

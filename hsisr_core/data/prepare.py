@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +19,7 @@ from hsisr_core.data.store import Source, Store, write_store
 from hsisr_core.degrade import imresize, shrink_mask
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes import (
+    CAVE_DIVISOR,
     Scene,
     holds_bands,
     is_scene_file,
@@ -38,12 +39,14 @@ def prepare(
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     split: str | os.PathLike[str] | None = None,
+    wavelengths: Sequence[float] = (),
 ) -> tuple[Store, dict[str, str]]:
     """Read the scenes of a dataset as the protocol says; return their store, and what was left out, and why.
 
     CAVE is divided by 65535, Harvard and Foster by the maximum of the whole image; nothing is cropped. One scene is in
     memory at a time. `dataset` is "cave", "harvard", "foster", or "other"; the scenes are anywhere in `folder`. With
-    a `split`, only its scenes are taken, reduced where it says so, and the store gets the split's dataset.
+    a `split`, only its scenes are taken, reduced where it says so, and the store gets the split's dataset; with
+    `wavelengths` (nm), only the bands that lie there.
     """
     top = Path(folder).expanduser()
     if not top.is_dir():
@@ -55,7 +58,7 @@ def prepare(
         )
     chosen = None if split is None else choose_split(split, list(found), str(top))
     scenes = pick_places(found, found if chosen is None else chosen.scenes)
-    return prepare_scenes(out, scenes, chosen or dataset), left_out
+    return prepare_scenes(out, scenes, chosen or dataset, wavelengths=wavelengths), left_out
 
 
 def find_scenes(place: Path, dataset: str = OTHER) -> tuple[dict[str, list[Path]], dict[str, str]]:
@@ -89,10 +92,11 @@ def prepare_scenes(
     scenes: Mapping[str, str | Path],
     title: Split | str,
     reading: Mapping[str, Any] = MappingProxyType({}),
+    wavelengths: Sequence[float] = (),
 ) -> Store:
     """Write a store of `scenes` (name: place) for a split, reduced as it says, or of a dataset's name.
 
-    `reading` are keywords of `read_scene`.
+    `reading` are keywords of `read_scene`; `wavelengths` as in `prepare`.
     """
     split = title if isinstance(title, Split) else None
     dataset = title if isinstance(title, str) else title.dataset
@@ -105,11 +109,35 @@ def prepare_scenes(
                     sources.append((f"{name}/{file.name}", file.stat().st_size, sha256_file(file)))
                 except OSError as error:
                     raise HsisrError(f"{file} cannot be read: {error.strerror or error}.") from error
-            side = None if split is None else split.reduce_to(name)
-            yield reduce_scene(read_scene(place, name=name, **reading), side)
+            scene = read_scene(place, name=name, **reading)
+            if wavelengths:
+                scene = _take_bands(scene, wavelengths)
+            if split is not None:
+                scene = _keep_high_byte(scene) if name in split.high_byte else scene
+                scene = reduce_scene(scene, split.reduce_to(name))
+            yield scene
 
     write_store(out, read(), sources=sources, dataset=dataset)
     return Store(out)
+
+
+def _take_bands(scene: Scene, wavelengths: Sequence[float]) -> Scene:
+    """The bands of `scene` at these centres (nm, to half a nanometre)."""
+    distances = np.abs(np.subtract.outer(np.asarray(wavelengths, float), scene.wavelengths))
+    # unknown wavelengths are NaN: no distance is small
+    if not (distances.min(axis=1) <= 0.5).all():
+        raise HsisrError(
+            f"Scene {scene.name} has no band at some of {', '.join(f'{nm:g}' for nm in wavelengths)} nm; its bands lie "
+            f"at {scene.wavelengths[0]:g} to {scene.wavelengths[-1]:g} nm."
+        )
+    bands = distances.argmin(axis=1)
+    return replace(scene, cube=scene.cube[bands], wavelengths=scene.wavelengths[bands])
+
+
+def _keep_high_byte(scene: Scene) -> Scene:
+    """The 16-bit numbers of `scene` with the middle of its range for the low byte: (256 x + 128) / 65535."""
+    counts = np.rint(scene.cube * CAVE_DIVISOR)
+    return replace(scene, cube=((counts // 256 * 256 + 128) / CAVE_DIVISOR).astype(np.float32))
 
 
 def reduce_scene(scene: Scene, side: int | None) -> Scene:

@@ -11,9 +11,11 @@ from pathlib import Path
 from pydantic import BaseModel, TypeAdapter
 
 from hsisr_core.base import datasets_folder, project_root
-from hsisr_core.errors import HsisrError
+from hsisr_core.errors import HsisrError, NotAtHandError
 
 DATASETS = ("cave", "harvard", "foster")
+# scenes of CAVE, each with a split of its name
+CAVE_PARTS = ("cave-25", "cave-nine")
 
 
 class Archive(BaseModel, frozen=True, extra="forbid"):
@@ -80,10 +82,10 @@ def dataset_source(name: str) -> DatasetSource:
 
 
 def prepared_store(name: str) -> Path:
-    """Return the store of a dataset in the project, or raise HsisrError with the commands that get it."""
+    """Return the store of a dataset in the project, or raise NotAtHandError with the commands that get it."""
     store = datasets_folder() / name / "scenes.h5"
-    if name in missing_datasets():
-        raise HsisrError(
+    if not store.is_file():
+        raise NotAtHandError(
             f"The dataset {name} is not prepared: there is no {store}. Run: {'; '.join(commands(name))}."
         )
     return store
@@ -91,12 +93,14 @@ def prepared_store(name: str) -> Path:
 
 def commands(name: str) -> tuple[str, str]:
     """Return the two commands, for the root of the project, that fetch and prepare dataset `name`."""
-    folder = datasets_folder() / name
+    folder = datasets_folder()
     if folder.is_relative_to(project_root()):
         folder = folder.relative_to(project_root())
+    whole = "cave" if name in CAVE_PARTS else name
+    part = f" --split {name}" * (name in CAVE_PARTS) + " --wavelengths 560:700:20" * (name == "cave-25")
     return (
-        f"python data_scripts/fetch.py {name}",
-        f"python data_scripts/prepare.py {name} {folder} --out {folder / 'scenes.h5'}",
+        f"python data_scripts/fetch.py {whole}",
+        f"python data_scripts/prepare.py {whole} {folder / whole}{part} --out {folder / name / 'scenes.h5'}",
     )
 
 

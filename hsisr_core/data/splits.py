@@ -37,7 +37,8 @@ class Region:
     """A part of a scene that trains or tests; its name is unique in its split.
 
     `rows` and `cols` are (start, stop) in HR pixels of the scene, stop excluded; None: all of them. `reduce_to` are
-    the pixels of the longer side that a larger scene is reduced to before, by a whole factor, with `imresize`.
+    the pixels of the longer side that a larger scene is reduced to before, by a whole factor, with `imresize`;
+    `high_byte` says that of its 16-bit numbers the high byte alone counts (see `prepare`).
     """
 
     name: _Name
@@ -45,6 +46,7 @@ class Region:
     rows: _Part | None = None
     cols: _Part | None = None
     reduce_to: _Side | None = None
+    high_byte: bool = False
 
     def bounds(self, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """Return ((top, bottom), (left, right)) in a scene of `height` x `width` pixels, or raise HsisrError."""
@@ -131,6 +133,11 @@ class Split:
     def reduce_to(self, scene: str) -> int | None:
         """Pixels of the longer side that `scene` is reduced to when it is prepared, if larger; None: never."""
         return next(region.reduce_to for region in self.regions if region.scene == scene)
+
+    @property
+    def high_byte(self) -> set[str]:
+        """Names of the scenes of which the high byte alone counts."""
+        return {region.scene for region in self.regions if region.high_byte}
 
     def divide(self, scenes: Iterable[str] | None) -> Split:
         """Return the split with its rule, if it has one, applied to the names of the scenes at hand."""

@@ -27,7 +27,7 @@ from safetensors.torch import load_file
 
 from hsisr_core.base import atomic_text, book_folder, runs_folder
 from hsisr_core.data import Dataset
-from hsisr_core.errors import HsisrError, RunLockedError
+from hsisr_core.errors import HsisrError, NotAtHandError, RunLockedError
 from hsisr_core.models import SuperResolver, build_model
 from hsisr_core.runs.config import RunConfig
 
@@ -73,7 +73,7 @@ class Run:
         path, config = self.folder / "weights.safetensors", self.config
         if not path.is_file():
             if self.committed:
-                raise HsisrError(
+                raise NotAtHandError(
                     f"{self.folder.name} came with the book, without its weights. `{config.command()} --again` trains "
                     "it here."
                 )
@@ -101,11 +101,12 @@ def run_folder(
 
 
 def find_run(config: RunConfig, runs: str | os.PathLike[str] | None = None) -> Run | None:
-    """The finished run of `config`, found without its data; None where there is none, or the data are not known."""
-    fingerprint = None if config.reading else known_fingerprint(config.data, config.split)
+    """The finished run of `config`, where there is one; without its data if the book knows them."""
+    data, fingerprint = config.data, None if config.reading else known_fingerprint(config.data, config.split)
     if fingerprint is None:
-        return None
-    run = Run(run_folder(config, config.data, fingerprint, runs), config, fingerprint)
+        dataset = config.load_dataset()
+        data, fingerprint = dataset.name, dataset.fingerprint
+    run = Run(run_folder(config, data, fingerprint, runs), config, fingerprint)
     return run if run.finished else None
 
 

@@ -2,7 +2,7 @@
 
 from hsisr_core.scenes.arrays import is_store, variable_names
 from hsisr_core.scenes.bands import BandChoice
-from hsisr_core.scenes.cave import holds_bands, visible
+from hsisr_core.scenes.cave import CAVE_DIVISOR, holds_bands, visible
 from hsisr_core.scenes.cube import OpenScene
 from hsisr_core.scenes.read import (
     INDIAN_PINES,

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.io.formats.style import Styler
 
-from hsisr_core.data import DATASETS, Dataset, commands, missing_datasets
+from hsisr_core.data import DATASETS, commands, missing_datasets
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import build_model
 from hsisr_core.paper import (
@@ -137,11 +137,11 @@ def compare_methods(runs: Sequence[Run], more: Sequence[Mapping[str, Any]] = ())
     return table
 
 
-def data_needed(dataset: Dataset, preset: str) -> str:
+def data_needed(dataset: str, preset: str) -> str:
     """Markdown: the commands that get each dataset of the paper but `dataset` or, once prepared, train on it."""
     text, missing = "", missing_datasets()
     for name in DATASETS:
-        if name != dataset.name:
+        if name != dataset:
             lines = commands(name) if name in missing else [f"hsisr runs {preset} --data {name}"]
             text += f"- {DATA_NAMES[name]}: {'; '.join(f'`{line}`' for line in lines)}\n"
     return text

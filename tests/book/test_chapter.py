@@ -7,15 +7,24 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
 import papermill
 import pytest
+from matplotlib.figure import Figure
 from small_book import ROOT, write_notebook, write_project
 
-from hsisr_core.book.chapter import Parameter, assign_parameters, chapter_parameters, open_chapter
-from hsisr_core.errors import HsisrError
+from hsisr_core.book.chapter import (
+    KEEP,
+    Chapter,
+    Parameter,
+    assign_parameters,
+    chapter_parameters,
+    open_chapter,
+)
+from hsisr_core.errors import HsisrError, NotAtHandError
 
 CELL = """#!from typing import Optional
 scale: int = 2  # the factor r: 2, 3 or 4
@@ -305,3 +314,32 @@ def test_notebooks_are_committed_without_outputs() -> None:
     files = [*map(str, CHAPTERS), str(ROOT / "colab.ipynb")]
     done = subprocess.run([*command, *files], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_figure_of_scenes_is_drawn_or_the_kept_one_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    monkeypatch.setattr("hsisr_core.runs.results_folder", lambda: tmp_path)
+    here = Figure(figsize=(1, 1))
+    missing = NotAtHandError("The dataset cave is not prepared.")
+
+    def show(result: Figure | NotAtHandError, run: str = "ssrnet-x2-cave-1") -> Any:
+        @Chapter("05-results", {}, {}).figure([SimpleNamespace(folder=Path(run))])  # type: ignore[list-item]
+        def draw_errors() -> Figure:
+            if isinstance(result, NotAtHandError):
+                raise result
+            return result
+
+        return shown.pop()
+
+    assert show(here) is here
+    assert show(missing).data == "*Not drawn here. The dataset cave is not prepared.*"
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setenv(KEEP, "1")
+    assert show(here) is here
+    (kept,) = (tmp_path / "figures").iterdir()
+    assert kept.name.startswith("05-results-errors-")
+    assert show(missing).data == kept.read_bytes()
+    assert "Not drawn" in show(missing, run="ssrnet-x2-cave-2").data, "a picture of other runs is not shown"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,8 @@ import scipy.io
 from loopback import cave_zip, counts, foster_array, foster_zip, harvard_arrays, harvard_tgz
 
 from hsisr_core.data import Scene, Store, load_dataset, load_split, prepare, read_scene
-from hsisr_core.data.prepare import find_scenes, reduce_scene
+from hsisr_core.data.prepare import find_scenes, prepare_scenes, reduce_scene
+from hsisr_core.data.splits import Region
 from hsisr_core.degrade import imresize
 from hsisr_core.errors import HsisrError
 
@@ -224,3 +227,41 @@ def test_preparing_loads_no_training_library() -> None:
     """PyTorch alone is six scenes of CAVE in memory."""
     code = "import sys, hsisr_core.data; sys.exit(bool({'torch', 'requests', 'pandas'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_only_the_bands_at_the_named_wavelengths(cave: Path, tmp_path: Path) -> None:
+    whole = prepare("cave", cave, tmp_path / "whole.h5")[0].read("cloth")
+    store = prepare("cave", cave, tmp_path / "some.h5", wavelengths=range(560, 701, 20))[0]
+    some = store.read("cloth")
+    assert list(some.wavelengths) == [560, 580, 600, 620, 640, 660, 680, 700]
+    assert np.array_equal(some.cube, whole.cube[16::2])
+    with pytest.raises(
+        HsisrError, match="balloons has no band at some of 705 nm; its bands lie at 400 to 700 nm"
+    ):
+        prepare("cave", cave, tmp_path / "none.h5", wavelengths=[705])
+
+
+@pytest.mark.slow
+def test_scenes_of_cave_are_rebuilt_as_the_splits_say(hsisr_data: Path, tmp_path: Path) -> None:
+    """The 8 bands of a scene are those of its 31; four scenes keep their high byte; three were reduced by others."""
+    nine, eight = hsisr_data / "cave_nine", hsisr_data / "cave_25"
+    if not (nine.is_dir() and eight.is_dir()):
+        pytest.skip("HSISR_DATA has no cave_nine/ and cave_25/")
+    known = json.loads((ROOT / "book/results/fingerprints.json").read_text())
+    assert load_dataset(nine).fingerprint == known["cave-nine"]["cave-nine"]
+    (tmp_path / "cave").mkdir()
+    for name in ("stuffed_toys_ms", "superballs_ms"):
+        shutil.copytree(nine / name, tmp_path / "cave" / name)
+    store = prepare("cave", tmp_path / "cave", tmp_path / "a.h5", wavelengths=range(560, 701, 20))[0]
+    for name in store.names:
+        assert np.array_equal(store.read(name).cube, read_scene(eight / f"{name}.h5").cube)
+    whole = {name: read_scene(eight / f"{name}.h5") for name in ("feathers", "balloons")}
+    split = load_split("cave-nine")
+    part = replace(
+        split, train=tuple(r for r in split.train if r.scene in whole), test=(Region("t", "stuffed_toys"),)
+    )
+    part = prepare_scenes(tmp_path / "b.h5", {n: eight / f"{n}.h5" for n in (*whole, "stuffed_toys")}, part)
+    held = load_dataset(nine).store
+    assert np.array_equal(part.read("feathers").cube, held.read("feathers").cube[16::2])
+    difference = part.read("balloons").cube - held.read("balloons").cube[16::2]
+    assert -10 * np.log10(np.mean(difference**2)) > 50

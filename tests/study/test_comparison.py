@@ -11,7 +11,6 @@ import pytest
 from small_plan import small_plan
 
 from hsisr_core.base import write_json
-from hsisr_core.data import load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.paper import method_label
 from hsisr_core.plots import gain_panels, method_curves
@@ -192,12 +191,12 @@ def test_scenes_of_cave_stand_beside_the_paper(tmp_path: Path) -> None:
 
 def test_commands_for_the_data_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HSISR_DATASETS", str(tmp_path))
-    needed = data_needed(load_dataset("indian-pines"), "paper")
+    needed = data_needed("indian-pines", "paper")
     cave, harvard, _ = needed.splitlines()
     assert cave.startswith("- CAVE: `python data_scripts/fetch.py cave`; `")
     assert harvard.startswith("- Harvard: `python data_scripts/fetch.py harvard`; `")
     monkeypatch.setattr("hsisr_core.study.comparison.missing_datasets", lambda: {"cave": ("a", "b")})
-    lines = data_needed(load_dataset("indian-pines"), "paper").splitlines()
+    lines = data_needed("indian-pines", "paper").splitlines()
     assert lines[2] == "- Foster: `hsisr runs paper --data foster`"
 
 

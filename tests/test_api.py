@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,8 @@ from hsisr_core import degrade
 from hsisr_core.errors import HsisrError
 from hsisr_core.upscale import FOLDER, adapt_network
 
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "book" / "api.md").read_text()
 TINY = str(Path(__file__).parent / "tiny.yaml")
 COUNTS = np.random.default_rng(3).integers(100, 4000, (5, 24, 20))
 
@@ -79,3 +83,26 @@ def test_arrays_train_without_files(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         hs.Dataset.from_arrays(train, {"c": np.full((5, 24, 20), np.nan)})
     with pytest.raises(HsisrError, match="two regions named 'a'"):
         hs.Dataset.from_arrays(train, {"a": cubes["c"]})
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HSISR_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("HSISR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore")
+    code = "".join(re.findall("```python\n(.*?)```", PAGE, re.DOTALL)) + "print(sr.shape)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "'psnr'" in ended.stdout
+    assert ended.stdout.endswith("(31, 290, 290)\n")
+
+
+def test_the_page_has_every_name_and_the_layers_that_lint_holds() -> None:
+    listed = set(re.findall(r"\.\. auto(?:function|class):: (\w+)", PAGE))
+    assert set(dir(hs)) - {"__version__"} <= listed
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
+    rows = [
+        set(re.findall(r"`(\w+)`", line.split("|")[1]))
+        for line in PAGE.splitlines()
+        if line.startswith("| `")
+    ]
+    assert rows == [set(re.split(r" [|:] ", layer)) for layer in contract["layers"]]

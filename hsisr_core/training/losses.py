@@ -20,7 +20,7 @@ _DARK = 1e-6
 
 
 def l1(sr: Tensor, hr: Tensor) -> Tensor:
-    """Mean absolute error: mean |SR - HR| (paper, Eq. 8)."""
+    """Mean absolute error: mean `|SR - HR|` (paper, Eq. 8)."""
     return l1_loss(sr, hr)
 
 
@@ -32,7 +32,7 @@ def mse(sr: Tensor, hr: Tensor) -> Tensor:
 def spectral_angle(sr: Tensor, hr: Tensor) -> Tensor:
     """Mean angle between the spectra of SR and HR, in radians.
 
-    The angle is 2 atan2(|u - v|, |u + v|) of the unit vectors u and v: the
+    The angle is `2 atan2(|u - v|, |u + v|)` of the unit vectors u and v: the
     arccosine of their product has no finite derivative where they are equal.
     The gradient there is 0, as that of an absolute value.
 

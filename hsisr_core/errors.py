@@ -28,4 +28,6 @@ class NotAtHandError(HsisrError):
 
 def describe_mistake(mistake: Mapping[str, Any]) -> str:
     """One of the mistakes in pydantic's `ValidationError.errors()`: "expected a valid integer"."""
+    if mistake["type"] == "string_pattern_mismatch":
+        return "expected letters, digits, '.', '_', '-' and spaces"
     return str(mistake["msg"]).replace("Input should be", "expected").replace("valid tuple", "valid list")

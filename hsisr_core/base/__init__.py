@@ -1,6 +1,7 @@
 """What every wing stands on: folders, files written whole, threads, and how a command ends."""
 
 from hsisr_core.base.console import first_process, run_app, run_command, to_stderr
+from hsisr_core.base.documents import printable, read_json, read_text, read_yaml
 from hsisr_core.base.files import (
     atomic_path,
     atomic_text,

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable
 
+from hsisr_core.base.documents import printable
 from hsisr_core.errors import HsisrError
 
 _INTERRUPTED = 130  # typer's exit code for Ctrl-C
@@ -21,7 +22,7 @@ def first_process() -> bool:
 def to_stderr(line: str) -> None:
     """Print a line to stderr, once where several processes train one network."""
     if first_process():
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
 
 
 def run_command(command: Callable[..., None]) -> None:

@@ -11,6 +11,6 @@ from hsisr_core.data.sources import (
     missing_datasets,
     prepared_store,
 )
-from hsisr_core.data.splits import Region, Split, load_split, write_split
+from hsisr_core.data.splits import Name, Region, Split, load_split, write_split
 from hsisr_core.data.store import Store, write_store
 from hsisr_core.scenes import Scene, read_scene

@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 from textwrap import shorten
 from typing import Annotated, Any
@@ -20,13 +20,13 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, StrictInt, TypeAdapter, ValidationError, with_config
 
-from hsisr_core.base import atomic_text, book_folder
+from hsisr_core.base import atomic_text, book_folder, read_yaml
 from hsisr_core.data.sources import DATASETS
 from hsisr_core.errors import HsisrError, describe_mistake
 from hsisr_core.scenes import MINIMUM_SIDE, span
 
-# a part of a path: without "/" or a leading dot
-_Name = Annotated[str, Field(pattern=r"^[^/.][^/]*$")]
+# letters and digits of any script with their marks; without "/" or a leading dot, so that it can be part of a path
+Name = Annotated[str, Field(pattern=r"^[\p{L}\p{M}\p{N}_-][\p{L}\p{M}\p{N}._ -]*$")]
 _Side = Annotated[StrictInt, Field(ge=MINIMUM_SIDE)]
 _Part = tuple[StrictInt, StrictInt]
 
@@ -41,8 +41,8 @@ class Region:
     `high_byte` says that of its 16-bit numbers the high byte alone counts (see `prepare`).
     """
 
-    name: _Name
-    scene: _Name
+    name: Name
+    scene: Name
     rows: _Part | None = None
     cols: _Part | None = None
     reduce_to: _Side | None = None
@@ -90,8 +90,8 @@ class Split:
     there are no regions before `divide`.
     """
 
-    name: _Name
-    dataset: _Name
+    name: Name
+    dataset: Name
     train: _Regions = ()
     test: _Regions = ()
     note: str = ""
@@ -104,16 +104,19 @@ class Split:
             raise HsisrError(
                 f"Split {self.name} needs either a rule, or at least one region in train and one in test."
             )
-        names = [region.name for region in self.regions]
-        for name in names:
-            if names.count(name) > 1:
+        sides: dict[str, int | None] = {}
+        tests: dict[str, list[Region]] = defaultdict(list)
+        for name, count in Counter(region.name for region in self.regions).items():
+            if count > 1:
                 raise HsisrError(f"Split {self.name} has two regions named {name!r}. Rename one.")
         for region in self.regions:
-            if region.reduce_to != self.reduce_to(region.scene):
+            if region.reduce_to != sides.setdefault(region.scene, region.reduce_to):
                 raise HsisrError(
                     f"Split {self.name}: the regions of scene {region.scene} differ in reduce_to. Give one value."
                 )
-        for train, test in product(self.train, self.test):
+        for region in self.test:
+            tests[region.scene].append(region)
+        for train, test in ((one, other) for one in self.train for other in tests[one.scene]):
             if train.overlaps(test):
                 raise HsisrError(
                     f"Split {self.name}: training region {train.name} and test region {test.name} share "
@@ -233,20 +236,24 @@ def write_split(path: Path, scenes: Iterable[str], test: float, seed: int) -> Sp
     parts = divide_by_rule(scenes, seed, 1 - test, where=f"--test {test:g}")
     train, tested = ([region.scene for region in part] for part in parts)
     content = {"name": path.stem, "dataset": path.stem, "train": train, "test": tested}
+    made = _check(path, content)
     atomic_text(path, yaml.safe_dump(content, default_flow_style=None, sort_keys=False, width=10**6))
-    return load_split(path)
+    return made
 
 
 def _read(path: Path) -> Split:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise HsisrError(f"{path} is not readable YAML: {' '.join(str(error).split())}. Fix it.") from error
+    return _check(path, read_yaml(path))
+
+
+def _check(path: Path, content: dict[str, Any]) -> Split:
+    # of a file that is not a split, not even the names of its keys are shown
+    if not {"name", "dataset"} <= content.keys():
+        raise HsisrError(f"{path} is not a split: it needs the keys name and dataset.")
     try:
         return TypeAdapter(Split).validate_python(content)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "the content"
+        key = shorten(".".join(map(str, first["loc"])), 80)
         raise HsisrError(f"{path}: {key}: {describe_mistake(first)}. Fix the file.") from error
 
 

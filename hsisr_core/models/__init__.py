@@ -1,6 +1,6 @@
 """The networks. `build_model` is the one way to make one by name."""
 
-from hsisr_core.models.base import SuperResolver
+from hsisr_core.models.base import MOST, SuperResolver
 from hsisr_core.models.bicubic import Bicubic
 from hsisr_core.models.edsr import EDSR
 from hsisr_core.models.ercsr import ERCSR
@@ -20,6 +20,7 @@ from hsisr_core.models.registry import (
     load_network,
     option_names,
     register,
+    restore_model,
 )
 from hsisr_core.models.sfcsr import SFCSR
 from hsisr_core.models.ssrnet import SSRNet

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from hsisr_core.degrade import check_scale
 from hsisr_core.errors import HsisrError
 
+# of features, modules and the like; more is a damaged file
+MOST = 1024
 INITS = ("pytorch", "he", "interpolation")
 Cube = TypeVar("Cube", Tensor, np.ndarray)
 
@@ -119,13 +121,13 @@ class SuperResolver(nn.Module):
 
 def check_options(scale: int, init: str, **counts: int) -> None:
     """Raise HsisrError unless the scale is 2, 3 or 4, `init` is one of `INITS`
-    and each of `counts` a whole number of at least 1."""
+    and each of `counts` a whole number from 1 to `MOST`."""
     check_scale(scale)
     check_choice("init", init, INITS)
     for name, count in counts.items():
-        if type(count) is not int or count < 1:
+        if type(count) is not int or not 1 <= count <= MOST:
             raise HsisrError(
-                f"{name}={count!r}: expected a whole number of at least 1."
+                f"{name}={count!r:.40}: expected a whole number, 1 to {MOST}."
             )
 
 
@@ -133,5 +135,6 @@ def check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
     """Raise HsisrError unless the option `name` has an allowed value."""
     if value not in allowed:
         raise HsisrError(
-            f"{name}={value!r} is unknown: choose one of {', '.join(allowed)}."
+            f"{name}={value!r:.40} is unknown: choose one of "
+            f"{', '.join(allowed)}."
         )

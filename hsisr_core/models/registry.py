@@ -11,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import inspect
 import linecache
+import math
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -25,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 from torch import Tensor, nn
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.models.base import SuperResolver
+from hsisr_core.models.base import MOST, SuperResolver
 from hsisr_core.models.bicubic import Bicubic
 from hsisr_core.models.edsr import EDSR
 from hsisr_core.models.ercsr import ERCSR
@@ -48,6 +49,8 @@ MODELS: dict[str, type[SuperResolver]] = {
 }
 # files of networks that the user named, for worker processes too
 VARIABLE = "HSISR_NETWORKS"
+# of a stored weight; a trained one is about 1
+LARGEST = 1e6
 # the halo of a network that does not say how far its SR reaches
 WHOLE_SCENE = 1 << 20
 Kind = TypeVar("Kind", bound=type)
@@ -197,9 +200,49 @@ def option_names(name: str) -> tuple[str, ...]:
         return tuple(own.settings.model_fields)
     if name not in MODELS:
         names = ", ".join(sorted([*MODELS, *_own]))
-        raise HsisrError(f"method {name!r} is unknown: choose one of {names}.")
+        raise HsisrError(f"method {name!r:.60} is unknown: choose {names}.")
     keywords = inspect.signature(MODELS[name]).parameters
     return tuple(key for key in keywords if key not in ("scale", "bands"))
+
+
+def restore_model(
+    name: str,
+    scale: int,
+    options: Mapping[str, Any],
+    mirror: int,
+    tensors: Mapping[str, Tensor],
+) -> SuperResolver:
+    """The network of stored weights of any precision, ready for inference;
+    HsisrError unless they fit its options, and are finite and in range."""
+    if type(mirror) is not int or not 0 <= mirror <= MOST:
+        raise HsisrError(f"mirror={mirror!r:.40}: expected 0 to {MOST}.")
+    bands = len(tensors["mean"])
+    # starting weights take time, and are replaced
+    options = {**options} | ({"init": "pytorch"} if "init" in options else {})
+    if find_network(name) is None:
+        # damaged options may ask for more than there is time or memory for
+        layers = ("modules", "units", "blocks")
+        if math.prod(int(options.get(key, 1)) for key in layers) > len(
+            tensors
+        ):
+            raise HsisrError("its options ask for more layers than it has.")
+        with torch.device("meta"):
+            empty = build_model(name, scale, bands, **options)
+        empty.set_mean(tensors["mean"])
+        shapes = {key: value.shape for key, value in tensors.items()}
+        if {
+            k: value.shape for k, value in empty.state_dict().items()
+        } != shapes:
+            raise HsisrError("its weights are of other options than it says.")
+    model = build_model(name, scale, bands, **options)
+    for key, value in tensors.items():
+        size = value.float().abs()
+        if value.is_floating_point() and not (size <= LARGEST).all():
+            raise HsisrError(f"{key} is not finite, or above {LARGEST:g}.")
+    model.set_mean(tensors["mean"])
+    model.load_state_dict(dict(tensors))
+    model.mirror = mirror
+    return model.eval()
 
 
 def build_model(
@@ -227,7 +270,7 @@ def build_model(
     valid = option_names(name)
     if unknown := sorted(set(options) - set(valid)):
         raise HsisrError(
-            f"{name} has no option {unknown[0]!r}; it has: "
+            f"{name} has no option {unknown[0]!r:.60}; it has: "
             f"{', '.join(valid) or 'none'}."
         )
     own = find_network(name)

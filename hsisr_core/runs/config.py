@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,10 +13,10 @@ from typing import Annotated, Any, Literal, Self, get_args
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from hsisr_core.base import book_folder
-from hsisr_core.data import Dataset, load_dataset
+from hsisr_core.base import book_folder, read_yaml
+from hsisr_core.data import Dataset, Name, load_dataset
 from hsisr_core.errors import HsisrError, describe_mistake
-from hsisr_core.models import check_source, find_network, option_names
+from hsisr_core.models import MOST, check_source, find_network, option_names
 
 # How a run is carried out, not what it computes: these do not enter the hash.
 EXECUTION_FIELDS = ("device", "checkpoint_every", "evaluate_every")
@@ -52,11 +53,14 @@ def _choose_bands(value: Any) -> Any:
         return value
     if isinstance(value, list | tuple) and all(type(band) is int for band in value):
         return tuple(value)
-    raise ValueError(f"bands={value!r}: expected a number of bands, a list of 0-based indices, or 'all'.")
+    raise ValueError(
+        f"bands={reprlib.repr(value)}: expected a number of bands, a list of 0-based indices, or 'all'."
+    )
 
 
 Number = Annotated[float, BeforeValidator(_number)]
 Size = Annotated[Number, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1, le=MOST)]
 # strict=False: YAML has lists, no tuples
 Sizes = Annotated[tuple[Size, ...], Field(min_length=1, strict=False)]
 # Full precision is called "no" in the settings of 0.1.0.
@@ -73,7 +77,7 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="allow", allow_inf_nan=False)
 
-    preset: str = "paper"
+    preset: Name = "paper"
     # a network of one's own has its options as further settings
     method: str = "ssrnet"
     # SHA-256 of the text of such a network
@@ -91,21 +95,21 @@ class RunConfig(BaseModel):
     seed: int = Field(1, ge=0)
 
     # the network (models/); each takes what it has
-    features: int = Field(64, ge=1)
-    modules: int = Field(3, ge=1)
-    units: int = Field(3, ge=1)
+    features: Count = 64
+    modules: Count = 3
+    units: Count = 3
     block: Literal["separable", "standard"] = "separable"
     order: Literal["spatial-first", "spectral-first"] = "spatial-first"
     local_fusion: bool = True
     global_residual: bool = True
     weight_norm: bool = True
     init: Literal["pytorch", "he", "interpolation"] = "he"
-    recursions: int = Field(9, ge=1)  # GDRRN
-    groups: int = Field(2, ge=1)  # GDRRN
-    blocks: int = Field(16, ge=1)  # EDSR
+    recursions: Count = 9  # GDRRN
+    groups: Count = 2  # GDRRN
+    blocks: Count = 16  # EDSR
     keep_size: bool = False  # 3D-FCNN: zero padding, all bands
     # LR pixels by which a scene, not a patch, is mirrored at its border
-    mirror: int = Field(0, ge=0)
+    mirror: int = Field(0, ge=0, le=MOST)
 
     # the patches (training/patches.py); `patch` in LR pixels a side
     patch: int = Field(32, ge=4)
@@ -268,7 +272,7 @@ def _add_own_settings(values: dict[str, Any], settings: list[str]) -> dict[str, 
         # an unknown network first
         option_names(method)
         names = ", ".join(dict.fromkeys(valid))
-        raise HsisrError(f"{unknown[0]!r} is not a setting of a run. Valid settings: {names}.")
+        raise HsisrError(f"{reprlib.repr(unknown[0])} is not a setting of a run. Valid settings: {names}.")
     return values | added
 
 
@@ -281,7 +285,7 @@ def _describe(error: ValidationError) -> str:
     expected = describe_mistake(first)
     if name in RunConfig.model_fields and type(None) in get_args(RunConfig.model_fields[name].annotation):
         expected += " or null"
-    return f"{name}{''.join(f'[{place}]' for place in places)}={first['input']!r}: {expected}."
+    return f"{name}{''.join(f'[{place}]' for place in places)}={reprlib.repr(first['input'])}: {expected}."
 
 
 def preset_path(preset: str) -> Path:
@@ -296,11 +300,4 @@ def preset_path(preset: str) -> Path:
 
 def preset_values(preset: str) -> dict[str, Any]:
     """The mapping in a preset file."""
-    path = preset_path(preset)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise HsisrError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise HsisrError(f"{path} must hold a mapping of settings, one `name: value` a line.")
-    return values
+    return read_yaml(preset_path(preset))

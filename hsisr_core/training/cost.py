@@ -87,7 +87,7 @@ def _multiply_adds(config: RunConfig, bands: int, height: int, width: int) -> in
 
 def _same_cost(config: RunConfig) -> RunConfig:
     """`config` with one value for all that does not change what a step costs."""
-    data = {"preset": "", "data": "", "split": None, "seed": 0}
+    data = {"preset": "any", "data": "", "split": None, "seed": 0}
     schedule = {"steps": 1, "learning_rate": 1.0, "schedule": "constant", "halve_every": 1}
     return config.changed(**data, **schedule, checkpoint_every=1, evaluate_every=None)
 

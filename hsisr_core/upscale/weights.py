@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hsisr_core.base import sha256_file
 from hsisr_core.data import Dataset
 from hsisr_core.errors import HsisrError
-from hsisr_core.models import Bicubic, SuperResolver, build_model, check_source
+from hsisr_core.models import Bicubic, SuperResolver, check_source, restore_model
 from hsisr_core.runs import Run, read_run
 
 FOLDER = Path(__file__).resolve().parents[1] / "pretrained"
@@ -156,15 +157,18 @@ def _open_run(folder: Path) -> Pretrained:
 
 
 def _open_packed(path: Path) -> Pretrained:
+    if not path.is_file():
+        raise HsisrError(f"{path} is not a regular file: name a file of weights or a run folder.")
     try:
         with safe_open(path, framework="pt") as file:
             info = json.loads((file.metadata() or {})[KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        model, statistics = build_packed(tensors, info), Statistics(**info["statistics"])
+        model = build_packed(tensors, info)
+        statistics = TypeAdapter(Statistics).validate_python(info["statistics"])
         return Pretrained(str(info["name"]), model, sha256_file(path), str(info["trained_on"]), statistics)
-    except HsisrError:
-        raise
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except HsisrError as error:
+        raise HsisrError(f"{path}: {error}") from error
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise HsisrError(
             f"{path} is not a packed file of weights, or damaged ({type(error).__name__}). Name others with --model."
         ) from error
@@ -173,11 +177,7 @@ def _open_packed(path: Path) -> Pretrained:
 def build_packed(tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> SuperResolver:
     """The network that `info` describes, with these weights of any precision, ready for inference."""
     check_source(info["method"], info.get("source"))
-    model = build_model(info["method"], info["scale"], len(tensors["mean"]), **info["options"])
-    model.set_mean(tensors["mean"])
-    model.load_state_dict({name: value.to(torch.float32) for name, value in tensors.items()})
-    model.mirror = info["mirror"]
-    return model.eval()
+    return restore_model(info["method"], info["scale"], info["options"], info["mirror"], tensors)
 
 
 def describe(metrics: dict[str, Any]) -> str:

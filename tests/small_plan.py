@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from hsisr_core.base import write_json
+from hsisr_core.base import sha256_file, write_json
 from hsisr_core.data import Dataset
 from hsisr_core.runs import PlannedRun, RunConfig, open_run, planned_runs, read_plan, run_folder
 
@@ -46,13 +46,17 @@ def finish(run: PlannedRun, psnr: float = 30.0, seconds: float = 2.0, **more: An
     """Write what a finished training leaves, with made-up scores."""
     open_run(run.config, run.folder.parent, run.dataset)
     scores = {"psnr": psnr, "ssim": 0.9, "sam": 2.0}
+    others = {"mpsnr": psnr, "rmse": 0.1, "ergas": 1.0, "scored_bands": 200, "scored_border": 0}
     names = ("bicubic", run.config.method)
+    (run.folder / "weights.safetensors").write_bytes(b"weights")
     write_json(
         run.folder / "metrics.json",
         {
             "config": run.config.to_dict(), "dataset": run.dataset.name, "fingerprint": run.dataset.fingerprint,
-            "images": [{"image": "a", "result": name, **scores} for name in names],
+            "images": [{"image": "a", "result": name, **scores, **others} for name in names],
             "mean": dict.fromkeys(names, scores),
-            "steps": run.steps, "seconds": seconds, "parameters": 7, **more,
+            "split": {"name": "indian-pines", "train": ["west"], "test": ["north-east"]},
+            "steps": run.steps, "seconds": seconds, "parameters": 7,
+            "weights_sha256": sha256_file(run.folder / "weights.safetensors"), **more,
         },
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from hsisr_core.runs.config import AUGMENTATIONS, EXECUTION_FIELDS, RunConfig, preset_path, preset_values
 from hsisr_core.runs.folder import (
+    HISTORY,
     Run,
     find_run,
     known_fingerprint,

@@ -7,7 +7,6 @@ at all; ``metrics.json`` comes last, so its presence means the run is complete.
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import sys
@@ -15,21 +14,35 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 import torch
-import yaml
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from hsisr_core.base import atomic_text, book_folder, runs_folder
+from hsisr_core.base import (
+    atomic_text,
+    book_folder,
+    read_json,
+    read_text,
+    read_yaml,
+    runs_folder,
+    sha256_file,
+    write_json,
+)
 from hsisr_core.data import Dataset
-from hsisr_core.errors import HsisrError, NotAtHandError, RunLockedError
-from hsisr_core.models import SuperResolver, build_model
+from hsisr_core.errors import HsisrError, NotAtHandError, RunLockedError, describe_mistake
+from hsisr_core.models import SuperResolver, restore_model
 from hsisr_core.runs.config import RunConfig
+
+HISTORY = ("step", "loss", "learning_rate", "seconds", "psnr", "ssim", "sam")
+_Text = Annotated[str, Field(pattern=r"^\P{Cc}*$")]
+_Count = Annotated[int, Field(ge=0, le=10**15)]
 
 
 @dataclass(frozen=True)
@@ -42,26 +55,34 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        return (self.folder / "metrics.json").is_file()
+        """Whether the metrics can be read and belong to the weights here, or this run came with the book.
+
+        A run from before the hash of the weights was kept is finished if they load, and gets the hash.
+        """
+        path = self.folder / "weights.safetensors"
+        try:
+            metrics = self.metrics
+            if not self.committed and "weights_sha256" not in metrics:
+                self.model()
+                metrics["weights_sha256"] = sha256_file(path)
+                with suppress(OSError):
+                    write_json(self.folder / "metrics.json", metrics)
+        except HsisrError:
+            return False
+        return self.committed or (path.is_file() and sha256_file(path) == metrics["weights_sha256"])
 
     @property
     def metrics(self) -> dict[str, Any]:
         """`metrics.json`: per image and mean, and everything the numbers belong to."""
-        path = self.folder / "metrics.json"
-        try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise HsisrError(f"{self.folder} is not finished: train it again to resume.") from None
-        except ValueError as error:
-            raise HsisrError(f"{path} is not valid JSON: delete it and train again to rewrite it.") from error
+        return read_metrics(self.folder)
 
     def history(self) -> pd.DataFrame:
         """The training curve so far: step, loss (mean since the row before), learning_rate, seconds, and psnr, ssim,
         sam on the test images where they were measured (else NaN)."""
         path = self.folder / "history.csv"
-        if not path.is_file():
+        if not path.exists():
             raise HsisrError(f"{self.folder} has no history.csv yet: the training has not started.")
-        return pd.read_csv(path, on_bad_lines="skip")  # a line being written may be incomplete
+        return read_history(path)
 
     @property
     def committed(self) -> bool:
@@ -78,16 +99,85 @@ class Run:
                     "it here."
                 )
             raise HsisrError(f"{self.folder} has no weights yet: train it with the same settings to resume.")
+        options, digest = config.model_options(), sha256_file(path)
+        if (self.folder / "metrics.json").exists() and self.metrics.get("weights_sha256", digest) != digest:
+            raise HsisrError(f"{path} is damaged: train again.")
         try:
-            weights = load_file(path)
-            mean = weights["mean"]
-            model = build_model(config.method, config.scale, len(mean), **config.model_options())
-            model.set_mean(mean)
-            model.mirror = config.mirror
-            model.load_state_dict(weights)
-        except (SafetensorError, KeyError, RuntimeError) as error:
-            raise HsisrError(f"{path} is damaged or not of this run: delete it and train again.") from error
-        return model.eval()
+            return restore_model(config.method, config.scale, options, config.mirror, load_file(path))
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise HsisrError(f"{path} is damaged or not of this run: train again.") from error
+
+
+class _Scores(BaseModel, extra="allow", strict=True, allow_inf_nan=False):
+    __pydantic_extra__: dict[str, float] = Field(init=False)
+    psnr: float
+    ssim: float
+    sam: float
+
+
+class _Row(_Scores):
+    image: _Text
+    result: _Text
+    mpsnr: float
+    rmse: float
+    ergas: float
+    scored_bands: _Count
+    scored_border: _Count
+
+
+class _Split(BaseModel, strict=True):
+    name: _Text
+    train: list[_Text]
+    test: list[_Text]
+
+
+class _Metrics(BaseModel, extra="allow", strict=True, allow_inf_nan=False):
+    """What is read of metrics.json."""
+
+    config: dict[str, Any]
+    dataset: _Text
+    fingerprint: str
+    split: _Split
+    images: Annotated[list[_Row], Field(min_length=1)]
+    mean: dict[str, _Scores]
+    steps: _Count
+    seconds: Annotated[float, Field(ge=0)]
+    parameters: _Count
+    processor_seconds: float | None = None
+    weights_sha256: str = ""
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """The metrics.json of a run folder; HsisrError where the run is not finished, or they are damaged."""
+    path = folder / "metrics.json"
+    if not path.exists():
+        raise HsisrError(f"{folder} is not finished: train it again to resume.")
+    values = read_json(path)
+    try:
+        found = _Metrics.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{'.'.join(map(str, first['loc']))[:80]}: {describe_mistake(first)}"
+        raise HsisrError(f"{path} is damaged ({reason}): train again to rewrite it.") from error
+    config = RunConfig.from_mapping(found.config, str(path))
+    if not _names(folder, config, found.fingerprint) or not {"bicubic", config.method} <= {*found.mean}:
+        raise HsisrError(f"{path} is damaged or of another run: train again to rewrite it.")
+    return values
+
+
+def _names(folder: Path, config: RunConfig, fingerprint: str) -> bool:
+    """Whether `folder` has the name of this run's hash."""
+    return folder.resolve().name.endswith(config.hash(fingerprint))
+
+
+def read_history(path: Path) -> pd.DataFrame:
+    """The rows of a history.csv, of which the last may be incomplete; HsisrError if it is not one."""
+    try:
+        table = pd.read_csv(StringIO(read_text(path)), on_bad_lines="skip", dtype=str)
+        whole = table[pd.to_numeric(table["step"], errors="coerce").between(0, 1e15)]
+        return whole.reindex(columns=HISTORY).apply(pd.to_numeric, errors="coerce").astype({"step": int})
+    except (ValueError, KeyError) as error:
+        raise HsisrError(f"{path} is damaged: train again to rewrite it.") from error
 
 
 def run_folder(
@@ -113,7 +203,7 @@ def find_run(config: RunConfig, runs: str | os.PathLike[str] | None = None) -> R
 def known_fingerprint(data: str, split: str | None) -> str | None:
     """The fingerprint of a dataset and its split, from book/results/fingerprints.json; None if it is not there."""
     path = results_folder() / "fingerprints.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = read_json(path) if path.is_file() else {}
     return known.get(data, {}).get(split or data)
 
 
@@ -142,25 +232,29 @@ def open_run(
     folder = run_folder(config, dataset.name, dataset.fingerprint, runs)
     if again:
         folder = Path(runs or runs_folder()) / folder.name
-    if not (folder / "config.yaml").is_file():
-        atomic_text(folder / "config.yaml", f"fingerprint: {dataset.fingerprint}\n{config.to_yaml()}")
-    stored = read_run(folder)
-    if stored.config.hash(stored.fingerprint) != config.hash(dataset.fingerprint):
-        raise HsisrError(f"{folder}/config.yaml belongs to another run than its name says: move the folder.")
+    path = folder / "config.yaml"
+    try:
+        read_run(folder)
+    except HsisrError as error:
+        if path.exists():
+            warnings.warn(f"{error} It is written again.", stacklevel=2)
+        atomic_text(path, f"fingerprint: {dataset.fingerprint}\n{config.to_yaml()}")
     return Run(folder, config, dataset.fingerprint)
 
 
 def read_run(folder: str | os.PathLike[str]) -> Run:
     """Open a run folder that exists; HsisrError when it is not one, or its config.yaml cannot be read."""
     path = Path(folder) / "config.yaml"
-    if not path.is_file():
+    if not path.exists():
         raise HsisrError(f"{folder} is not a run folder: it has no config.yaml.")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        fingerprint = values.pop("fingerprint")
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
-        raise HsisrError(f"{path} is damaged: move or delete {folder}, then start again.") from error
-    return Run(Path(folder), RunConfig.from_mapping(values, where=str(path)), str(fingerprint))
+    values = read_yaml(path)
+    fingerprint = str(values.pop("fingerprint", ""))
+    config = RunConfig.from_mapping(values, where=str(path))
+    if not _names(Path(folder), config, fingerprint):
+        raise HsisrError(
+            f"{path} is damaged or of another run: its settings are not those that its folder is named by."
+        )
+    return Run(Path(folder), config, fingerprint)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ Only ``metrics.json`` is read: it holds the settings too, and JSON is parsed a h
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from pathlib import Path
@@ -16,7 +15,7 @@ import pandas as pd
 from hsisr_core.base import atomic_path, runs_folder
 from hsisr_core.errors import HsisrError
 from hsisr_core.runs.config import RunConfig
-from hsisr_core.runs.folder import results_folder
+from hsisr_core.runs.folder import read_metrics, results_folder
 
 SUFFIXES = (".csv", ".parquet", ".tex")
 SETTINGS = tuple(RunConfig.model_fields)
@@ -59,9 +58,8 @@ def load_results(folder: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     for path in found:
         try:
             rows += _run_rows(path)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            reason = error if isinstance(error, HsisrError) else f"its metrics.json is damaged ({error!r})"
-            warnings.warn(f"{path} is left out of the results: {reason}", stacklevel=2)
+        except HsisrError as error:
+            warnings.warn(f"{path} is left out of the results: {error}", stacklevel=2)
     table = pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
     known = [name for name in COLUMNS if name in table]
     return table[known + sorted(set(table.columns) - set(known))]
@@ -74,16 +72,13 @@ def run_folders(folder: Path) -> list[Path]:
 
 def _run_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of one run folder; none for a run that is not finished."""
-    file = path / "metrics.json"
-    if not file.is_file():
+    if not (path / "metrics.json").exists():
         if (path / "config.yaml").is_file():
             return []
         raise HsisrError("it is not a run folder, it has no config.yaml.")
-    metrics = json.loads(file.read_bytes())
-    settings = metrics["config"].items()
-    # a setting that is newer than the run had its default
-    shared = {name: field.default for name, field in RunConfig.model_fields.items()}
-    shared |= {name: tuple(value) if isinstance(value, list) else value for name, value in settings}
+    metrics = read_metrics(path)
+    # a setting that is newer than the run has its default
+    shared = dict(RunConfig.from_mapping(metrics["config"]))
     shared |= {"run": path.name, "place": str(path.parent), "trained_steps": metrics["steps"]}
     shared |= {name: metrics[name] for name in ("dataset", "fingerprint", "seconds", "parameters")}
     return [shared | image for image in metrics["images"]]

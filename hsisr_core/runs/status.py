@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-
-from hsisr_core.base import write_json
+from hsisr_core.base import read_json, write_json
 from hsisr_core.errors import HsisrError
-from hsisr_core.runs.folder import is_locked
+from hsisr_core.runs.folder import Run, is_locked, read_history
 from hsisr_core.runs.plan import PlannedRun
 
 STATES = ("done", "running", "failed", "unfinished", "missing")
@@ -38,18 +35,19 @@ class RunState:
 
 def run_state(run: PlannedRun) -> RunState:
     """Read the state of one run from its folder."""
-    metrics = _read_json(run.folder / "metrics.json")
-    if metrics:
-        scores = metrics.get("mean", {}).get(run.config.method, {})
-        steps = int(metrics.get("steps", run.steps))
-        return RunState("done", steps, steps, metrics.get("seconds"), scores.get("psnr"))
+    planned = Run(run.folder, run.config, run.dataset.fingerprint)
+    if planned.finished:
+        metrics = planned.metrics
+        psnr = metrics["mean"][run.config.method]["psnr"]
+        return RunState("done", metrics["steps"], metrics["steps"], metrics["seconds"], psnr)
     step, seconds = last_row(run.folder / "history.csv")
     if is_locked(run.folder):
         return RunState("running", step, run.steps, seconds)
-    checkpoints = (run.folder / "checkpoint").glob("step-*.safetensors")
-    saved = max((int(file.stem.removeprefix("step-")) for file in checkpoints), default=0)
-    if failure := _read_json(run.folder / "failed.json"):
-        return RunState("failed", saved, run.steps, seconds, error=failure["error"])
+    files = (run.folder / "checkpoint").glob("step-*.safetensors")
+    saved = max((int(name) for file in files if (name := file.stem[5:]).isdecimal()), default=0)
+    with suppress(HsisrError, KeyError):
+        error = str(read_json(run.folder / "failed.json")["error"])
+        return RunState("failed", saved, run.steps, seconds, error=error)
     return RunState("unfinished" if saved else "missing", saved, run.steps, seconds)
 
 
@@ -67,15 +65,7 @@ def last_row(history: Path) -> tuple[int, float | None]:
     """Step and training seconds in the last whole line of a history.csv; (0, None) when there is none."""
     try:
         # a line that is being written has no seconds yet
-        row = pd.read_csv(history, usecols=["step", "seconds"]).dropna().iloc[-1]
-        return int(row["step"]), float(row["seconds"])
-    except (OSError, ValueError, IndexError):
+        row = read_history(history).dropna(subset="seconds").iloc[-1]
+    except (HsisrError, IndexError):
         return 0, None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """The mapping in a file; empty when there is none, or it cannot be read."""
-    try:
-        return dict(json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return {}
+    return int(row["step"]), float(row["seconds"])

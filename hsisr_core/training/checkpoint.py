@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from hsisr_core.base import atomic_path, atomic_text
+from hsisr_core.runs import HISTORY
 
 _KEPT = 2
-_COLUMNS = ("step", "loss", "learning_rate", "seconds", "psnr", "ssim", "sam")
 
 
 def save_weights(path: Path, model: nn.Module, metadata: dict[str, str] | None = None) -> None:
@@ -31,38 +32,57 @@ def save_checkpoint(
     tensors = {f"model.{name}": _plain(value) for name, value in model.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{name}": _plain(value) for name, value in moments.items()}
+    text = json.dumps(state)
     path = folder / f"step-{state['step']:08d}.safetensors"
-    write_tensors(path, tensors, {"state": json.dumps(state), "sha256": _checksum(tensors)})
+    write_tensors(path, tensors, {"state": text, "sha256_of_all": _checksum(tensors, text)})
     for old in sorted(folder.glob("step-*.safetensors"))[:-_KEPT]:
         old.unlink(missing_ok=True)
 
 
-def load_latest(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
-    """Load the newest checkpoint that is whole, and return its `state`; None when there is none."""
+def load_latest(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, steps: int
+) -> dict[str, Any] | None:
+    """Load the newest checkpoint that is whole, of a training of `steps`; returns its `state`, None without one."""
     for path in sorted(folder.glob("step-*.safetensors"), reverse=True):
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            if _checksum(tensors) != metadata.get("sha256"):
-                raise ValueError("its checksum does not fit its content")
-            weights: dict[str, Tensor] = {}
-            moments: dict[int, dict[str, Tensor]] = {}
-            for name, value in tensors.items():
-                kind, _, rest = name.partition(".")
-                if kind == "model":
-                    weights[rest] = value
-                else:
-                    index, key = rest.split(".")
-                    moments.setdefault(int(index), {})[key] = value
-            state = json.loads(metadata["state"])
-            model.load_state_dict(weights)
+            state, weights, moments = _read_checkpoint(path)
+            if not 0 < state["step"] < steps or path.stem != f"step-{state['step']:08d}":
+                raise ValueError("its step is not that of its name, or beyond the training")
+            shapes = {name: value.shape for name, value in model.state_dict().items()}
+            if {name: value.shape for name, value in weights.items()} != shapes:
+                raise ValueError("it is of another network")
             optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
-        except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
+            model.load_state_dict(weights)
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             warnings.warn(f"Checkpoint {path} is damaged ({error}); the one before it is used.", stacklevel=2)
-            continue
-        return dict(state)
+        else:
+            return state
     return None
+
+
+def _read_checkpoint(
+    path: Path,
+) -> tuple[dict[str, Any], dict[str, Tensor], dict[int, dict[str, Tensor]]]:
+    """State, weights and moments in a file whose checksum fits."""
+    if not path.is_file():
+        raise ValueError("it is not a regular file")
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    # that of version 0.1.0 covers the tensors only
+    kind, text = ("sha256", None) if "sha256" in metadata else ("sha256_of_all", metadata["state"])
+    if metadata[kind] != _checksum(tensors, text):
+        raise ValueError("its checksum does not fit its content")
+    weights: dict[str, Tensor] = {}
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        kind, _, rest = name.partition(".")
+        if kind == "model":
+            weights[rest] = value
+        else:
+            index, key = rest.split(".")
+            moments.setdefault(int(index), {})[key] = value
+    return dict(json.loads(metadata["state"])), weights, moments
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -77,11 +97,14 @@ def _plain(value: Any) -> Tensor:
     return torch.as_tensor(value).detach().cpu().contiguous()
 
 
-def _checksum(tensors: dict[str, Tensor]) -> str:
+def _checksum(tensors: dict[str, Tensor], state: str | None) -> str:
+    """SHA-256 of names and bytes of the tensors and, with a `state`, of their types and shapes and of it."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+        value = tensors[name]
+        digest.update((name if state is None else f"{name} {value.dtype} {[*value.shape]} ").encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    digest.update((state or "").encode())
     return digest.hexdigest()
 
 
@@ -92,14 +115,16 @@ class History:
         self.path = path
         rows: list[list[str]] = []
         if path.is_file() and last_step > 0:
-            rows = [line.split(",") for line in path.read_text(encoding="utf-8").splitlines()]
+            rows = [
+                line.split(",") for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+            ]
         # a line that was being written is incomplete
-        whole = [row for row in rows if len(row) == len(_COLUMNS) and row[0].isdigit()]
+        whole = [row for row in rows if len(row) == len(HISTORY) and re.fullmatch("[0-9]{1,15}", row[0])]
         kept = [row for row in whole if int(row[0]) <= last_step]
-        atomic_text(path, "".join(f"{','.join(row)}\n" for row in (_COLUMNS, *kept)))
+        atomic_text(path, "".join(f"{','.join(row)}\n" for row in (HISTORY, *kept)))
 
     def add(self, row: dict[str, float]) -> None:
         """Append one row; a missing column stays empty (NaN when read)."""
-        cells = [format(row[name], ".8g") if name in row else "" for name in _COLUMNS]
+        cells = [format(row[name], ".8g") if name in row else "" for name in HISTORY]
         with self.path.open("a", encoding="utf-8") as file:
             file.write(",".join(cells) + "\n")

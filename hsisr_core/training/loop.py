@@ -14,6 +14,7 @@ import platform
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from importlib.metadata import version
@@ -25,7 +26,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from hsisr_core.base import write_json
+from hsisr_core.base import sha256_file, write_json
 from hsisr_core.data import Dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.fast import Trainer, one_thread, reuse_memory
@@ -94,6 +95,11 @@ def train(
                 # a second worker waits here, then finds the run finished
                 stack.enter_context(run_lock(run.folder, wait))
         if not run.finished:
+            if (run.folder / "metrics.json").exists():
+                warnings.warn(
+                    f"{run.folder}: metrics or weights are damaged or missing. It is trained again.",
+                    stacklevel=2,
+                )
             with together(accelerator):
                 training = Training(run, dataset, progress, accelerator or make_accelerator(config))
             training.finish()
@@ -184,7 +190,9 @@ class Training:
         """Spread the network over the devices and go to the last checkpoint."""
         self.model, self.optimizer = self.accelerator.prepare(self.model, self.optimizer)
         with together(self.accelerator):
-            self.state |= load_latest(self.checkpoints, self.network, self.optimizer.optimizer) or {}
+            self.state |= (
+                load_latest(self.checkpoints, self.network, self.optimizer.optimizer, self.steps) or {}
+            )
             self.trainer.threads = self.state["threads"]
             path = self.run.folder / "history.csv"
             self.history = History(path, self.state["step"]) if self.main else None
@@ -236,7 +244,8 @@ class Training:
         """Write the weights, then metrics.json, which marks the run as finished."""
         model, dataset = self.network.eval(), self.dataset
         rows = evaluate(model, self.pairs, self.config.method)
-        save_weights(self.run.folder / "weights.safetensors", model, {"hash": self.run.folder.name})
+        path = self.run.folder / "weights.safetensors"
+        save_weights(path, model, {"hash": self.run.folder.name})
         write_json(
             self.run.folder / "metrics.json",
             {
@@ -252,6 +261,7 @@ class Training:
                 # of the steps alone, all threads of this process together
                 "processor_seconds": round(self.state["processor_seconds"], 3),
                 "parameters": count_parameters(model),
+                "weights_sha256": sha256_file(path),
                 "peak_bytes": peak_bytes(),
                 "device": str(self.accelerator.device),
                 "processes": self.accelerator.num_processes,

@@ -12,6 +12,7 @@ import pytest
 from small_book import ROOT
 from small_plan import finish, small_plan
 
+from hsisr_core.base import write_json
 from hsisr_core.errors import HsisrError
 from hsisr_core.runs import RunConfig, find_run, known_fingerprint, load_results, open_run, read_run
 from hsisr_core.train import train
@@ -52,9 +53,14 @@ def test_a_committed_run_is_found_without_its_data(tmp_path: Path) -> None:
 
 
 def test_a_run_trained_here_comes_before_the_committed_one(tmp_path: Path) -> None:
-    folder = tmp_path / train(TRIED, tmp_path).folder.name
+    committed = train(TRIED, tmp_path).folder
+    folder = tmp_path / committed.name
     folder.mkdir()
     (folder / "metrics.json").write_text("{}")
+    assert find_run(TRIED, tmp_path) is None
+    (folder / "weights.safetensors").touch()
+    metrics = json.loads((committed / "metrics.json").read_bytes())
+    write_json(folder / "metrics.json", metrics | {"weights_sha256": hashlib.sha256().hexdigest()})
     found = find_run(TRIED, tmp_path)
     assert found is not None
     assert (found.folder, found.committed) == (folder, False)

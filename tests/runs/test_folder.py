@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from small_plan import finish, small_plan
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.runs import RunConfig, load_results, open_run, read_run
+from hsisr_core.runs import HISTORY, RunConfig, load_results, open_run, read_run
 
 TINY = str(Path(__file__).parents[1] / "tiny.yaml")
-
-
-def fake_metrics(folder: Path, psnr: float) -> None:
-    """What train() writes last, with made-up scores."""
-    run = read_run(folder)
-    images = [{"image": "a", "result": name, "psnr": psnr} for name in ("bicubic", "ssrnet")]
-    metrics = {
-        "config": run.config.to_dict(), "dataset": "indian-pines", "fingerprint": run.fingerprint,
-        "images": images, "steps": 3, "seconds": 1.5, "parameters": 7,
-    }  # fmt: skip
-    (folder / "metrics.json").write_text(json.dumps(metrics))
 
 
 def test_the_folder_is_named_by_the_settings(tmp_path: Path) -> None:
@@ -33,20 +23,30 @@ def test_the_folder_is_named_by_the_settings(tmp_path: Path) -> None:
     assert read_run(first.folder).config == first.config
 
 
-def test_a_folder_of_another_config_is_refused(tmp_path: Path) -> None:
+def cut(text: str) -> str:
+    return text[: text.index("scale:")]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        cut,
+        lambda text: "{",
+        lambda text: text + "colour: blue\n",
+        lambda text: text.replace("features: 4", "features: 5"),
+    ],
+)
+def test_damaged_settings_are_refused_and_written_again(tmp_path: Path, damage: Callable[[str], str]) -> None:
+    """A file that was cut is not filled with defaults."""
     config = RunConfig.from_preset(TINY)
     folder = open_run(config, tmp_path).folder
-    path = folder / "config.yaml"
-    text = path.read_text()
-    path.write_text(text.replace("features: 4", "features: 5"))
-    with pytest.raises(HsisrError, match="belongs to another run"):
+    good = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(damage(good))
+    with pytest.raises(HsisrError, match=r"config\.yaml"):
+        read_run(folder)
+    with pytest.warns(UserWarning, match="It is written again"):
         open_run(config, tmp_path)
-    path.write_text("{")
-    with pytest.raises(HsisrError, match="damaged"):
-        open_run(config, tmp_path)
-    path.write_text(text + "colour: blue\n")
-    with pytest.raises(HsisrError, match="'colour' is not a setting"):
-        open_run(config, tmp_path)
+    assert (folder / "config.yaml").read_text() == good
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
@@ -62,6 +62,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     (run.folder / "metrics.json").write_text('{"a": ')
     with pytest.raises(HsisrError, match="not valid JSON"):
         _ = run.metrics
+    (run.folder / "metrics.json").unlink()
     (run.folder / "weights.safetensors").write_bytes(b"weights")
     with pytest.raises(HsisrError, match="damaged"):
         run.model()
@@ -69,22 +70,26 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
 
 def test_a_history_being_written_can_be_read(tmp_path: Path) -> None:
     run = open_run(RunConfig.from_preset(TINY), tmp_path)
-    (run.folder / "history.csv").write_text("step,loss\n0,0.5\n10,0.25\n20")
+    (run.folder / "history.csv").write_text(",".join(HISTORY) + "\n0,0.5,1,1,,,\n10,0.25,1,1,,,\n20")
     history = run.history()
     assert list(history["step"]) == [0, 10, 20]
     assert list(history["loss"].dropna()) == [0.5, 0.25]
+    for content in (b"loss\n1\n2\n", b"\xff\xfe", b""):
+        (run.folder / "history.csv").write_bytes(content)
+        with pytest.raises(HsisrError, match=r"history\.csv"):
+            run.history()
 
 
 def test_results_are_a_row_per_image_and_method(tmp_path: Path) -> None:
-    for seed in (1, 2):
-        folder = open_run(RunConfig.from_preset(TINY, seed=seed), tmp_path).folder
-        fake_metrics(folder, psnr=30.0 + seed)
-    open_run(RunConfig.from_preset(TINY, seed=3), tmp_path)  # not finished: no row, no warning
-    table = load_results(tmp_path)
+    for planned in small_plan(tmp_path, "[{seed: 1}, {seed: 2}]"):
+        finish(planned, psnr=30.0 + planned.config.seed)
+    # not finished: no row, no warning
+    open_run(RunConfig.from_preset(TINY, seed=3), tmp_path / "runs")
+    table = load_results(tmp_path / "runs")
     assert len(table) == 4
     chosen = table[(table["result"] == "ssrnet") & (table["seed"] == 2)]
     assert chosen["psnr"].item() == 32.0
-    assert chosen["trained_steps"].item() == 3
+    assert chosen["trained_steps"].item() == 20
     assert chosen["preset"].item() == "tiny"
 
 

@@ -58,8 +58,8 @@ def test_what_is_not_a_finished_run_is_named(folder: Path) -> None:
     assert fourth.name in set(table["run"])
     said = {Path(str(item.message).split(" is left out")[0]).name: str(item.message) for item in caught}
     assert set(said) == {first.name, third.name, "holiday pictures", "list"}
-    assert "its metrics.json is damaged (JSONDecodeError" in said[first.name]
-    assert "its metrics.json is damaged (KeyError('seconds'))" in said[third.name]
+    assert "metrics.json is not valid JSON: see line" in said[first.name]
+    assert "metrics.json is damaged (seconds: Field required): train again" in said[third.name]
     assert "no config.yaml" in said["holiday pictures"]
 
 

@@ -58,6 +58,8 @@ def finish(run: Run, dataset: str, psnr: float, bicubic: float, region: dict[str
         for result, scores in means.items()
     ]
     values = {
+        "config": run.config.to_dict(),
+        "fingerprint": run.fingerprint,
         "mean": means,
         "images": rows,
         "dataset": dataset,
@@ -66,7 +68,9 @@ def finish(run: Run, dataset: str, psnr: float, bicubic: float, region: dict[str
         "parameters": 1234,
         "processor_seconds": 3.0,
     }
-    write_json(run.folder / "metrics.json", values | {"split": {"name": "s", "test": ["a", "b"]}})
+    write_json(
+        run.folder / "metrics.json", values | {"split": {"name": "s", "train": [], "test": ["a", "b"]}}
+    )
     (run.folder / "history.csv").write_text(
         f"step,loss,psnr\n0,,{psnr - 1}\n10,1,{psnr - 0.01}\n20,1,{psnr}\n"
     )

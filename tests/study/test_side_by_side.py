@@ -29,6 +29,7 @@ from hsisr_core.study import (
 )
 from hsisr_core.study.significance import _part_means
 
+OTHERS = {"mpsnr": 30.0, "rmse": 0.1, "ergas": 1.0, "scored_bands": 200, "scored_border": 0}
 SCORES = {("l1", 1): 30.0, ("l1", 2): 30.4, ("mse", 1): 29.0, ("mse", 2): 29.8, ("0.5*mse+0.5*sam", 1): 27.0}
 
 
@@ -42,10 +43,13 @@ def finished(tmp_path: Path, runs: str, scores: dict[Any, float], *names: str) -
             "ssrnet": {"psnr": psnr, "ssim": 0.9, "sam": 2.0},
             "bicubic": {"psnr": 29.5, "ssim": 0.8, "sam": 3.0},
         }
-        images = [{"image": "north-east", "result": name, **values} for name, values in mean.items()]
+        images = [
+            {"image": "north-east", "result": name, **values, **OTHERS} for name, values in mean.items()
+        ]
         write_json(
             run.folder / "metrics.json",
             {
+                "config": run.config.to_dict(), "fingerprint": run.fingerprint, "seconds": 2.0,
                 "mean": mean, "images": images, "dataset": "indian-pines", "steps": 20,
                 "processor_seconds": 2.0 + number, "parameters": 7,
                 "split": {"name": "indian-pines", "train": [], "test": ["north-east"]},
@@ -208,7 +212,7 @@ def test_several_images_are_taken_from_the_scores(tmp_path: Path) -> None:
         mean = metrics["mean"]["ssrnet"]["psnr"]
         metrics["split"]["test"] = ["a", "b"]
         metrics["images"] = [
-            {"image": image, "result": result, "psnr": value}
+            {"image": image, "result": result, "psnr": value, "ssim": 0.9, "sam": 2.0, **OTHERS}
             for image, value in (("a", mean), ("b", 2 * mean))
             for result, value in (("bicubic", 1.0), ("ssrnet", value))
         ]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import SSRNet
-from hsisr_core.training.checkpoint import History, load_latest, save_checkpoint, save_weights
+from hsisr_core.training import checkpoint
+from hsisr_core.training.checkpoint import History, load_latest, save_checkpoint, save_weights, write_tensors
 
 
 def training(seed: int) -> tuple[SSRNet, torch.optim.Adam]:
@@ -36,7 +39,7 @@ def test_a_restored_training_goes_on_bit_for_bit(tmp_path: Path) -> None:
     step(model, optimizer)
     save_checkpoint(tmp_path, model, optimizer, {"step": 1, "seconds": 2.5})
     other, other_optimizer = training(7)
-    assert load_latest(tmp_path, other, other_optimizer) == {"step": 1, "seconds": 2.5}
+    assert load_latest(tmp_path, other, other_optimizer, 9) == {"step": 1, "seconds": 2.5}
     for pair in ((model, optimizer), (other, other_optimizer)):
         step(*pair)
     assert all(torch.equal(a, b) for a, b in zip(weights(model), weights(other), strict=True))
@@ -64,7 +67,7 @@ def test_a_damaged_checkpoint_falls_back_and_says_so(tmp_path: Path, harm: Any) 
         save_checkpoint(tmp_path, model, optimizer, {"step": number})
     harm(tmp_path / "step-00000002.safetensors")
     with pytest.warns(UserWarning, match=r"step-00000002.safetensors is damaged"):
-        assert load_latest(tmp_path, *training(7)) == {"step": 1}
+        assert load_latest(tmp_path, *training(7), 9) == {"step": 1}
 
 
 def test_a_checkpoint_of_another_network_is_left_out(tmp_path: Path) -> None:
@@ -72,8 +75,55 @@ def test_a_checkpoint_of_another_network_is_left_out(tmp_path: Path) -> None:
     step(model, optimizer)
     save_checkpoint(tmp_path, model, optimizer, {"step": 1})
     larger = SSRNet(2, features=5, modules=1, units=1)
+    before = weights(larger)
     with pytest.warns(UserWarning, match="damaged"):
-        assert load_latest(tmp_path, larger, torch.optim.Adam(larger.parameters())) is None
+        assert load_latest(tmp_path, larger, torch.optim.Adam(larger.parameters()), 9) is None
+    assert all(torch.equal(a, b) for a, b in zip(weights(larger), before, strict=True)), "nor a part of it"
+
+
+@pytest.mark.slow
+def test_every_flipped_bit_is_refused(tmp_path: Path) -> None:
+    """All bits of the state; of names, types, shapes and values a part."""
+    model, optimizer = training(0)
+    step(model, optimizer)
+    save_checkpoint(tmp_path, model, optimizer, {"step": 1, "seconds": 2.5, "loss_sum": 0.25})
+    (path,) = tmp_path.iterdir()
+    good = path.read_bytes()
+    first, start = good.index(b'"state"'), 8 + int.from_bytes(good[:8], "little")
+    bits = [
+        *range(8 * first, 8 * (first + 80)),
+        *range(0, 8 * start, 41),
+        *range(8 * start, 8 * len(good), 997),
+    ]
+    target = training(7)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for bit in bits:
+            content = bytearray(good)
+            content[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(content)
+            assert load_latest(tmp_path, *target, 9) is None, bit
+
+
+@pytest.mark.parametrize(("name", "steps"), [("step-00000002", 9), ("step-1", 9), ("step-00000001", 1)])
+def test_the_step_is_that_of_the_name_and_of_this_training(tmp_path: Path, name: str, steps: int) -> None:
+    model, optimizer = training(0)
+    step(model, optimizer)
+    save_checkpoint(tmp_path, model, optimizer, {"step": 1})
+    (tmp_path / "step-00000001.safetensors").rename(tmp_path / f"{name}.safetensors")
+    with pytest.warns(UserWarning, match="its step is not that of its name, or beyond the training"):
+        assert load_latest(tmp_path, *training(7), steps) is None
+
+
+def test_a_checkpoint_of_version_0_1_0_is_resumed(tmp_path: Path) -> None:
+    """Its checksum covers the tensors only."""
+    model, optimizer = training(0)
+    step(model, optimizer)
+    save_checkpoint(tmp_path, model, optimizer, {"step": 1})
+    path = tmp_path / "step-00000001.safetensors"
+    tensors = load_file(path)
+    write_tensors(path, tensors, {"state": '{"step": 1}', "sha256": checkpoint._checksum(tensors, None)})
+    assert load_latest(tmp_path, *training(7), 9) == {"step": 1}
 
 
 def test_two_are_kept(tmp_path: Path) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +20,21 @@ import torch
 from safetensors.torch import load_file
 
 import hsisr_core.training.loop as loop
+from hsisr_core.base import write_json
 from hsisr_core.cli.report import results_table
 from hsisr_core.data import load_dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import count_parameters
-from hsisr_core.runs import Run, RunConfig, load_results, open_run, short_results
+from hsisr_core.runs import (
+    Run,
+    RunConfig,
+    load_results,
+    open_run,
+    planned_runs,
+    read_plan,
+    run_state,
+    short_results,
+)
 from hsisr_core.training import evaluate, reduced_pairs, train
 
 TINY = str(Path(__file__).parents[1] / "tiny.yaml")
@@ -90,6 +103,58 @@ def test_a_finished_run_is_returned_untouched(finished: Run) -> None:
     again = train(tiny(device="cpu"), finished.folder.parent, progress=False)
     assert again.folder == finished.folder
     assert (finished.folder / "weights.safetensors").stat().st_mtime_ns == before
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, flip_a_bit, cut])
+@pytest.mark.parametrize("name", ["weights.safetensors", "metrics.json"])
+def test_a_damaged_run_is_trained_again(
+    finished: Run, tmp_path: Path, name: str, harm: Callable[[Path], None]
+) -> None:
+    """It is not called finished by the table, by `train` or by a plan, until it is whole again."""
+    shutil.copytree(finished.folder, tmp_path / finished.folder.name)
+    run = open_run(tiny(), tmp_path)
+    assert run.finished
+    harm(run.folder / name)
+    if name == "metrics.json" and harm is flip_a_bit:
+        (run.folder / name).write_text(
+            (run.folder / name).read_text().replace('"seconds": ', '"seconds": "x')
+        )
+    (planned,) = (one for one in planned_runs(read_plan(TINY), tmp_path) if one.folder == run.folder)
+    assert not run.finished
+    assert run_state(planned).state == "missing"
+    if name == "weights.safetensors":
+        with pytest.raises(HsisrError, match="train"):
+            run.model()
+    unfinished = name == "metrics.json" and harm is Path.unlink
+    with nullcontext() if unfinished else pytest.warns(UserWarning, match="It is trained again"):
+        train(tiny(), tmp_path, progress=False)
+    assert run.finished
+    assert run_state(planned).state == "done"
+    assert same(weights(run), weights(finished))
+
+
+def test_a_run_from_before_the_hash_of_the_weights_gets_it(finished: Run, tmp_path: Path) -> None:
+    shutil.copytree(finished.folder, tmp_path / finished.folder.name)
+    run = open_run(tiny(), tmp_path)
+    metrics = run.metrics
+    digest = metrics.pop("weights_sha256")
+    write_json(run.folder / "metrics.json", metrics)
+    assert run.finished
+    assert run.metrics["weights_sha256"] == digest
+    write_json(run.folder / "metrics.json", metrics)
+    cut(run.folder / "weights.safetensors")
+    assert not run.finished
+    assert "weights_sha256" not in run.metrics
 
 
 def test_interrupted_and_resumed_equals_uninterrupted(finished: Run, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from hsisr_core.errors import describe_missing
+
 if TYPE_CHECKING:
     from hsisr_core.data import Dataset, read_scene
     from hsisr_core.explorer import SpectralExplorer
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "Dataset": "data", "RunConfig": "runs", "SSRNet": "models", "SpectralExplorer": "explorer",
@@ -33,7 +35,10 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'hsisr_core' has no attribute {name!r}")
-    return getattr(import_module(f"hsisr_core.{_HOMES[name]}"), name)
+    try:
+        return getattr(import_module(f"hsisr_core.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        raise describe_missing(error) from error
 
 
 def __dir__() -> list[str]:

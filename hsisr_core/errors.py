@@ -26,6 +26,20 @@ class NotAtHandError(HsisrError):
     """A dataset that is not prepared here, or the weights of a run that came with the book without them."""
 
 
+# packages that only an extra of the installation brings
+_EXTRAS = {
+    "IPython": "explorer", "anywidget": "explorer", "matplotlib": "explorer", "traitlets": "explorer",
+    "nbformat": "book", "papermill": "book", "sphinx_external_toc": "book",
+}  # fmt: skip
+
+
+def describe_missing(error: ModuleNotFoundError) -> Exception:
+    """The error that says how to install the missing package, where it is one of an extra."""
+    package = str(error.name).partition(".")[0]
+    extra = _EXTRAS.get(package)
+    return HsisrError(f"{package} is missing. Run: pip install 'hsisr[{extra}]'.") if extra else error
+
+
 def describe_mistake(mistake: Mapping[str, Any]) -> str:
     """One of the mistakes in pydantic's `ValidationError.errors()`: "expected a valid integer"."""
     if mistake["type"] == "string_pattern_mismatch":

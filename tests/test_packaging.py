@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+import hsisr_core
 
 ROOT = Path(__file__).resolve().parent.parent
 LINE = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[^\s;+]+)(?:; (?P<marker>.+))?")
@@ -45,6 +48,13 @@ def lock(lock_lines: list[str]) -> dict[str, Requirement]:
 @pytest.fixture(scope="module")
 def environment() -> dict[str, Any]:
     return dict(yaml.safe_load((ROOT / "environment.yml").read_text()))
+
+
+def asked_for(project: dict[str, Any]) -> list[str]:
+    """What the package and its extras ask for, without the engines that nothing but a benchmark or an export uses."""
+    extras = project["project"]["optional-dependencies"]
+    kept = [text for name, texts in extras.items() if name not in ("onnx", "engines") for text in texts]
+    return [*project["project"]["dependencies"], *(text for text in kept if not text.startswith("hsisr["))]
 
 
 def pinned(requirement: Requirement) -> Version:
@@ -75,8 +85,7 @@ def test_lock_pins_what_was_asked_for(lock: dict[str, Requirement]) -> None:
 def test_every_dependency_of_the_project_is_pinned(
     project: dict[str, Any], lock: dict[str, Requirement]
 ) -> None:
-    extras = project["project"]["optional-dependencies"]
-    for text in [*project["project"]["dependencies"], *extras["dev"], *project["build-system"]["requires"]]:
+    for text in [*asked_for(project), *project["build-system"]["requires"]]:
         wanted = Requirement(text)
         pin = lock[canonicalize_name(wanted.name)]
         assert pin.marker is None
@@ -85,8 +94,10 @@ def test_every_dependency_of_the_project_is_pinned(
 
 def test_lock_is_complete(project: dict[str, Any], lock: dict[str, Requirement]) -> None:
     """Nothing that is installed here for the project comes from outside the lock."""
-    direct = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["dev"]]
-    queue, seen = [(Requirement(text), "pyproject.toml") for text in direct], set[tuple[str, str]]()
+    queue, seen = (
+        [(Requirement(text), "pyproject.toml") for text in asked_for(project)],
+        set[tuple[str, str]](),
+    )
     exact_elsewhere = set[str]()  # the CUDA libraries, which torch itself pins
     missing = dict[str, str]()
     while queue:
@@ -178,6 +189,70 @@ def test_citation_names_the_software_and_the_paper(project: dict[str, Any]) -> N
     assert [author["family-names"] for author in paper["authors"]] == ["Wang", "Li", "Li"]
     assert paper["year"] == 2020
     assert paper["url"] == "https://arxiv.org/abs/2001.04609"
+
+
+def test_the_version_is_written_three_times_alike(project: dict[str, Any]) -> None:
+    assert project["project"]["version"] == hsisr_core.__version__
+    assert f"version: {hsisr_core.__version__}" in (ROOT / "CITATION.cff").read_text().splitlines()
+
+
+@pytest.mark.slow
+def test_the_wheel_works_in_an_empty_folder(tmp_path: Path) -> None:
+    """Presets, splits, weights, committed results and the explorer are in it; runs and caches go to the folder."""
+    checkout, site, empty = tmp_path / "checkout", tmp_path / "site", tmp_path / "empty"
+    shutil.copytree(
+        ROOT / "hsisr_core", checkout / "hsisr_core", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, checkout)
+    empty.mkdir()
+    pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
+    subprocess.run(
+        [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(checkout)], check=True
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True)
+    shutil.rmtree(checkout)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("HSISR_")}
+
+    def call(*arguments: str, code: int = 0) -> str:
+        ended = subprocess.run(
+            [sys.executable, *arguments], cwd=empty, env={**clean, "PYTHONPATH": str(site)}, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+        assert ended.returncode == code, ended.stderr
+        return ended.stdout + ended.stderr
+
+    assert str(site) in call("-c", "import hsisr_core as hs; print(hs.__file__, hs.SpectralExplorer)")
+    tiny = ("-p", "features=4", "-p", "modules=1", "-p", "steps=2")
+    trained = call("-m", "hsisr_core", "train", *tiny)
+    (folder,) = (empty / "runs").iterdir()
+    assert f"The run: {folder}" in trained
+    assert "split indian-pines" in call("-m", "hsisr_core", "evaluate", str(folder))
+    call("-m", "hsisr_core", "upscale", "indian-pines", "--scale", "4", "--no-check", "-o", "sr.npy")
+    listed = call("-m", "hsisr_core", "results")
+    assert all(name in listed for name in ("demo", "tune", "north-east"))
+    assert "46 runs: 46 missing" in call("-m", "hsisr_core", "runs", "demo", "--status")
+    assert "needs a clone" in call("-m", "hsisr_core", "book", code=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("missing", "code", "extra"),
+    [
+        ("anywidget", "hs.SpectralExplorer", "explorer"),
+        ("sphinx_external_toc", "from hsisr_core.cli import main; sys.argv = ['hsisr', 'book']; main()", "book"),
+        ("accelerate", "from hsisr_core.training import make_accelerator; "
+                       "make_accelerator(hs.RunConfig(device='cpu', precision='bf16'))", "devices"),
+    ],
+)  # fmt: skip
+def test_a_package_of_an_extra_is_named_with_the_command_that_installs_it(
+    missing: str, code: str, extra: str
+) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; import hsisr_core as hs; {code}"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode != 0
+    assert f"pip install 'hsisr[{extra}]'." in ended.stderr.splitlines()[-1]
 
 
 FAKE_PYTHON = """#!/bin/sh

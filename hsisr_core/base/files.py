@@ -90,21 +90,16 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
 
 
 def project_root() -> Path:
-    """Folder that holds `book/_toc.yml`: the current one, one above it, or the package's own checkout."""
-    here = Path.cwd()
-    package = Path(__file__).resolve().parents[2]
-    for folder in (here, *here.parents, package):
-        if (folder / "book" / "_toc.yml").is_file():
-            return folder
-    raise HsisrError(
-        f"No book/_toc.yml in {here}, in a folder above it, or in {package}. "
-        "Start from inside a checkout of the project."
-    )
+    """Folder that holds `book/_toc.yml`: the current one, one above it, or the package's checkout; else the current."""
+    here, package = Path.cwd(), Path(__file__).resolve().parents[2]
+    folders = (here, *here.parents, package)
+    return next((folder for folder in folders if (folder / "book" / "_toc.yml").is_file()), here)
 
 
 def book_folder() -> Path:
-    """Folder of the chapters, presets and splits: `book/` under `project_root`."""
-    return project_root() / "book"
+    """Folder of the chapters, presets, splits and results: `book/` of the project; without one the package."""
+    book = project_root() / "book"
+    return book if (book / "_toc.yml").is_file() else Path(__file__).resolve().parents[1]
 
 
 def cache_folder() -> Path:

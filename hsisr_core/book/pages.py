@@ -75,6 +75,8 @@ def book_pages() -> list[Path]:
     from sphinx_external_toc.parsing import MalformedError, parse_toc_yaml
 
     book, pages = book_folder(), []
+    if not (book / "_toc.yml").is_file():
+        raise HsisrError("There is no book here. `hsisr book` needs a clone of the project: start in it.")
     try:
         names = list(parse_toc_yaml(book / "_toc.yml"))
     except (yaml.YAMLError, UnicodeDecodeError, MalformedError) as error:

@@ -13,10 +13,14 @@ from typer import Argument, Option
 
 from hsisr_core import __version__
 from hsisr_core.base import atomic_text, first_process, project_root, run_app
-from hsisr_core.errors import HsisrError
+from hsisr_core.errors import HsisrError, describe_missing
 
 app = typer.Typer(
     help="SSRNet for hyperspectral super-resolution: train it, score it, build the book.",
+    epilog="Environment variables: HSISR_RUNS, HSISR_CACHE and HSISR_DATASETS are the folders of the runs, of prepared "
+    "data and of fetched datasets (else runs, _build/data and data, of the clone or the current folder); "
+    "HSISR_NETWORKS names networks of your own that commands may import; HSISR_REPOSITORY is the address behind the "
+    "buttons of the pages; HSISR_DATA is for the tests alone.",
     add_completion=False,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
@@ -310,4 +314,11 @@ def options(
 
 def main() -> None:
     """Entry point: a user's mistake is one line on stderr and exit code 2."""
-    run_app(app)
+    run_app(_call)
+
+
+def _call() -> None:
+    try:
+        app()
+    except ModuleNotFoundError as error:
+        raise describe_missing(error) from error

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
+from importlib.util import find_spec
+from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import InitProcessGroupKwargs, gather_object
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.runs import RunConfig
@@ -26,12 +25,36 @@ from hsisr_core.runs import RunConfig
 _PATIENCE = timedelta(days=7)
 
 
+class OneDevice:
+    """One device, in float32: what a training asks of the package accelerate elsewhere."""
+
+    is_main_process, process_index, num_processes = True, 0, 1
+    autocast, clip_grad_norm_ = staticmethod(nullcontext), staticmethod(nn.utils.clip_grad_norm_)
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def prepare(self, model: nn.Module, optimizer: Any) -> tuple[nn.Module, Any]:
+        # accelerate puts its own around it
+        optimizer.optimizer = optimizer
+        return model.to(self.device), optimizer
+
+    def reduce(self, value: Tensor, _how: str) -> Tensor:
+        return value
+
+    def gather(self, value: Tensor) -> Tensor:
+        return value
+
+    def backward(self, loss: Tensor) -> None:
+        loss.backward()
+
+
 def launched_processes() -> int:
     """Processes that a launcher started for this training, over all machines; 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def make_accelerator(config: RunConfig) -> Accelerator:
+def make_accelerator(config: RunConfig) -> OneDevice:
     """Device, precision and processes of a run; HsisrError for what is not here, or a batch that cannot be shared.
 
     "auto" is CUDA where there is a GPU, else the CPU. On a GPU, matrix products may use TF32, as PyTorch's
@@ -50,6 +73,14 @@ def make_accelerator(config: RunConfig) -> Accelerator:
         raise HsisrError(f"{here} processes, but {torch.cuda.device_count()} GPU(s): start one per GPU.")
     if not cpu:
         torch.backends.cuda.matmul.allow_tf32 = True
+    if processes == 1 and config.precision == "no":
+        return OneDevice(torch.device("cpu" if cpu else "cuda"))
+    if not find_spec("accelerate"):
+        raise HsisrError("Several devices and lower precision need accelerate: pip install 'hsisr[devices]'.")
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+    from accelerate.utils import InitProcessGroupKwargs
+
     # accelerate keeps device and precision of the run before; the group of processes stays
     AcceleratorState._reset_state(True)
     handlers = [InitProcessGroupKwargs(timeout=_PATIENCE)] if processes > 1 else None
@@ -62,7 +93,7 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 @contextmanager
-def together(accelerator: Accelerator | None) -> Iterator[None]:
+def together(accelerator: OneDevice | None) -> Iterator[None]:
     """Leave the block when every process has: without an error, or all with one, raised in the others as HsisrError."""
     if accelerator is None or accelerator.num_processes == 1:
         yield
@@ -78,6 +109,8 @@ def together(accelerator: Accelerator | None) -> Iterator[None]:
     text = "" if failure is None else str(failure)
     if failure is not None and not isinstance(failure, HsisrError):
         text = f"Process {accelerator.process_index} stopped: {type(failure).__name__}: {failure}"
+    from accelerate.utils import gather_object
+
     texts = gather_object([text])
     if failure is not None:
         raise failure

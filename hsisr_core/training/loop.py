@@ -18,11 +18,11 @@ import warnings
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -33,7 +33,7 @@ from hsisr_core.fast import Trainer, one_thread, reuse_memory
 from hsisr_core.models import SuperResolver, build_model, count_parameters
 from hsisr_core.runs import Run, RunConfig, find_run, open_run, peak_bytes, run_lock
 from hsisr_core.training.checkpoint import History, load_latest, save_checkpoint, save_weights
-from hsisr_core.training.devices import launched_processes, make_accelerator, to_device, together
+from hsisr_core.training.devices import OneDevice, launched_processes, make_accelerator, to_device, together
 from hsisr_core.training.evaluate import PROTOCOL, evaluate, mean_scores, reduced_pairs
 from hsisr_core.training.losses import LOSSES
 from hsisr_core.training.patches import PatchSampler
@@ -107,7 +107,7 @@ def train(
 
 
 def train_step(
-    accelerator: Accelerator,
+    accelerator: OneDevice,
     model: nn.Module,
     optimizer: Any,
     loss: Callable[[Tensor, Tensor], Tensor],
@@ -135,7 +135,7 @@ def train_step(
 class Training:
     """The state of one training: network, optimiser, batches, history."""
 
-    def __init__(self, run: Run, dataset: Dataset, progress: bool, accelerator: Accelerator) -> None:
+    def __init__(self, run: Run, dataset: Dataset, progress: bool, accelerator: OneDevice) -> None:
         config = run.config
         self.run, self.config, self.dataset, self.accelerator = run, config, dataset, accelerator
         # the one process that writes and scores
@@ -302,7 +302,7 @@ def learning_rate(config: RunConfig, step: int, steps: int, steps_per_epoch: int
 
 def versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
-    packages = ("hsisr", "torch", "numpy", "scipy", "h5py", "accelerate")
+    packages = ("hsisr", "torch", "numpy", "scipy", "h5py", *["accelerate"] * bool(find_spec("accelerate")))
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 

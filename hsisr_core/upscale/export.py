@@ -51,7 +51,7 @@ def export_onnx(model: str, out: str | os.PathLike[str]) -> str:
     it is written, an engine's SR of a random cube is compared with PyTorch's.
     """
     if not (find_spec("onnx") and find_spec("onnxscript")):
-        raise HsisrError("The export needs two more packages: pip install onnx onnxscript.")
+        raise HsisrError("The export needs two more packages: pip install 'hsisr[onnx]'.")
     weights = load_pretrained(model)
     content = to_onnx(weights)
     engine, difference = _compare(_Network(weights.model), content, weights.bands or 3)

@@ -112,13 +112,13 @@ def test_outside_any_project_the_checkout_of_the_package_counts(
     assert files.project_root() == checkout
 
 
-def test_no_book_anywhere_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        files, "__file__", str(tmp_path / "site-packages" / "hsisr_core" / "base" / "files.py")
-    )
-    monkeypatch.chdir("/")
-    with pytest.raises(HsisrError, match=r"No book/_toc\.yml .* checkout"):
-        files.book_folder()
+def test_without_a_project_files_come_from_the_package_and_go_to_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "site-packages" / "hsisr_core"
+    monkeypatch.setattr(files, "__file__", str(package / "base" / "files.py"))
+    monkeypatch.chdir(tmp_path)
+    assert (files.book_folder(), files.project_root()) == (package, tmp_path)
 
 
 def test_cache_and_runs_follow_the_environment(

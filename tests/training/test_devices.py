@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,8 +45,8 @@ def member(rank: int, port: int, folder: Path) -> None:
     here = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
     os.environ |= {name: str(value) for name, value in here.items()} | {"MASTER_ADDR": "127.0.0.1"}
     torch.set_num_threads(1)
-    accelerator = make_accelerator(RunConfig(device="cpu"))
-    accelerator = make_accelerator(RunConfig(device="cpu", precision="bf16"))  # a second run, same group
+    make_accelerator(RunConfig(device="cpu"))
+    accelerator: Any = make_accelerator(RunConfig(device="cpu", precision="bf16"))  # a second run, same group
     seen = [str(accelerator.num_processes), accelerator.mixed_precision, str(accelerator.is_main_process)]
     for failing, what in ((0, "bad"), (1, "bad"), (0, "disk"), (None, "")):
         try:

@@ -1,6 +1,6 @@
 # `make` lists what there is. GNU make 3.81, which macOS ships, is enough.
 PYTHON ?= python3
-PRESET ?= demo
+PRESET ?=
 DATA ?=
 PORT ?= 8000
 ARGS ?=
@@ -21,13 +21,13 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  PYTHON=python3.12   the Python that makes .venv, 3.11 or newer (now: $(PYTHON))"
-	@echo "  PRESET=demo         a preset in book/presets, for make book (now: $(PRESET))"
+	@echo "  PRESET=demo         a preset in book/presets for all chapters of make book (now: $(if $(PRESET),$(PRESET),that of each chapter))"
 	@echo "  DATA=path           scenes of your own, for make book"
 	@echo "  PORT=8000           for make serve (now: $(PORT))"
 	@echo "  ARGS='...'          more arguments: of hsisr book (-p scale=3), pytest (-k metrics) or jupyter lab"
 
 book: venv  ## train what the chapters show, execute them, build the pages in _build/html
-	@$(PY) -m hsisr_core book --preset "$(PRESET)" $(if $(DATA),--data "$(DATA)") $(ARGS)
+	@$(PY) -m hsisr_core book $(if $(PRESET),--preset "$(PRESET)") $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 serve:  ## open the built book on this machine only: prints its address; Ctrl-C ends it
 	@if [ ! -f _build/html/index.html ]; then echo "There is no built book in _build/html: make book first." >&2; exit 2; fi

@@ -26,7 +26,7 @@ JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # it has no `py
 
 
 def build_book(
-    preset: str,
+    preset: str | None,
     parameters: Mapping[str, Any],
     *,
     jobs: int | None = None,
@@ -37,9 +37,10 @@ def build_book(
 ) -> Path:
     """Execute every chapter and build the pages; returns the book's ``index.html``.
 
-    `preset` is a name in ``book/presets`` or a YAML file; each of `parameters` is given to the chapters that declare
-    it. When all are known to be valid, `before` is called, which trains what the chapters show. In `out` (default:
-    ``_build`` of the project) are then ``executed/`` and ``html/``; after an error the last good pages stay.
+    `preset` is a name in ``book/presets`` or a YAML file, None for that which each chapter names; each of `parameters`
+    is given to the chapters that declare it. When all are known to be valid, `before` is called, which trains what the
+    chapters show. In `out` (default: ``_build`` of the project) are then ``executed/`` and ``html/``; after an error
+    the last good pages stay.
     """
     given = _given(preset, parameters)
     chapters = [page for page in book_pages() if page.suffix == ".ipynb"]
@@ -58,10 +59,10 @@ def keep_figures(preset: str, parameters: Mapping[str, Any], jobs: int | None = 
 
 
 def train_shown(plan: Plan, train: Train, jobs: int | None = None) -> None:
-    """Carry out with `train` every run that the chapters show (`Plan.shown`), so that no two chapters train one."""
+    """Carry out the plan of what the chapters show with `train`, so that no two chapters train one run."""
     from hsisr_core.runs import carry_out, planned_runs, run_state
 
-    runs = planned_runs(plan.shown())
+    runs = planned_runs(plan)
     carry_out(runs, train, jobs)
     failed = [(run, state) for run in runs if (state := run_state(run)).state == "failed"]
     if failed:
@@ -109,13 +110,14 @@ def build_pages(executed: Path, out: str | os.PathLike[str] | None = None, *, st
         return html.rename(folder / "html") / "index.html"
 
 
-def _given(preset: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _given(preset: str | None, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of all chapters, with paths as the chapters must be given them."""
     from hsisr_core.runs import preset_path
 
-    path = preset_path(preset)
-    is_file = preset.endswith((".yaml", ".yml"))
-    given = {"preset": _from_project(path) if is_file else preset} | dict(parameters)
+    given = dict(parameters)
+    if preset is not None:
+        path = preset_path(preset)
+        given["preset"] = _from_project(path) if preset.endswith((".yaml", ".yml")) else preset
     if isinstance(given.get("data"), str) and Path(given["data"]).expanduser().exists():
         given["data"] = _from_project(Path(given["data"]).expanduser())
     return given

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os.path
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,7 +61,7 @@ def parse_settings(settings: list[str] | None, data: str | None = None, **readin
 
 @app.command()
 def book(
-    preset: Preset = "demo",
+    preset: Annotated[str | None, Option(help="For all chapters; default: that which each names.")] = None,
     data: Data = None,
     settings: Settings = None,
     jobs: Jobs = None,
@@ -77,10 +78,12 @@ def book(
     values = parse_settings(settings, data)
     # A chapter may have parameters of its own, too.
     settings_of_runs = {name: values[name] for name in values if name in RunConfig.model_fields}
-    plan = plan_for_chapters(preset, settings_of_runs)
+    plan = plan_for_chapters(preset or "demo", settings_of_runs)
+    # by default chapter 04 alone trains: its run
+    shown = plan.shown() if preset else replace(plan, entries=((None, plan.defaults),))
 
     def train_first() -> None:
-        train_shown(plan, train, jobs)
+        train_shown(shown, train, jobs)
 
     index = build_book(preset, values, jobs=jobs, strict=strict, force=force, out=out, before=train_first)
     typer.echo(f"\n{results_table(open_run(plan.defaults))}\n\nThe book: {index}")

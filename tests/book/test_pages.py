@@ -107,7 +107,7 @@ def test_build_book_from_chapters_to_pages(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"preset": "big"}, "preset 'big' does not exist: choose one of cpu, demo"),
+        ({"preset": "big"}, "preset 'big' does not exist: choose one of demo, evidence"),
         ({"preset": "no.yaml"}, "preset 'no.yaml' does not exist"),
         ({"parameters": {"scael": 3}}, "No chapter has a parameter 'scael'"),
         ({"parameters": {"scale": 2.5}}, "a: scale=2.5, expected int"),
@@ -172,7 +172,7 @@ def carried_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Planned
 
 def test_all_that_a_chapter_can_ask_for_is_trained(tmp_path: Path, carried_out: list[PlannedRun]) -> None:
     plan = plan_for_chapters(write_plan(tmp_path, "[{table: loss, steps: 3}, {scale: 3}]"), {"features": 5})
-    train_shown(plan, print, 2)
+    train_shown(plan.shown(), print, 2)
     trained = {run.config for run in carried_out}
     assert plan.defaults in trained
     assert {config.features for config in trained} == {5}
@@ -199,7 +199,7 @@ def test_a_failed_run_fails_the_book(tmp_path: Path, carried_out: list[PlannedRu
         run.folder.mkdir(parents=True)
         record_failure(run.folder, "no luck")
     with pytest.raises(BookError, match=r"Training failed, .*seed=13.*: no luck \(1 more failed too\)"):
-        train_shown(plan, print, 2)
+        train_shown(plan.shown(), print, 2)
 
 
 def test_missing_data_is_said_before_anything_is_trained(

@@ -1,5 +1,6 @@
 """What the numbers say: the paper's tables beside ours, differences and their spread."""
 
+from hsisr_core.study.claims import image_gains, judge_claims, judge_gains, list_claims
 from hsisr_core.study.comparison import (
     at_largest_scale,
     by_row,
@@ -28,4 +29,4 @@ from hsisr_core.study.rows import (
     show_rows,
     show_tries,
 )
-from hsisr_core.study.significance import difference_table, image_spread, repeats_needed, smallest_difference
+from hsisr_core.study.significance import difference_table, repeats_needed, smallest_difference

@@ -11,10 +11,8 @@ import pandas as pd
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from hsisr_core.errors import HsisrError
 from hsisr_core.runs import Run
-from hsisr_core.study.rows import baseline, compare_rows, paired, rows_of
-from hsisr_core.training import reduced_pairs, super_resolve_clipped
+from hsisr_core.study.rows import baseline, compare_rows, paired
 
 _QUANTILES = (0.975, 0.8)  # of a test at the 5 % level that finds a difference four times in five
 _LEAST = 3  # repeats: a spread from fewer says nothing
@@ -59,35 +57,3 @@ def difference_table(name: str, runs: Sequence[Run]) -> pd.DataFrame:
     half = student.ppf(_QUANTILES[0], seeds - 1) * table["spread"] / np.sqrt(seeds)
     needed = [repeats_needed(row["spread"], row["paper"]) for _, row in table.iterrows()]
     return table.assign(low=table["mean"] - half, high=table["mean"] + half, seeds=seeds, needed=needed)
-
-
-def image_spread(name: str, label: str, runs: Sequence[Run], parts: int = 3) -> pd.Series:
-    """How a row's gain over the baseline row (dB) differs from image to image, with the lowest seed that both have.
-
-    With one test image its `parts` x `parts` equal parts stand for images (data and weights must be at hand). They
-    are more alike than images of different scenes are, so their spread is likely too small.
-    """
-    groups = rows_of(name, runs)
-    own, reference = ({run.config.seed: run for run in groups[key]} for key in (label, baseline(name)))
-    seed = min(set(own) & set(reference), default=None)
-    if seed is None:
-        raise HsisrError(f"Table {name}: {label} and {baseline(name)} have no seed in common.")
-    pair = own[seed], reference[seed]
-    if len(pair[0].metrics["split"]["test"]) > 1:
-        new, old = (pd.DataFrame(run.metrics["images"]).query("result != 'bicubic'") for run in pair)
-        gains = new.set_index("image")["psnr"] - old.set_index("image")["psnr"]
-        return gains.rename(label)
-    config = pair[0].config
-    dataset = config.load_dataset()
-    (lr, hr), *_ = reduced_pairs(dataset, config.scale).values()
-    after, before = (
-        _part_means(((super_resolve_clipped(run.model(), lr) - hr) ** 2).mean(axis=0), parts) for run in pair
-    )
-    index = [f"part {row + 1}.{column + 1}" for row in range(parts) for column in range(parts)]
-    return pd.Series(10 * np.log10(before / after).ravel(), index=index, name=label)
-
-
-def _part_means(image: np.ndarray, parts: int) -> np.ndarray:
-    """Means (parts, parts) of the equal parts of an image (height, width), over its scored pixels."""
-    strips = np.array_split(image, parts)
-    return np.array([[np.nanmean(part) for part in np.array_split(strip, parts, axis=1)] for strip in strips])

@@ -17,7 +17,6 @@ from hsisr_core.study import (
     compare_rows,
     difference_table,
     get_runs,
-    image_spread,
     not_converged,
     paired,
     repeats_needed,
@@ -27,7 +26,6 @@ from hsisr_core.study import (
     show_tries,
     smallest_difference,
 )
-from hsisr_core.study.significance import _part_means
 
 OTHERS = {"mpsnr": 30.0, "rmse": 0.1, "ergas": 1.0, "scored_bands": 200, "scored_border": 0}
 SCORES = {("l1", 1): 30.0, ("l1", 2): 30.4, ("mse", 1): 29.0, ("mse", 2): 29.8, ("0.5*mse+0.5*sam", 1): 27.0}
@@ -187,36 +185,3 @@ def test_repeats_needed() -> None:
     assert smallest_difference(0.1, 3) == pytest.approx(0.1 * (4.303 + 1.061) / 3**0.5, rel=1e-3)
     assert repeats_needed(0.1, 0.0) == np.inf
     assert np.isnan(repeats_needed(np.nan, 0.1))
-
-
-def test_parts_stand_for_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _part_means(np.arange(16.0).reshape(4, 4), 2).tolist() == [[2.5, 4.5], [10.5, 12.5]]
-    runs = finished(tmp_path, "[{loss: l1}, {loss: mse}]", {("l1",): 30, ("mse",): 29}, "loss")
-    errors = {"l1": 0.1, "mse": 0.1 * 10**0.05}  # the second is 1 dB worse everywhere
-    monkeypatch.setattr(Run, "model", lambda run: errors[run.config.loss])
-    monkeypatch.setattr("hsisr_core.study.significance.super_resolve_clipped", lambda error, lr: error)
-    monkeypatch.setattr(
-        "hsisr_core.study.significance.reduced_pairs", lambda *_: {"a": (np.zeros(0), np.zeros((2, 9, 9)))}
-    )
-    gains = image_spread("loss", "MSE", runs)
-    assert gains.index[:2].tolist() == ["part 1.1", "part 1.2"]
-    assert gains.tolist() == pytest.approx([-1.0] * 9, abs=1e-4)
-    with pytest.raises(HsisrError, match=r"0.5 MSE \+ 0.5 SAM and L1 have no seed in common"):
-        image_spread("loss", "0.5 MSE + 0.5 SAM", runs)
-
-
-def test_several_images_are_taken_from_the_scores(tmp_path: Path) -> None:
-    runs = finished(tmp_path, "[{loss: l1}, {loss: mse}]", {("l1",): 30, ("mse",): 29}, "loss")
-    for run in runs:
-        metrics = run.metrics
-        mean = metrics["mean"]["ssrnet"]["psnr"]
-        metrics["split"]["test"] = ["a", "b"]
-        metrics["images"] = [
-            {"image": image, "result": result, "psnr": value, "ssim": 0.9, "sam": 2.0, **OTHERS}
-            for image, value in (("a", mean), ("b", 2 * mean))
-            for result, value in (("bicubic", 1.0), ("ssrnet", value))
-        ]
-        write_json(run.folder / "metrics.json", metrics)
-
-    gains = image_spread("loss", "MSE", runs)
-    assert (gains.name, gains.to_dict()) == ("MSE", {"a": -1, "b": -2})

@@ -1,0 +1,53 @@
+"""Verdicts on made-up scores, both ways, and their sentences."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from hsisr_core.runs import Run, read_run, results_folder
+from hsisr_core.study import image_gains, judge_claims, judge_gains, list_claims
+
+
+def gains(*rows: list[float]) -> pd.DataFrame:
+    """A row for each image, a column for each seed."""
+    return pd.DataFrame(rows, index=[f"image {number}" for number in range(len(rows))])
+
+
+@pytest.mark.parametrize(
+    ("table", "margin", "verdict"),
+    [
+        (gains([0.5, 0.6, 0.55], [0.4, 0.5, 0.45], [0.5, 0.55, 0.5]), 0.0, "holds"),
+        (-gains([0.5, 0.6, 0.55], [0.4, 0.5, 0.45], [0.5, 0.55, 0.5]), 0.0, "does not hold"),
+        (gains([0.5, -0.6, 0.1], [0.4, -0.5, 0.2], [0.5, 0.1, -0.3]), 0.0, "cannot be told"),
+        (gains([0.01, 0.0, -0.01], [0.0, 0.01, 0.0], [-0.01, 0.0, 0.0]), 0.1, "holds"),
+        (gains([0.5], [0.6], [0.7]), 0.0, "cannot be told"),
+        (gains([0.5, 0.6, 0.7]), 0.0, "cannot be told"),
+    ],
+)
+def test_a_verdict_turns_with_the_scores(table: pd.DataFrame, margin: float, verdict: str) -> None:
+    assert judge_gains(table, margin)["verdict"] == verdict
+
+
+def test_an_interval_by_hand() -> None:
+    found = judge_gains(gains([1.0, 2.0], [3.0, 4.0]))
+    # images 1.5 and 3.5, seeds 2 and 3: variances 2 and 0.5, two of each; t of one degree of freedom is 12.706
+    assert (found["ours"], found["better"], found["images"], found["seeds"]) == (2.5, 2, 2, 2)
+    assert found["high"] - 2.5 == pytest.approx(12.706 * (2 / 2 + 0.5 / 2) ** 0.5, abs=1e-3)
+
+
+def test_real_runs_are_judged_and_listed() -> None:
+    runs: list[Run] = [read_run(folder.parent) for folder in results_folder().glob("tune/*/metrics.json")]
+    ssrnet, edsr = ([run for run in runs if run.config.method == method] for method in ("ssrnet", "edsr"))
+    assert (image_gains(ssrnet[:1]) > 0).all(axis=None), "better than bicubic"
+    table = judge_claims({"comparison": [ssrnet[0], edsr[0]], "loss": []}).set_index("claim")
+    row = table.loc["SSRNet over EDSR"]
+    expected = ssrnet[0].metrics["mean"]["ssrnet"]["psnr"] - edsr[0].metrics["mean"]["edsr"]["psnr"]
+    assert row["ours"] == pytest.approx(expected)
+    assert row["paper"] == pytest.approx(44.99 - 44.06, abs=0.5)
+    assert (row["verdict"], table.loc["L1 over MSE", "verdict"]) == ("cannot be told", "not trained")
+    lines = list_claims(table.reset_index()).splitlines()
+    assert len(lines) == len(table)
+    assert lines[0].startswith("- {doc}`SSRNet over EDSR, x2 <10-comparison>`: **cannot be told**; ")
+    assert "1 seed; the paper, on CAVE: +" in lines[0]
+    assert lines[4].startswith("- {doc}`L1 over MSE, x2 <06-losses>`: **not trained**; the paper")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import ast
 import difflib
 import hashlib
-import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from hsisr_core.base import atomic_path, book_folder
+from hsisr_core.base import atomic_path, book_folder, read_json
 from hsisr_core.errors import HsisrError, NotAtHandError
 
 if TYPE_CHECKING:
@@ -89,12 +89,12 @@ class Chapter:
                 drawn = draw()
             except NotAtHandError as error:
                 missing = Markdown(f"*Not drawn here. {error}*")
-                display(Image(path) if path.is_file() else missing)  # type: ignore[no-untyped-call]
+                display(Image(path) if path.is_file() else missing)
                 return
             if os.environ.get(KEEP) and hasattr(drawn, "savefig"):
                 with atomic_path(path) as temporary:
                     drawn.savefig(temporary, dpi=100)
-            display(drawn)  # type: ignore[no-untyped-call]
+            display(drawn)
 
         return show
 
@@ -108,11 +108,20 @@ def chapter_parameters(notebook: str | os.PathLike[str]) -> dict[str, Parameter]
     """
     path = Path(notebook)
     try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        cells = read_json(path)["cells"]
         tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
         statements = [statement for cell in tagged for statement in ast.parse("".join(cell["source"])).body]
-    except (OSError, ValueError, KeyError, TypeError, SyntaxError) as error:
-        raise HsisrError(f"{path} cannot be read as a notebook of format 4: {error}.") from error
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        SyntaxError,
+        RecursionError,
+        MemoryError,
+    ) as error:
+        said = str(error) if isinstance(error, HsisrError | SyntaxError) else f"see its cells ({error!r:.80})"
+        raise HsisrError(f"{path} cannot be read as a notebook of format 4: {said}") from error
     if len(tagged) != 1:
         raise HsisrError(
             f"{path} has {len(tagged)} cells tagged 'parameters', expected exactly one: set the tag in its properties."
@@ -147,6 +156,7 @@ def open_chapter(name: str, namespace: Mapping[str, Any]) -> Chapter:
     """
     from hsisr_core.runs import RunConfig
 
+    escape_names()
     declared = chapter_parameters(book_folder() / f"{name}.ipynb")
     settings = [item for item in RunConfig.model_fields if item not in ("preset", "source")]
     injected = _injected_names(namespace.get("In", ()))
@@ -172,6 +182,27 @@ def open_chapter(name: str, namespace: Mapping[str, Any]) -> Chapter:
     return Chapter(name, values, overrides)
 
 
+def escape_names() -> None:
+    """Show names from files as text: in all of pandas' styled tables, as in its others, and in Markdown."""
+    from IPython import get_ipython
+    from IPython.display import Markdown
+    from pandas.io.formats.style import Styler
+
+    template = Styler.env.loader.get_source(Styler.env, "html_table.tpl")[0]
+    for value in ("c.display_value", "caption", "caption[0]"):
+        template = template.replace(f"{{{{{value}}}}}", f"{{{{{value}|e}}}}")
+    Styler.template_html_table = Styler.env.from_string(template)
+    if shell := get_ipython():
+
+        def escape(shown: Markdown) -> str:
+            # a block of code is text already
+            return (
+                shown.data if shown.data.startswith("```") else re.sub("<(?=[A-Za-z/!?])", "&lt;", shown.data)
+            )
+
+        shell.display_formatter.formatters["text/markdown"].for_type(Markdown, escape)
+
+
 def _declaration(path: Path, statement: ast.stmt) -> tuple[str, Parameter]:
     """Name and declaration in one statement of the parameters cell."""
     wrong = f"{path}: `{ast.unparse(statement).splitlines()[0]}` in the parameters cell"
@@ -185,7 +216,7 @@ def _declaration(path: Path, statement: ast.stmt) -> tuple[str, Parameter]:
             case _:
                 raise ValueError
         default = ast.literal_eval(value)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise HsisrError(f"{wrong}: expected only lines like `scale: int = 2  # what it means`.") from error
     parameter = Parameter(default, declared or type(default).__name__)
     if parameter.type not in TYPES:

@@ -28,6 +28,7 @@ from hsisr_core.base import (
     cores,
     datasets_folder,
     project_root,
+    read_json,
     runs_folder,
     sha256_file,
     to_stderr,
@@ -66,11 +67,11 @@ def execute_chapters(
     folder = output_folder(out) / "executed"
     digests = {chapter.stem: chapter_digest(chapter, assigned[chapter]) for chapter in chapters}
     entries, kept = {}, {}
-    for name, entry in ({} if force else _read_manifest(folder)).items():
+    known = {} if force or not (folder / MANIFEST).is_file() else read_json(folder / MANIFEST)
+    for name, digest in digests.items():
         notebook = folder / f"{name}.ipynb"
-        same = entry.get("digest") == digests.get(name) and notebook.is_file()
-        if same and entry["sha256"] == sha256_file(notebook):
-            entries[name], kept[notebook] = entry, notebook.read_bytes()
+        if notebook.is_file() and known.get(name) == {"digest": digest, "sha256": sha256_file(notebook)}:
+            entries[name], kept[notebook] = known[name], notebook.read_bytes()
     shutil.rmtree(folder, ignore_errors=True)
     other = shutil.ignore_patterns("*.ipynb", "presets", "splits", "results", "drawings", ".*")
     shutil.copytree(book_folder(), folder, ignore=other)
@@ -194,12 +195,6 @@ def _run_chapter(chapter: Path, output: Path, values: Mapping[str, Any], folder:
 def _software() -> list[str]:
     installed = sorted(f"{item.name} {item.version}" for item in importlib.metadata.distributions())
     return [*installed, sys.version, platform.platform(), f"{os.cpu_count()} cores"]
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    """What is known of the executed chapters in `folder`, by name."""
-    path = folder / MANIFEST
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _files(place: Path) -> list[Path]:

@@ -11,8 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import nbformat
+import pandas as pd
 import papermill
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import Markdown
 from matplotlib.figure import Figure
 from small_book import ROOT, write_notebook, write_project
 
@@ -22,6 +25,7 @@ from hsisr_core.book.chapter import (
     Parameter,
     assign_parameters,
     chapter_parameters,
+    escape_names,
     open_chapter,
 )
 from hsisr_core.errors import HsisrError, NotAtHandError
@@ -91,13 +95,20 @@ def test_exactly_one_parameters_cell(tmp_path: Path) -> None:
         chapter_parameters(two)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"worksheets": []}', "\x89PNG"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", "[" * 100_000, '{"worksheets": []}', '{"cells": 3}', '{"cells": [{"metadata": null, "source": "a=1"}]}',
+        '{"cells": [{"metadata": {"tags": 3}}]}', '{"cells": [{"metadata": {"tags": ["parameters"]}, "source": 3}]}',
+        "\x89PNG",
+    ],
+)  # fmt: skip
 def test_a_file_that_is_no_notebook(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.ipynb"
     path.write_text(text)
     with pytest.raises(HsisrError, match=r"x.ipynb cannot be read as a notebook of format 4"):
         chapter_parameters(path)
-    with pytest.raises(HsisrError, match=r"absent.ipynb cannot be read .* No such file"):
+    with pytest.raises(HsisrError, match=r"absent.ipynb cannot be read .* is missing"):
         chapter_parameters(tmp_path / "absent.ipynb")
 
 
@@ -272,7 +283,7 @@ def test_open_chapter_without_papermill(project: Path, monkeypatch: pytest.Monke
     del unset["places"]
     with pytest.raises(HsisrError, match=r"04-training: places has no value. Run the parameters cell first"):
         open_chapter("04-training", unset)
-    with pytest.raises(HsisrError, match=r"05-x.ipynb cannot be read .* No such file"):
+    with pytest.raises(HsisrError, match=r"05-x.ipynb cannot be read .* is missing"):
         open_chapter("05-x", namespace())
 
 
@@ -343,3 +354,24 @@ def test_a_figure_of_scenes_is_drawn_or_the_kept_one_shown(
     assert kept.name.startswith("05-results-errors-")
     assert show(missing).data == kept.read_bytes()
     assert "Not drawn" in show(missing, run="ssrnet-x2-cave-2").data, "a picture of other runs is not shown"
+
+
+def test_names_from_files_are_shown_as_text() -> None:
+    """Where pandas styles a table: in its cells, headings, index and caption; and in Markdown, but for code."""
+    script = "<img src=x onerror=alert(1)>"
+    shell = InteractiveShell.instance()
+    try:
+        escape_names()
+        table = pd.DataFrame({script: [script, "a & b"]}, index=pd.Index([script, "b"], name=script))
+        styles = table.style, table.style.format(precision=3), table.style.format_index("x{}").format("{}")
+        for styled in styles:
+            shown = shell.display_formatter.format(styled.set_caption(script))[0]["text/html"]
+            assert "<img" not in shown
+            assert shown.count("&lt;img src=x onerror=alert(1)&gt;") == 5
+            assert "a &amp; b" in shown
+        text = shell.display_formatter.format(Markdown(f"**{script}** 1 < 2"))[0]["text/markdown"]
+        assert text == "**&lt;img src=x onerror=alert(1)>** 1 < 2"
+        code = "```python\nif a <b: pass\n```"
+        assert shell.display_formatter.format(Markdown(code))[0]["text/markdown"] == code
+    finally:
+        InteractiveShell.clear_instance()

@@ -188,10 +188,11 @@ def escape_names() -> None:
     from IPython.display import Markdown
     from pandas.io.formats.style import Styler
 
-    template = Styler.env.loader.get_source(Styler.env, "html_table.tpl")[0]
+    pages: Any = Styler.env
+    template = pages.loader.get_source(pages, "html_table.tpl")[0]
     for value in ("c.display_value", "caption", "caption[0]"):
         template = template.replace(f"{{{{{value}}}}}", f"{{{{{value}|e}}}}")
-    Styler.template_html_table = Styler.env.from_string(template)
+    Styler.template_html_table = pages.from_string(template)
     if shell := get_ipython():
 
         def escape(shown: Markdown) -> str:

@@ -13,7 +13,7 @@ import yaml
 from typer import Argument, Option
 
 from hsisr_core import __version__
-from hsisr_core.base import atomic_text, first_process, project_root, run_app
+from hsisr_core.base import atomic_text, first_process, printable, project_root, run_app
 from hsisr_core.errors import HsisrError, describe_missing
 
 app = typer.Typer(
@@ -41,6 +41,11 @@ Divisor = Annotated[float | None, Option(help="The value that stands for 1.")]
 TableFile = Annotated[Path | None, Option("-o", "--out", help="Write them to a .csv, .parquet or .tex, too.")]
 
 
+def say(text: object, err: bool = False) -> None:
+    """Print text, in which names from files may stand."""
+    typer.echo(printable(str(text)), err=err)
+
+
 def parse_settings(settings: list[str] | None, data: str | None = None, **reading: Any) -> dict[str, Any]:
     """Turn ["scale=3", "clip=null"] into typed values, read as YAML; and add the other options that are given."""
     values: dict[str, Any] = {}
@@ -50,7 +55,7 @@ def parse_settings(settings: list[str] | None, data: str | None = None, **readin
             raise HsisrError(f"-p {text}: expected NAME=VALUE, for example -p scale=3.")
         try:
             values[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise HsisrError(f"-p {text}: the value is not valid YAML.") from error
     if ".py:" in str(values.get("method")):
         from hsisr_core.models import load_network
@@ -86,7 +91,7 @@ def book(
         train_shown(shown, train, jobs)
 
     index = build_book(preset, values, jobs=jobs, strict=strict, force=force, out=out, before=train_first)
-    typer.echo(f"\n{results_table(open_run(plan.defaults))}\n\nThe book: {index}")
+    say(f"\n{results_table(open_run(plan.defaults))}\n\nThe book: {index}")
 
 
 @app.command()
@@ -113,8 +118,8 @@ def split(
     scenes, _ = find_scenes(existing(folder))
     path = out or Path(f"{folder.resolve().name}.yaml")
     made = write_split(path, scenes, test, seed)
-    typer.echo(f"{path}: {len(made.train)} scenes train, {len(made.test)} test.")
-    typer.echo(f"Next: hsisr train --data {folder} -p split={path}")
+    say(f"{path}: {len(made.train)} scenes train, {len(made.test)} test.")
+    say(f"Next: hsisr train --data {folder} -p split={path}")
 
 
 @app.command()
@@ -136,7 +141,7 @@ def train(
     values = parse_settings(settings, data, key=key, band_axis=band_axis, divisor=divisor)
     run = train_run(RunConfig.from_preset(preset, **values), again=again)
     if first_process():
-        typer.echo(f"{results_table(run)}\n\nThe run: {run.folder}")
+        say(f"{results_table(run)}\n\nThe run: {run.folder}")
     leave_group()
 
 
@@ -167,14 +172,14 @@ def runs(
     values = parse_settings(settings, data, key=key, band_axis=band_axis, divisor=divisor)
     planned = part_of(planned_runs(read_plan(plan, values)), shard)
     if as_json:
-        typer.echo(json.dumps([cluster_job(run, gpu) for run in planned], indent=2))
+        say(json.dumps([cluster_job(run, gpu) for run in planned], indent=2))
     elif dry_run:
-        typer.echo(report.estimate_table(planned, estimate_runs(planned, gpu), gpu))
+        say(report.estimate_table(planned, estimate_runs(planned, gpu), gpu))
     else:
         if not status:
             carry_out(planned, train, jobs)
         states = [run_state(run) for run in planned]
-        typer.echo(report.status_table(planned, states))
+        say(report.status_table(planned, states))
         if not status and any(state.state not in ("done", "running") for state in states):
             raise typer.Exit(1)
 
@@ -203,7 +208,7 @@ def results(
     table = load_results(folder)
     if out is not None:
         write_table(table, out)
-    typer.echo(frame_table(short_results(table)))
+    say(frame_table(short_results(table)))
 
 
 @app.command()
@@ -231,11 +236,11 @@ def evaluate(
                 raise
             failed.append(f"error: {folder}: {error}")
         else:
-            typer.echo(f"{score_table(tables[-1])}\n\n{folder}\n")
+            say(f"{score_table(tables[-1])}\n\n{folder}\n")
     if out is not None and tables:
         write_table(pd.concat(tables), out)
     if failed:
-        typer.echo("\n".join(failed), err=True)
+        say("\n".join(failed), err=True)
         raise typer.Exit(1)
 
 
@@ -253,10 +258,10 @@ def info(
     from hsisr_core.scenes import is_store
 
     if Path(path).is_file() and is_store(Path(path)):
-        typer.echo(store_table(Store(path)))
+        say(store_table(Store(path)))
     else:
         scene = read_scene(path, key=key, band_axis=band_axis, divisor=divisor, nodata=nodata)
-        typer.echo(scene_table(scene))
+        say(scene_table(scene))
 
 
 @app.command()
@@ -281,10 +286,10 @@ def upscale(
 
     made = upscale_cube(
         cube, scale, model, out, tile=tile, bands=parse_bands(bands), key=key, divisor=divisor, band_axis=band_axis,
-        nodata=nodata, keep_type=keep_type, check=check, precision=precision, say=typer.echo,
+        nodata=nodata, keep_type=keep_type, check=check, precision=precision, say=say,
     )  # fmt: skip
     count, height, width = made.shape
-    typer.echo(f"\n{made.path}: {height} x {width} pixels, {count} bands")
+    say(f"\n{made.path}: {height} x {width} pixels, {count} bands")
 
 
 @app.command()
@@ -295,12 +300,12 @@ def export(
     """Write a trained network as ONNX, for engines that run without PyTorch."""
     from hsisr_core.upscale import export_onnx
 
-    typer.echo(export_onnx(model, out))
+    say(export_onnx(model, out))
 
 
 def version(show: bool) -> None:
     if show:
-        typer.echo(f"hsisr {__version__}")
+        say(f"hsisr {__version__}")
         raise typer.Exit
 
 

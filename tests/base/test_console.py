@@ -10,7 +10,7 @@ import warnings
 
 import pytest
 
-from hsisr_core.base import run_app, run_command, to_stderr
+from hsisr_core.base import printable, run_app, run_command, to_stderr
 from hsisr_core.errors import HsisrError
 
 
@@ -91,3 +91,7 @@ run_command(command)
         _, printed = process.communicate(timeout=30)
     assert process.returncode == 130
     assert printed.strip().splitlines()[-1].startswith("stopped; nothing is left half-written")
+
+
+def test_control_characters_are_written_out() -> None:
+    assert printable("a\x1b[2Jb\x07\x9b\tc\nd") == "a\\x1b[2Jb\\x07\\x9b\tc\nd"

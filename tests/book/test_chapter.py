@@ -98,7 +98,8 @@ def test_exactly_one_parameters_cell(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "[]", "[" * 100_000, '{"worksheets": []}', '{"cells": 3}', '{"cells": [{"metadata": null, "source": "a=1"}]}',
+        "", "[]", "[" * 100_000, '{"worksheets": []}', '{"cells": 3}',
+        '{"cells": [{"metadata": null, "source": "a=1"}]}',
         '{"cells": [{"metadata": {"tags": 3}}]}', '{"cells": [{"metadata": {"tags": ["parameters"]}, "source": 3}]}',
         "\x89PNG",
     ],
@@ -362,16 +363,17 @@ def test_names_from_files_are_shown_as_text() -> None:
     shell = InteractiveShell.instance()
     try:
         escape_names()
+        show: Any = shell.display_formatter
         table = pd.DataFrame({script: [script, "a & b"]}, index=pd.Index([script, "b"], name=script))
         styles = table.style, table.style.format(precision=3), table.style.format_index("x{}").format("{}")
         for styled in styles:
-            shown = shell.display_formatter.format(styled.set_caption(script))[0]["text/html"]
+            shown = show.format(styled.set_caption(script))[0]["text/html"]
             assert "<img" not in shown
             assert shown.count("&lt;img src=x onerror=alert(1)&gt;") == 5
             assert "a &amp; b" in shown
-        text = shell.display_formatter.format(Markdown(f"**{script}** 1 < 2"))[0]["text/markdown"]
+        text = show.format(Markdown(f"**{script}** 1 < 2"))[0]["text/markdown"]
         assert text == "**&lt;img src=x onerror=alert(1)>** 1 < 2"
         code = "```python\nif a <b: pass\n```"
-        assert shell.display_formatter.format(Markdown(code))[0]["text/markdown"] == code
+        assert show.format(Markdown(code))[0]["text/markdown"] == code
     finally:
         InteractiveShell.clear_instance()

@@ -14,6 +14,7 @@ import pytest
 import hsisr_core as hs
 from hsisr_core import degrade
 from hsisr_core.errors import HsisrError
+from hsisr_core.runs import load_results
 from hsisr_core.upscale import FOLDER, adapt_network
 
 ROOT = Path(__file__).parents[1]
@@ -79,6 +80,7 @@ def test_arrays_train_without_files(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     run = hs.train(hs.RunConfig.from_preset(TINY, steps=2), tmp_path / "runs", dataset, progress=False)
     assert run.metrics["split"] == {"name": "arrays", "train": ["a", "b"], "test": ["c"]}
     assert run.metrics["fingerprint"] == dataset.fingerprint
+    assert set(load_results(tmp_path / "runs")["split"]) == {"arrays"}
     with pytest.raises(HsisrError, match="NaN"):
         hs.Dataset.from_arrays(train, {"c": np.full((5, 24, 20), np.nan)})
     with pytest.raises(HsisrError, match="two regions named 'a'"):

@@ -177,6 +177,19 @@ def test_a_dry_run_estimates_and_trains_nothing(hsisr: Hsisr, tmp_path: Path) ->
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
+def test_a_dry_run_needs_no_download(hsisr: Hsisr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts with the sizes that the dataset is declared to have: 62 of Harvard's 77 scenes train."""
+    monkeypatch.setenv("HSISR_DATASETS", str(tmp_path / "empty"))
+    plan = write_plan(tmp_path, "[{method: ssrnet, features: 2}]")
+    epochs = ["-p", "epochs=1", "-p", "patches_per_image=24", "-p", "augment=paper", "-p", "data=harvard"]
+    result = hsisr("runs", plan, "--dry-run", *epochs, runs=tmp_path / "runs")
+    assert result.returncode == 0, result.stderr
+    assert f" {62 * 24 * 5 // 2:,} " in result.stdout
+    assert "by the sizes that are declared: harvard" in result.stdout
+    assert hsisr("runs", plan, "--status", *epochs, runs=tmp_path / "runs").returncode == 2
+
+
 def test_info_on_other_formats_and_their_options(hsisr: Hsisr, tmp_path: Path) -> None:
     path = tmp_path / "cube.npy"
     np.save(path, np.arange(1, 5 * 6 * 7 + 1, dtype=np.uint16).reshape(5, 6, 7))

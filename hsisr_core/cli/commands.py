@@ -162,6 +162,7 @@ def runs(
 ) -> None:
     """Work through a plan: reuse finished runs, resume unfinished ones, go on after a failed one."""
     from hsisr_core.cli import report
+    from hsisr_core.data import declare_dataset, load_dataset
     from hsisr_core.runs import carry_out, planned_runs, read_plan, run_state
     from hsisr_core.runs import shard as part_of
     from hsisr_core.train import train
@@ -170,7 +171,9 @@ def runs(
     if (as_json or gpu) and not dry_run:
         raise HsisrError("--json and --gpu say what only --dry-run estimates; add it.")
     values = parse_settings(settings, data, key=key, band_axis=band_axis, divisor=divisor)
-    planned = part_of(planned_runs(read_plan(plan, values)), shard)
+    # a job of Snakemake is named by the data themselves
+    load = declare_dataset if dry_run and not as_json else load_dataset
+    planned = part_of(planned_runs(read_plan(plan, values), load=load), shard)
     if as_json:
         say(json.dumps([cluster_job(run, gpu) for run in planned], indent=2))
     elif dry_run:

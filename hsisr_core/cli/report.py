@@ -84,6 +84,8 @@ def estimate_table(runs: Sequence[PlannedRun], estimates: Sequence[Estimate], gp
     )
     total = f"In all {duration(sum(item.seconds for item in estimates))} here"
     note = "Estimates: time here from the steps named, without start-up, one run at a time; memory counted."
+    if missing := sorted({run.dataset.name for run in runs if run.dataset.store.fingerprint == "declared"}):
+        note += f"\nNot prepared here, so by the sizes that are declared: {', '.join(missing)}."
     if gpu:
         total += f", {duration(sum(item.gpu_seconds or 0 for item in estimates))} on one {name}"
         peak = f"{rate:g} TFLOP/s, the peak FP32 rate of one ({GPUS[name][1]})"

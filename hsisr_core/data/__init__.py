@@ -1,6 +1,6 @@
 """Many scenes: fetch and prepare them, keep them in a store, split them into training and test regions."""
 
-from hsisr_core.data.datasets import Dataset, load_dataset
+from hsisr_core.data.datasets import Dataset, declare_dataset, load_dataset
 from hsisr_core.data.fetch import fetch
 from hsisr_core.data.prepare import find_scenes, prepare
 from hsisr_core.data.sources import (

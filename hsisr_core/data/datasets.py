@@ -18,10 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from hsisr_core.base import cache_folder
 from hsisr_core.data.prepare import find_scenes, pick_places, prepare_scenes
-from hsisr_core.data.sources import CAVE_PARTS, DATASETS, prepared_store
-from hsisr_core.data.splits import Region, Split, choose_split
+from hsisr_core.data.sources import CAVE_PARTS, DATASETS, DatasetSource, dataset_source, prepared_store
+from hsisr_core.data.splits import Region, Split, choose_split, load_split
 from hsisr_core.data.store import STORE_FORMAT, Store
-from hsisr_core.errors import HsisrError
+from hsisr_core.errors import HsisrError, NotAtHandError
 from hsisr_core.scenes import INDIAN_PINES, Scene, dataset_name, existing, is_scene_file, scene_files
 
 
@@ -189,6 +189,30 @@ def load_dataset(
     found, _ = find_scenes(path)
     chosen = choose_split(split, list(found), str(data))
     return Dataset(chosen.dataset, chosen, _prepare(chosen, pick_places(found, chosen.scenes), reading))
+
+
+class _DeclaredStore(Store):
+    """The scenes of `split` with the size that their dataset is declared to have, and no values."""
+
+    def __init__(self, source: DatasetSource, split: Split) -> None:
+        self.path, self.dataset, self.fingerprint = Path(source.name), source.name, "declared"
+        self.names = split.scenes
+        # Foster's scenes are a little smaller than the sensor
+        height, width = source.sizes[0] if source.sizes else (1024, 1344)
+        self._shapes = dict.fromkeys(self.names, (source.bands, height, width))
+        self._wavelengths = dict.fromkeys(self.names, np.full(source.bands, np.nan))
+
+
+def declare_dataset(data: str, split: str | None = None, **reading: Any) -> Dataset:
+    """`load_dataset` or, for one of the paper's that is not prepared here, what it is declared to hold (no values)."""
+    try:
+        return load_dataset(data, split, **reading)
+    except NotAtHandError:
+        if data not in DATASETS:
+            raise
+    source = dataset_source(data)
+    chosen = load_split(split or data, [f"scene-{number}" for number in range(source.scenes)])
+    return Dataset(chosen.dataset, chosen, _DeclaredStore(source, chosen))
 
 
 def _prepare(split: Split, scenes: Mapping[str, str | Path], reading: dict[str, Any]) -> Store:

@@ -6,7 +6,7 @@ import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -158,9 +158,11 @@ def plan_for_chapters(preset: str, overrides: Mapping[str, Any]) -> Plan:
     return read_plan(preset, changes)
 
 
-def planned_runs(plan: Plan, runs: str | os.PathLike[str] | None = None) -> list[PlannedRun]:
+def planned_runs(
+    plan: Plan, runs: str | os.PathLike[str] | None = None, load: Callable[..., Dataset] = load_dataset
+) -> list[PlannedRun]:
     """Load the datasets of `plan` and find the folder of each run; entries of one hash are one run, of the first."""
-    load = cache(load_dataset)
+    load = cache(load)
     planned: dict[Path, PlannedRun] = {}
     for config in plan.configs:
         dataset = load(config.data, config.split, **config.reading)

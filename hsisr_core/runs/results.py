@@ -80,6 +80,7 @@ def _run_rows(path: Path) -> list[dict[str, Any]]:
     # a setting that is newer than the run has its default
     shared = dict(RunConfig.from_mapping(metrics["config"]))
     shared |= {"run": path.name, "place": str(path.parent), "trained_steps": metrics["steps"]}
+    shared["split"] = metrics["split"]["name"]
     shared |= {name: metrics[name] for name in ("dataset", "fingerprint", "seconds", "parameters")}
     return [shared | image for image in metrics["images"]]
 

@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 BEGUN := $(VENV)/.installing
 STRIP_KEYS := metadata.papermill cell.metadata.papermill
 
-.PHONY: help venv snakemake book serve test test-all lint lab clean
+.PHONY: help venv snakemake book serve test test-all lint links lab clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -48,6 +48,9 @@ lint: venv  ## check style, types, the floors of the core, and that the notebook
 	@$(PY) -m mypy
 	@$(VENV)/bin/lint-imports
 	@$(PY) -m nbstripout --verify --extra-keys "$(STRIP_KEYS)" colab.ipynb book/*.ipynb
+
+links: venv  ## list the external links of README and book; ARGS=--check asks each (needs a network)
+	@$(PY) data_scripts/links.py $(ARGS)
 
 lab: venv  ## open the chapters in JupyterLab
 	@$(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/book $(ARGS)

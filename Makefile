@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 BEGUN := $(VENV)/.installing
 STRIP_KEYS := metadata.papermill cell.metadata.papermill
 
-.PHONY: help venv snakemake book serve test test-all lint links lab clean
+.PHONY: help venv snakemake book serve test test-all lint links audit lab clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -52,6 +52,9 @@ lint: venv  ## check style, types, the floors of the core, and that the notebook
 links: venv  ## list the external links of README and book; ARGS=--check asks each (needs a network)
 	@$(PY) data_scripts/links.py $(ARGS)
 
+audit:  ## look up known weaknesses of the packages in requirements-hashes.lock (needs pipx and a network)
+	@pipx run pip-audit --no-deps --disable-pip -r requirements-hashes.lock
+
 lab: venv  ## open the chapters in JupyterLab
 	@$(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/book $(ARGS)
 
@@ -74,8 +77,9 @@ snakemake: venv  ## make .venv-snakemake, to spread a plan over a cluster (see w
 
 # The stamp holds this folder's path, because a moved .venv points to the old place, and a checksum of the files
 # that decide what is in it. A mark stands while pip works: what an interrupted one left is thrown away.
+# Files whose SHA-256 is not in requirements-hashes.lock are refused; only torch is left to the second command.
 venv:  ## make or update .venv from requirements.lock (the others do it when needed)
-	@want="$(CURDIR) $$(cat requirements.lock pyproject.toml | cksum)"; \
+	@want="$(CURDIR) $$(cat requirements.lock requirements-hashes.lock pyproject.toml | cksum)"; \
 	if [ "$$(cat $(STAMP) 2>/dev/null)" = "$$want" ] && $(PY) -c '' 2>/dev/null; then exit 0; fi; \
 	new='import sys; sys.exit(sys.version_info < (3, 11))'; \
 	if [ -e $(BEGUN) ] || ! $(PY) -c "$$new" 2>/dev/null; then \
@@ -95,6 +99,7 @@ venv:  ## make or update .venv from requirements.lock (the others do it when nee
 	rm -f $(STAMP); \
 	touch $(BEGUN); \
 	echo "Installing requirements.lock into $(VENV): a few minutes, once" >&2; \
+	$(PY) -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-hashes.lock && \
 	$(PY) -m pip install -qq --disable-pip-version-check -r requirements.lock && \
 	$(PY) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e . && \
 	rm -f $(BEGUN) && echo "$$want" > $(STAMP) || \

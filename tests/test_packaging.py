@@ -74,6 +74,23 @@ def test_lock_holds_exact_pins_only(lock_lines: list[str], lock: dict[str, Requi
     assert [*lock] == sorted(lock), "the lock is not sorted"
 
 
+def test_everything_but_torch_is_pinned_by_its_hash(lock: dict[str, Requirement]) -> None:
+    text = (ROOT / "requirements-hashes.lock").read_text().replace(" \\\n", " ")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    hashed = {}
+    for line in lines:
+        pin, *hashes = line.split(" --hash=")
+        assert hashes
+        assert all(re.fullmatch("sha256:[0-9a-f]{64}", one.strip()) for one in hashes), pin
+        hashed[canonicalize_name(Requirement(pin).name)] = Requirement(pin)
+    assert {name: str(pin.specifier) for name, pin in hashed.items()} == {
+        name: str(pin.specifier) for name, pin in lock.items() if name != "torch"
+    }
+    assert {name: str(pin.marker) for name, pin in hashed.items() if pin.marker} == {
+        name: str(pin.marker) for name, pin in lock.items() if pin.marker
+    }
+
+
 def test_lock_pins_what_was_asked_for(lock: dict[str, Requirement]) -> None:
     asked = {"torch", "jupyterlab", "jupyter-book", "numpy", "h5py"}
     asked |= {"matplotlib", "ipywidgets", "papermill", "pandas"}
@@ -270,7 +287,7 @@ esac
 def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "a check out"
     folder.mkdir()
-    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+    for name in ("Makefile", "requirements.lock", "requirements-hashes.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
     python = folder / "python"
     python.write_text(FAKE_PYTHON)
@@ -293,22 +310,23 @@ def pip_calls(folder: Path) -> list[str]:
 
 def test_make_installs_the_lock_once(checkout: Path) -> None:
     assert make(checkout, "venv").returncode == 0
-    first, second = pip_calls(checkout)
-    assert first.endswith("-r requirements.lock")
-    assert "--no-deps" in second
-    assert second.endswith("-e .")
+    first, second, third = pip_calls(checkout)
+    assert first.endswith("--no-deps --require-hashes -r requirements-hashes.lock")
+    assert second.endswith("-r requirements.lock")
+    assert "--no-deps" in third
+    assert third.endswith("-e .")
     again = make(checkout, "venv", OLD="1")  # .venv is there: the default Python no longer matters
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
-    assert len(pip_calls(checkout)) == 2
+    assert len(pip_calls(checkout)) == 3
 
-    for name in ("requirements.lock", "pyproject.toml"):
+    for name in ("requirements.lock", "requirements-hashes.lock", "pyproject.toml"):
         (checkout / name).touch()  # as a fresh clone does
     make(checkout, "venv")
-    assert len(pip_calls(checkout)) == 2
+    assert len(pip_calls(checkout)) == 3
     with (checkout / "requirements.lock").open("a") as lock:
         lock.write("another==1.0\n")
     assert make(checkout, "venv").returncode == 0
-    assert len(pip_calls(checkout)) == 4
+    assert len(pip_calls(checkout)) == 6
 
 
 def test_make_starts_an_interrupted_installation_again(checkout: Path) -> None:
@@ -318,7 +336,7 @@ def test_make_starts_an_interrupted_installation_again(checkout: Path) -> None:
     (checkout / ".venv" / "half-unpacked").touch()
     assert make(checkout, "venv").returncode == 0
     assert not (checkout / ".venv" / "half-unpacked").exists()
-    assert len(pip_calls(checkout)) == 3
+    assert len(pip_calls(checkout)) == 4
 
 
 def test_make_refuses_an_old_python_in_one_sentence(checkout: Path) -> None:

@@ -53,7 +53,11 @@ def test_the_workflow_pins_what_it_uses_and_asks_for_little() -> None:
 
 def test_the_workflow_names_what_is_there() -> None:
     text = WORKFLOW.read_text()
-    assert "cache-dependency-path: requirements.lock" in text
+    assert "cache-dependency-path: requirements-hashes.lock" in text
+    used = re.findall(r"uses: (\S+)", text)
+    assert used
+    # a tag can be moved, a commit not
+    assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action) for action in used)
     for pattern in re.findall(r"hashFiles\((.*)\)", text)[0].split(","):
         assert list(ROOT.glob(pattern.strip(" '"))), pattern
     assert "HSISR_REPOSITORY:" in text

@@ -23,7 +23,6 @@ def scene_gallery(
     scenes: Sequence[Scene], picture: Callable[..., tuple[NDArray[Any], str]] = false_colour
 ) -> Figure:
     """Pictures of scenes by `false_colour` or `true_colour`, each with its name and size (the paper's Fig. 6)."""
-    style.check_some(scenes, "scenes")
     columns = {1: 2, 2: 2, 3: 3, 5: 3, 6: 3}.get(len(scenes), 4)
     figure, axes = style.picture_grid([(scene.height, scene.width) for scene in scenes], columns)
     for panel, scene in zip(axes, scenes, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from itertools import cycle
 from typing import Any, ParamSpec
@@ -12,8 +12,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
-
-from hsisr_core.errors import HsisrError
 
 WIDTH = 7.2  # inches, the text width of the book
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -61,12 +59,6 @@ def styled_figure(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
         return figure
 
     return styled
-
-
-def check_some(items: Sized, what: str) -> None:
-    """Raise HsisrError when there are no `items`, named `what` in the message."""
-    if not len(items):
-        raise HsisrError(f"There are no {what} to draw; give at least one.")
 
 
 def panel_grid(panels: int, columns: int, panel_height: float, **options: Any) -> tuple[Figure, list[Axes]]:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -97,7 +93,7 @@ def test_curves_values() -> None:
     history = pd.DataFrame(
         {"step": step, "loss": loss, "psnr": np.where(step % 50 == 0, 30 + step / 100, np.nan)}
     )
-    figure = result_plots.curves({"run": history}, bicubic_psnr=31.25)
+    figure = result_plots.curves(history, "run", bicubic_psnr=31.25)
     left, right = figure.axes
     raw, smooth = left.lines
     np.testing.assert_array_equal(y(raw), loss)
@@ -106,10 +102,6 @@ def test_curves_values() -> None:
     np.testing.assert_allclose(y(right.lines[0]), [30.5, 31, 31.5, 32])
     assert y(right.lines[1])[0] == 31.25
     assert right.lines[1].get_label() == "bicubic 31.25 dB"
-
-    left, right = result_plots.curves({"a": history, "b": history.drop(columns="psnr")}).axes
-    assert list(lines(left)) == ["a", "b"]
-    assert list(lines(right)) == ["a"]
 
 
 def test_band_psnr_draws_the_psnr_of_each_band() -> None:
@@ -140,28 +132,6 @@ def test_what_a_method_lacks_is_left_out(methods: tuple[dict[str, np.ndarray], n
     np.testing.assert_allclose(lines(panel)["some"], [np.nan, 20, 20, 20, np.nan], rtol=1e-5)
     upper = result_plots.spectral_curves(srs, hr, np.arange(5.0), [(3, 3)]).axes[0]
     np.testing.assert_array_equal(np.isfinite(lines(upper)["some"]), [False, True, True, True, False])
-
-
-CUBE = np.zeros((4, 12, 12))
-
-
-@pytest.mark.parametrize(
-    ("draw", "message"),
-    [
-        (lambda: result_plots.error_maps({}, CUBE, 0), "no methods"),
-        (lambda: result_plots.error_maps({"a": CUBE[:, :8]}, CUBE, 0), r"SR of a has shape \(4, 8, 12\)"),
-        (lambda: result_plots.error_maps({"a": CUBE}, CUBE, 4), "bands 0 to 3"),
-        (lambda: result_plots.error_maps({"a": CUBE}, CUBE, -1), "bands 0 to 3"),
-        (lambda: result_plots.spectral_curves({"a": CUBE}, CUBE, np.arange(4.0), []), "no pixels"),
-        (lambda: result_plots.spectral_curves({"a": CUBE}, CUBE, np.arange(4.0), [(12, 0)]), "outside"),
-        (lambda: result_plots.curves({}), "no runs"),
-    ],
-)
-def test_mistakes_are_named_and_leave_no_figure(draw: Callable[[], Any], message: str) -> None:
-    before = plt.get_fignums()
-    with pytest.raises(HsisrError, match=message):
-        draw()
-    assert plt.get_fignums() == before
 
 
 def test_the_band_of_the_paper_s_maps() -> None:

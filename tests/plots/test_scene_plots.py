@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -10,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hsisr_core import plots
-from hsisr_core.errors import HsisrError
 from hsisr_core.plots import false_colour
 from hsisr_core.scenes import Scene
 
@@ -98,10 +96,3 @@ def test_cube_views_without_wavelengths_number_the_bands() -> None:
     figure = plots.cube_views(unknown_wavelengths(known))
     assert [axes.get_title() for axes in figure.axes[:4]] == ["band 3", "band 7", "band 11", "band 15"]
     assert figure.axes[-1].get_xlabel() == "band"
-
-
-def test_mistakes_are_named_and_leave_no_figure() -> None:
-    before = plt.get_fignums()
-    with pytest.raises(HsisrError, match="no scenes"):
-        plots.scene_gallery([])
-    assert plt.get_fignums() == before

@@ -82,5 +82,3 @@ def test_a_forest_has_a_panel_for_each_table() -> None:
     drawn = [np.atleast_1d(line.get_xdata()).tolist() for line in first.lines[:4]]
     assert drawn == [[-0.3, 0.7], [0.1, 0.3], [0.2], [-0.1]]
     assert [text.get_text() for text in second.get_yticklabels()] == ["c"]
-    with pytest.raises(HsisrError, match="no tables to draw"):
-        forest({}, {})

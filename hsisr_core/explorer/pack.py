@@ -15,11 +15,9 @@ from hsisr_core.metrics import psnr
 from hsisr_core.plots import FALSE_COLOUR_NM
 
 PAGE_BUDGET = 5_000_000  # bytes of a page: more is slow to open on a phone
-# Of these for the data as base64; the rest for script, styles, picture and the page's text.
-DATA_BUDGET = 4_000_000
+DATA_BUDGET = 4_000_000  # of these for the data as base64
 # the largest 16-bit integer; it stands for "no data" where a cube has such pixels
 _LARGEST = 65535
-UNIT = "value (full scale = 1)"
 Pair = tuple[int, int]
 
 
@@ -47,7 +45,6 @@ class CubeSet:
     wavelengths: NDArray[np.float64]
     # the cube that errors are measured against; empty: none
     reference: str
-    unit: str
     # value = offset + step * integer; no value is further than step / 2 from the original
     offset: float
     step: float
@@ -117,9 +114,10 @@ class CubeSet:
 
     def describe(self) -> dict[str, Any]:
         """Everything but the counts, for JSON."""
-        same = ("bands", "size", "origin", "reference", "unit", "offset", "step", "nodata", "presets", "note")
+        same = ("bands", "size", "origin", "reference", "offset", "step", "nodata", "presets", "note")
         known = np.isfinite(self.wavelengths).all()
         return {name: getattr(self, name) for name in same} | {
+            "unit": "value (full scale = 1)",
             "wavelengths": self.wavelengths.tolist() if known else None,
             "cubes": [
                 {name: getattr(cube, name) for name in ("name", "ratio", "psnr")}
@@ -137,12 +135,11 @@ def pack_cubes(
     wavelengths: ArrayLike | None = None,
     *,
     reference: str | None = None,
-    unit: str = UNIT,
     budget: int = DATA_BUDGET,
     margin: Pair = (0, 0),
 ) -> CubeSet:
     """Check cubes, cut the same part out of each, turn it into 16-bit integers; see `SpectralExplorer.from_cubes`."""
-    arrays = {str(name): _as_array(cube) for name, cube in cubes.items()}
+    arrays = {str(name): np.asarray(cube) for name, cube in cubes.items()}
     for name, array in arrays.items():
         if array.ndim != 3 or 0 in array.shape or array.dtype.kind not in "fiu":
             raise HsisrError(
@@ -192,14 +189,7 @@ def pack_cubes(
         counts = np.where(np.isfinite(part), np.rint((part - low) / step), _LARGEST).astype(np.uint16)
         packed[name] = PackedCube(name, ratios[name], counts, scored.get(name))
     centres, full = centres[edge : bands - edge], (height, width)
-    return CubeSet(packed, centres, reference or "", unit, low, step, place[:2], full, (edge, border), nodata)
-
-
-def _as_array(cube: ArrayLike) -> NDArray[Any]:
-    """A cube as an array; NaN where a masked array is masked."""
-    if isinstance(cube, np.ma.MaskedArray) and cube.mask.any():
-        return np.ma.filled(cube.astype(np.float64), np.nan)
-    return np.asarray(cube)
+    return CubeSet(packed, centres, reference or "", low, step, place[:2], full, (edge, border), nodata)
 
 
 def _ratio(name: str, shape: tuple[int, ...], finest: tuple[int, ...]) -> int:

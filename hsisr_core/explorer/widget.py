@@ -16,9 +16,8 @@ from IPython.display import display
 from numpy.typing import ArrayLike
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.explorer.pack import DATA_BUDGET, UNIT, CubeSet, pack_cubes
-from hsisr_core.explorer.page import SCRIPT, STYLES, static_page
-from hsisr_core.explorer.picture import draw_band
+from hsisr_core.explorer.pack import DATA_BUDGET, CubeSet, pack_cubes
+from hsisr_core.explorer.page import SCRIPT, STYLES, draw_band, static_page
 from hsisr_core.explorer.state import MOST_PIXELS, MOST_ZOOM, check_state, first_state, make_rules
 from hsisr_core.models import Bicubic
 from hsisr_core.paper import method_label
@@ -91,7 +90,6 @@ class SpectralExplorer(anywidget.AnyWidget):
         wavelengths: ArrayLike | None = None,
         *,
         reference: str | None = None,
-        unit: str = UNIT,
         budget: int = DATA_BUDGET,
         margin: tuple[int, int] = (0, 0),
         **state: Any,
@@ -101,14 +99,12 @@ class SpectralExplorer(anywidget.AnyWidget):
         Parameters
         ----------
         cubes : mapping of name to array of shape (bands, height, width)
-            The finest decides the grid; a coarser one (LR) is smaller by the same whole factor on both sides. What is
-            NaN, or masked in a masked array, is shown as no data.
+            The finest decides the grid; a coarser one (LR) is smaller by the same whole factor on both sides. NaN is
+            shown as no data.
         wavelengths : array, shape (bands,), optional
             Band centres in nm, increasing.
         reference : str, optional
             Name of the cube that the others are measured against; its values lie in [0, 1].
-        unit : str
-            What a value is.
         budget : int
             Bytes of all data as base64; of more, the part in the middle is shown.
         margin : (int, int)
@@ -118,13 +114,11 @@ class SpectralExplorer(anywidget.AnyWidget):
 
         Examples
         --------
-        >>> import numpy as np
         >>> hr = np.random.default_rng(0).random((5, 8, 8))
         >>> SpectralExplorer.from_cubes({"HR": hr}, [450, 500, 550, 600, 650], band=2).views
         ['HR', 'HR:colour']
         """
-        packed = pack_cubes(cubes, wavelengths, reference=reference, unit=unit, budget=budget, margin=margin)
-        return cls(packed, **state)
+        return cls(pack_cubes(cubes, wavelengths, reference=reference, budget=budget, margin=margin), **state)
 
     @classmethod
     def from_run(cls, *runs: Run, image: str | None = None, **options: Any) -> SpectralExplorer:

@@ -47,8 +47,8 @@ def export_onnx(model: str, out: str | os.PathLike[str]) -> str:
     """Write the network of `load_pretrained(model)` to `out`; return a line on what was written.
 
     Inputs are `lr` (1, bands, height, width) and `mean` (bands, 1, 1), the output is `sr`, all float32. Height, width
-    and, where the network allows it, bands are free. The file's metadata say what belongs around the network. Before
-    it is written, an engine's SR of a random cube is compared with PyTorch's.
+    and, where the network allows it, bands are free; the file's metadata say what belongs around the network. An
+    engine's SR of a random cube is compared with PyTorch's first.
     """
     if not (find_spec("onnx") and find_spec("onnxscript")):
         raise HsisrError("The export needs two more packages: pip install 'hsisr[onnx]'.")

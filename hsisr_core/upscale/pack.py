@@ -44,14 +44,8 @@ def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
         options |= {"weight_norm": False, "init": "pytorch"} if options.get("weight_norm") else {}
     tensors = dict(model.state_dict())
     halved = {key: value.half() for key, value in tensors.items()}
-    info: dict[str, Any] = {
-        "name": name,
-        "method": run.config.method,
-        "scale": run.config.scale,
-        "options": options,
-        "source": run.config.source,
-        "mirror": run.config.mirror,
-    }
+    info: dict[str, Any] = {"name": name, "options": options}
+    info |= {key: getattr(run.config, key) for key in ("method", "scale", "source", "mirror")}
     networks = [build_packed(weights, info) for weights in (tensors, halved)]
     change = 0.0
     for lr, _ in reduced_pairs(dataset, run.config.scale).values():
@@ -74,30 +68,22 @@ def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
     digest = sha256_file(path)
     atomic_text(path.with_suffix(".md"), model_card(info, digest, path.stat().st_size))
     entries = {entry["name"]: entry for entry in shipped(folder)}
-    entries[name] = {
-        "name": name,
-        "scale": info["scale"],
-        "file": path.name,
-        "sha256": digest,
-        "trained_on": info["trained_on"],
-    }
+    entry = {key: info[key] for key in ("name", "scale", "trained_on")}
+    entries[name] = entry | {"file": path.name, "sha256": digest}
     write_json(folder / "index.json", {"weights": list(entries.values())})
     return path
 
 
 def model_card(info: dict[str, Any], sha256: str, size: int) -> str:
     """The card, in Markdown, of the weights that `info` describes."""
-    metrics, statistics = info["metrics"], info["statistics"]
-    config, split, centres = metrics["config"], metrics["split"], statistics["wavelengths"]
-    sensor = f"{len(statistics['mean'])} bands, wavelengths unknown"
+    metrics, split, statistics = info["metrics"], info["metrics"]["split"], info["statistics"]
+    sensor, centres = f"{len(statistics['mean'])} bands", statistics["wavelengths"]
     if centres:
-        sensor = f"{centres[0]:g} to {centres[-1]:g} nm, {len(centres)} bands"
-    average = {name: sum(statistics[name]) / len(statistics[name]) for name in ("mean", "std", "noise")}
+        sensor += f", {centres[0]:g} to {centres[-1]:g} nm"
     scores = "\n".join(
         f"| {method} | {means['psnr']:.3f} | {means['mpsnr']:.3f} | {means['ssim']:.4f} | {means['sam']:.3f} |"
         for method, means in metrics["mean"].items()
     )
-    filters = f"{config['features']} filters, " if "features" in info["options"] else ""
     return f"""\
 # {info["name"]}
 
@@ -107,14 +93,8 @@ def model_card(info: dict[str, Any], sha256: str, size: int) -> str:
 
 | | |
 |---|---|
-| data | {metrics["dataset"]}, split `{split["name"]}` |
+| trained on | {info["trained_on"]}; {sensor} |
 | training images | {", ".join(split["train"])} |
-| test images | {", ".join(split["test"])} |
-| sensor | {sensor} |
-| values (full scale = 1) | mean {average["mean"]:.4f}, standard deviation {average["std"]:.4f}, \
-noise {average["noise"]:.5f} |
-| training | preset `{config["preset"]}`, {filters}seed {config["seed"]}, \
-{metrics["steps"]:,} steps, {metrics["seconds"] / 60:.1f} minutes on {metrics["device"]}, {metrics["threads"]} threads |
 | commit | `{metrics["git_commit"]}`, run `{info["run"]}` |
 | file | {size:,} bytes, {info["stored"]}; half precision changes SR by at most {info["change_by_float16"]:.1e} |
 | SHA-256 | `{sha256}` |
@@ -125,7 +105,7 @@ noise {average["noise"]:.5f} |
 
 Protocol: {metrics["protocol"]}. Measured with the float32 weights.
 
-Trained by `{RunConfig.from_mapping(config).command()}`.
+Trained by `{RunConfig.from_mapping(metrics["config"]).command()}` on {metrics["device"]}.
 
 Use: `hsisr upscale CUBE --scale {info["scale"]} --model {info["name"]}`. Packed by `python -m hsisr_core.pretrained`.
 """

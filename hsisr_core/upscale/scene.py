@@ -26,19 +26,16 @@ _Scores = dict[str, dict[str, Any]]
 _Say = Callable[[str], None]
 
 _GIGABYTES = 1.5  # that the network may hold for a tile
-_SIDE = 256  # pixels of the cube in the self-test: of a larger one, the middle
 _LEAST_SIDE = 16  # LR pixels a side in the self-test
 
 
 @dataclass(frozen=True)
 class Upscaled:
-    """What `upscale` made."""
+    """What `upscale` made; the provenance is as it is kept in the file, the self-test None if there was none."""
 
     path: Path
     shape: tuple[int, int, int]
-    # as it is kept in the file
     provenance: dict[str, Any]
-    # scores of bicubic interpolation and of the network on the reduced cube, if they were taken
     self_test: _Scores | None
 
 
@@ -132,7 +129,7 @@ def parse_bands(text: str | None) -> scenes.BandChoice:
         ) from error
 
 
-def find_middle(height: int, width: int, side: int = _SIDE) -> tuple[slice, slice]:
+def find_middle(height: int, width: int, side: int = 256) -> tuple[slice, slice]:
     """The rows and columns of the middle of a scene, at most `side` a side."""
     tops = [max(0, (length - side) // 2) for length in (height, width)]
     return slice(tops[0], min(tops[0] + side, height)), slice(tops[1], min(tops[1] + side, width))
@@ -144,11 +141,10 @@ def self_test(
     name: str = "network",
     mask: NDArray[np.bool_] | None = None,
 ) -> _Scores:
-    """Reduce a cube by the model's scale, super-resolve it, compare it with the cube (Wald's protocol).
+    """Reduce a cube by the model's scale, super-resolve it, compare it with the cube (Wald, Ranchin, Mangolini 1997).
 
-    That what holds one scale further down holds at the cube's own is assumed (Wald, Ranchin, Mangolini 1997). The cube
-    (bands, height, width) is in [0, 1]; pixels outside `mask` (height, width) are left out. The result has the scores
-    of "bicubic" and of `name`, as `evaluate` names them.
+    The cube (bands, height, width) is in [0, 1]; pixels outside `mask` (height, width) are left out. The result has the
+    scores of "bicubic" and of `name`.
     """
     if min(cube.shape[1:]) < _LEAST_SIDE * model.scale:
         least = _LEAST_SIDE * model.scale

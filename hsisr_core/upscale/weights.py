@@ -34,14 +34,12 @@ _LEAST_NOISE = 1e-3  # of full scale: below it, noise plays no part
 
 @dataclass(frozen=True)
 class Statistics:
-    """Statistics of cubes in [0, 1], each a list of one number per band."""
+    """Statistics of cubes in [0, 1], each a list of one number per band; wavelengths in nm, empty if unknown."""
 
-    # of all pixels
     mean: list[float]
     std: list[float]
     # standard deviation of the noise (Immerkaer, "Fast noise variance estimation", CVIU 1996; by the median)
     noise: list[float]
-    # band centres in nm; empty if unknown
     wavelengths: list[float]
 
     @classmethod
@@ -72,13 +70,11 @@ def _noise(cube: NDArray[np.float32]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, eq=False)
 class Pretrained:
-    """A trained network and what is known of it."""
+    """A trained network and what is known of it: `trained_on` is a sentence; bicubic interpolation has no `sha256`."""
 
     name: str
     model: SuperResolver
-    # of the file of weights; empty for bicubic interpolation
     sha256: str
-    # a sentence: data, split, steps, gain over bicubic
     trained_on: str
     # of the training data; None if unknown
     statistics: Statistics | None
@@ -100,20 +96,9 @@ def load_pretrained(
 ) -> Pretrained:
     """Open trained weights.
 
-    Parameters
-    ----------
-    name_or_path
-        A name in `shipped()`; the path of a packed file (.safetensors) or of a finished run folder; "bicubic",
-        which needs no training. None: the shipped weights for `scale`.
-    scale
-        Factor r. None: that of the weights.
-    folder
-        Where the shipped weights are.
-
-    Raises
-    ------
-    HsisrError
-        There are no such weights, they are for another scale, or damaged.
+    `name_or_path` is a name in `shipped(folder)`; the path of a packed file (.safetensors) or of a finished run folder;
+    "bicubic", which needs no training; or None: the shipped weights for `scale`, the factor r (None: that of the
+    weights). HsisrError if there are no such weights, they are for another scale, or damaged.
     """
     given = None if name_or_path is None else str(name_or_path)
     if given == "bicubic":
@@ -238,8 +223,7 @@ def adapt_network(
 ) -> tuple[SuperResolver, str]:
     """The network for a cube with these bands, and which mean it subtracts: "training", "cube" or "none".
 
-    The mean of the training images is kept with the weights, one value a band. A cube of other bands (another
-    number, or other wavelengths) has its own `mean` subtracted instead; interpolation subtracts none.
+    A cube of other bands than the training's (another number, or other wavelengths) has its own `mean` subtracted.
     """
     if weights.bands not in (None, len(mean)):
         raise HsisrError(

@@ -90,4 +90,4 @@ def test_without_onnx_the_command_gives_the_words_for_pip(
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 2
-    assert "pip install onnx onnxscript" in capsys.readouterr().err
+    assert "pip install 'hsisr[onnx]'" in capsys.readouterr().err

@@ -103,18 +103,12 @@ def imresize(
     Parameters
     ----------
     cube : array, shape (..., height, width)
+        HsisrError unless it is numeric, with pixels, without NaN and inf.
     scale : float, optional
         Factor of both axes; the output has ``ceil(height * scale)`` by
         ``ceil(width * scale)`` pixels, in floating point as in MATLAB.
     size : (int, int), optional
-        Output (height, width) instead of `scale`; the factor of each axis is
-        then output / input.
-
-    Raises
-    ------
-    HsisrError
-        Both or none of `scale` and `size`, or one that is not above 0; a cube
-        that is not numeric, has no pixels, or holds NaN or inf.
+        Output (height, width) instead of `scale`.
 
     Examples
     --------
@@ -135,7 +129,10 @@ def imresize(
         factors = float(scale), float(scale)
         height, width = (math.ceil(side * factors[0]) for side in shape[-2:])
     else:
-        height, width = _check_size(size)
+        pair = isinstance(size, Sequence) and len(size) == 2
+        if not pair or not all(_is_whole(side) and side > 0 for side in size):
+            raise HsisrError(f"size is {size!r}; give (height, width).")
+        height, width = size
         factors = height / shape[-2], width / shape[-1]
     if not np.isfinite(values).all():
         raise HsisrError("The cube holds NaN or inf; replace them first.")
@@ -148,8 +145,7 @@ def imresize(
     # of the cube is made.
     def resize(index: tuple[int, ...]) -> None:
         image = values[index].astype(np.float64)
-        # As MATLAB: the axis that shrinks most (or grows least) first, so the
-        # second has less to do.
+        # as MATLAB: the axis that shrinks most (or grows least) first
         if factors[0] <= factors[1]:
             out[index] = (columns @ (rows @ image).T).T
         else:
@@ -181,13 +177,6 @@ def shrink_mask(mask: NDArray[np.bool_], scale: float) -> NDArray[np.bool_]:
     return touched.T == 0
 
 
-def _check_size(size: Any) -> tuple[int, int]:
-    pair = isinstance(size, Sequence) and len(size) == 2
-    if not pair or not all(_is_whole(side) and side > 0 for side in size):
-        raise HsisrError(f"size is {size!r}; give (height, width) above 0.")
-    return int(size[0]), int(size[1])
-
-
 def _is_whole(value: object) -> bool:
     return isinstance(value, int | np.integer)
 
@@ -206,17 +195,10 @@ def make_pair(hr: ArrayLike, scale: int) -> tuple[_Array, _Array]:
     of `scale`, then reduced. No blur and no noise are added. LR is not
     clipped, as in the authors' scripts: it can leave [0, 1] slightly.
 
-    Returns
-    -------
-    lr : ndarray, shape (bands, height // scale, width // scale)
-    hr : ndarray, scale times as high and wide as `lr`
-        The crop that belongs to `lr`. Both have the dtype of the given `hr`.
-
-    Raises
-    ------
-    HsisrError
-        `scale` is not 2, 3 or 4; `hr` is not a 3-D array of float32 or
-        float64, is smaller than `scale` pixels, or holds NaN or inf.
+    Returns LR (bands, height // scale, width // scale) and the crop of HR
+    that belongs to it, both in the dtype of `hr`. HsisrError: `scale` is not
+    2, 3 or 4; `hr` is not a 3-D array of float32 or float64, is smaller than
+    `scale` pixels, or holds NaN or inf.
     """
     scale = check_scale(scale)
     cube = np.asarray(hr)

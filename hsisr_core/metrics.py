@@ -36,17 +36,8 @@ def psnr(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> float:
     One mean squared error is taken over all bands and pixels. This is the column to hold against
     the paper; many other papers report `mpsnr`. inf for identical cubes.
 
-    Parameters
-    ----------
-    sr, hr : array, shape (bands, height, width)
-        Not clipped here.
-    mask : array of bool, shape (height, width), optional
-        False leaves a pixel out.
-
-    Raises
-    ------
-    HsisrError
-        The cubes are not 3-D, differ in shape, or hold NaN or inf; the mask is not as above, or leaves nothing.
+    The cubes are not clipped here. HsisrError: they are not 3-D, differ in shape, or hold NaN or inf; the mask is not
+    bool (height, width), or leaves nothing.
     """
     return float(_decibel(_band_mse(*_checked_pair(sr, hr, mask)).mean()))
 
@@ -107,16 +98,9 @@ def score(sr: ArrayLike, hr: ArrayLike, scale: float = 1, mask: Mask = None) -> 
 
     HR is in [0, 1], at least 11 pixels high and wide; `scale`, the factor r, is for ERGAS only; else as `psnr`.
 
-    Returns
-    -------
-    dict
-        ``psnr`` and ``mpsnr`` in dB, ``ssim``, ``sam`` in degrees, ``rmse``, ``ergas``; ``zero_pixels``, how many were
-        left out of SAM because HR is zero there.
-
-    Raises
-    ------
-    HsisrError
-        As `psnr`, `ssim` and `ergas`; or HR is zero everywhere, or leaves [0, 1] by more than 0.5.
+    Returns ``psnr`` and ``mpsnr`` in dB, ``ssim``, ``sam`` in degrees, ``rmse``, ``ergas``, and ``zero_pixels``, how
+    many were left out of SAM because HR is zero there. HsisrError: as `psnr`, `ssim` and `ergas`; or HR is zero
+    everywhere, or leaves [0, 1] by more than 0.5.
     """
     sr_cube, hr_cube = _checked_pair(sr, hr, mask)
     low, high = (extreme.item() for extreme in hr_cube.aminmax())
@@ -212,10 +196,7 @@ def _band_mse(sr: Tensor, hr: Tensor, clip: bool = False) -> NDArray[np.float64]
 
 
 def _angles(sr: Tensor, hr: Tensor, clip: bool = False) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Angle of each pixel's spectra in radians, and where HR's is not zero.
-
-    `clip` clips SR to [0, 1] a part at a time: a clipped copy of the cube costs more than clipping it.
-    """
+    """Angle of each pixel's spectra in radians, SR clipped to [0, 1] with `clip`, and where HR's is not zero."""
     bands = len(sr)
     sr_pixels, hr_pixels = sr.reshape(bands, -1), hr.reshape(bands, -1)
     pixels = sr_pixels.shape[1]
@@ -258,11 +239,9 @@ def _ssim(sr: ArrayLike, hr: ArrayLike, mask: Mask, clip: bool = False) -> float
 
 
 def _ssim_map(sr: Tensor, hr: Tensor, clip: bool = False) -> Tensor:
-    """SSIM of each window, (height - 10, width - 10), mean over the bands.
-
-    With s = x + y and d = x - y the formula needs the filtered s, d, s^2 and d^2 alone: twice the means' product
-    is (E[s]^2 - E[d]^2) / 2, the sum of their squares (E[s]^2 + E[d]^2) / 2, and so with the (co)variances.
-    """
+    """SSIM of each window, (height - 10, width - 10), mean over the bands."""
+    # With s = x + y and d = x - y the formula needs the filtered s, d, s^2 and d^2 alone: twice the means' product
+    # is (E[s]^2 - E[d]^2) / 2, the sum of their squares (E[s]^2 + E[d]^2) / 2, and so with the (co)variances.
     height, width = sr.shape[1:]
     if min(height, width) < WINDOW:
         raise HsisrError(f"SSIM needs {WINDOW} pixels a side; the cubes are {height} by {width}.")

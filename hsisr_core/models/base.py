@@ -23,25 +23,17 @@ Cube = TypeVar("Cube", Tensor, np.ndarray)
 class SuperResolver(nn.Module):
     """A network from LR to HR cubes. A subclass implements `super_resolve`.
 
-    The per-band mean of the training images, stored with the weights, is
-    subtracted from LR and added to SR (paper, Sec. IV-B), so a network sees
-    values around zero, and zero padding means "the mean".
+    The per-band `mean` of the training images (bands, 1, 1), stored with the
+    weights, is subtracted from LR and added to SR (paper, Sec. IV-B), so a
+    network sees values around zero, and zero padding means "the mean".
 
-    Attributes
-    ----------
-    scale : int
-        Factor r.
-    halo : int
-        LR pixels around one that can change its SR: the receptive radius.
-    margin : (int, int)
-        Bands that SR lacks at either end, and pixels that it lacks on each
-        side: (0, 0) but for a network without padding.
-    mirror : int
-        LR pixels by which a scene is mirrored at its border, outside
-        training; SR is cropped back. 0, the paper's way, leaves the border to
-        zero padding: "the mean", an edge that the scene does not have.
-    mean : Tensor
-        (bands, 1, 1), or (1, 1, 1) before `set_mean` was called.
+    - `scale` is the factor r.
+    - `halo`: LR pixels around one that can change its SR.
+    - `margin`: bands that SR lacks at either end, and pixels that it lacks on
+      each side: (0, 0) but for a network without padding.
+    - `mirror`: LR pixels by which a scene is mirrored at its border, outside
+      training; SR is cropped back. 0, the paper's way, leaves the border to
+      zero padding: "the mean", an edge that the scene does not have.
     """
 
     mean: Tensor
@@ -80,8 +72,7 @@ class SuperResolver(nn.Module):
     def around_mean(
         self, super_resolve: Callable[[Tensor], Tensor], lr: Tensor
     ) -> Tensor:
-        """Subtract the mean, mirror the border, let `super_resolve` make SR,
-        crop it, and add the mean."""
+        """`super_resolve` without the mean, and with the border mirrored."""
         self._check(lr)
         bands, _ = self.margin
         mean = self.mean

@@ -87,25 +87,22 @@ def conv2d(inputs: int, outputs: int) -> nn.Conv2d:
 def interpolate(model: EDSR) -> None:
     """Let features carry the bands, one each if there are enough, from head
     to tail, enlarged by the shuffles alone."""
-    bands, features = model.tail.out_channels, model.tail.in_channels
-    carriers = min(features, bands)
+    bands = model.tail.out_channels
+    carriers = min(model.tail.in_channels, bands)
     # (bands, carriers): 1 where a feature carries a band
     carried = torch.eye(carriers)[torch.arange(bands) * carriers // bands]
-    inside = convolutions(model.blocks)
-    for layer in convolutions(model):
-        if layer in inside:
-            continue
-        assert layer.bias is not None
+    head, *_, tail = convolutions(model)
+    enlarge = convolutions(model.enlarge)
+    for layer in (*convolutions(model.body_end), *enlarge, tail):
+        layer.weight.zero_()
         layer.bias.zero_()
-        # the head's other features start random; nothing reads them yet
-        if layer is not model.head:
-            layer.weight.zero_()
-    model.head.weight[:carriers] = 0
+    # the head's other features start random; nothing reads them yet
+    head.bias.zero_()
+    head.weight[:carriers] = 0
     centre = carried.T / carried.sum(dim=0)[:, None]
-    model.head.weight[:carriers, :, 1, 1] = centre
-    model.tail.weight[:, :carriers, 1, 1] = carried
-    for conv, factor in zip(model.enlarge, model.factors, strict=True):
-        assert isinstance(conv, nn.Conv2d)
+    head.weight[:carriers, :, 1, 1] = centre
+    tail.weight[:, :carriers, 1, 1] = carried
+    for conv, factor in zip(enlarge, model.factors, strict=True):
         phases = factor**2
         for carrier in range(carriers):
             own = slice(carrier * phases, (carrier + 1) * phases)

@@ -39,15 +39,11 @@ class FCNN3D(SuperResolver):
     carry the bicubic cube through the ReLUs, one its positive and one its
     negative part, so that the untrained network is exactly bicubic.
 
-    Parameters
-    ----------
-    features : int
-        Filters of the first layer (paper: 64). The next two have a half and
-        about a seventh of it, as the paper's 32 and 9.
-    keep_size : bool
-        Zero padding (the mean, since the input has none), so that SR has all
-        bands and pixels. The paper's network has no padding: SR lacks 4 bands
-        at either end and 6 pixels on each side.
+    `features` are the filters of the first layer (paper: 64); the next two
+    have a half and about a seventh of it, as the paper's 32 and 9. With
+    `keep_size` zero padding (the mean, since the input has none) leaves SR all
+    bands and pixels. The paper's network has no padding: SR lacks 4 bands at
+    either end and 6 pixels on each side.
     """
 
     def __init__(
@@ -68,13 +64,11 @@ class FCNN3D(SuperResolver):
         # at least two channels everywhere: "interpolation" needs them
         inner = (features, features // 2, features * 9 // 64)
         widths = (1, *(max(2, width) for width in inner), 1)
-        self.layers = nn.ModuleList()
-        for index, kernel in enumerate(KERNELS):
-            padding = "same" if keep_size else "valid"
-            inputs, outputs = widths[index : index + 2]
-            self.layers.append(
-                nn.Conv3d(inputs, outputs, kernel, padding=padding)
-            )
+        padding = "same" if keep_size else "valid"
+        sizes = zip(widths[:-1], widths[1:], KERNELS, strict=True)
+        self.layers = nn.ModuleList(
+            nn.Conv3d(*size, padding=padding) for size in sizes
+        )
         if init == "he":
             he_init(self)
         elif init == "interpolation":
@@ -93,13 +87,11 @@ class FCNN3D(SuperResolver):
 @torch.no_grad()
 def pass_through(model: FCNN3D) -> None:
     """Delta kernels that leave a cube unchanged: x = relu(x) - relu(-x)."""
-    signs = (1.0, -1.0)
-    first, *inner, last = convolutions(model)
-    for layer in (first, *inner, last):
-        assert layer.bias is not None
+    first, *inner, last = layers = convolutions(model)
+    for layer in layers:
         layer.weight[:2] = 0
         layer.bias[:2] = 0
-    for channel, sign in enumerate(signs):
+    for channel, sign in enumerate((1.0, -1.0)):
         first.weight[channel, 0, 3, 4, 4] = sign
         for layer in inner:
             layer.weight[channel, channel, 0, 0, 0] = 1

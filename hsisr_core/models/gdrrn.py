@@ -31,16 +31,9 @@ class GDRRN(SuperResolver):
 
     `scale` and `init` are those of `SSRNet`. "he" is what the authors' code
     does; "interpolation": the last convolution is zero, so the untrained
-    network is exactly bicubic.
-
-    Parameters
-    ----------
-    features : int
-        Filters of every layer (authors: 128), a multiple of `groups`.
-    recursions : int
-        How often the two shared convolutions are applied (authors: 9).
-    groups : int
-        Groups of the shared convolutions (authors: 2).
+    network is exactly bicubic. `features` are the filters of every layer
+    (authors: 128), `recursions` how often the two shared convolutions are
+    applied (authors: 9), in `groups` (authors: 2) that divide the features.
     """
 
     def __init__(

@@ -1,9 +1,8 @@
 """Every network by its name: the book's, and networks of your own.
 
 A network of your own is registered in a notebook (`register`), or is a class
-in a file (`load_network`), which is imported only because its user named it
-there, on the command line or in HSISR_NETWORKS; never because a preset, a run
-or packed weights do.
+in a file (`load_network`), which is imported only if its user names it, on the
+command line or in HSISR_NETWORKS; never because a preset or a run does.
 """
 
 from __future__ import annotations
@@ -73,21 +72,13 @@ _own: dict[str, Network] = {}
 def register(name: str) -> Callable[[Kind], Kind]:
     """Give a network of your own a name, in this process.
 
-    Parameters
-    ----------
-    name : str
-        Its ``method``. Running the cell of the class again replaces it.
-
-    Returns
-    -------
-    callable
-        The decorator of a `torch.nn.Module` that maps LR (batch, bands, h, w)
-        without its mean to SR (batch, bands, r*h, r*w). Its constructor takes
-        ``scale``, ``bands`` if it needs them, and its options, each with a
-        default; they are settings of a run. The whole text of the cell or
-        file enters the run's hash. Its attribute ``halo``, if it has one,
-        says how many LR pixels around one can change its SR; without it
-        scenes are never cut into tiles.
+    It decorates a `torch.nn.Module` that maps LR (batch, bands, h, w) without
+    its mean to SR (batch, bands, r*h, r*w). Its constructor takes ``scale``,
+    ``bands`` if it needs them, and its options, each with a default; they are
+    settings of a run, and `name` is its ``method``. The whole text of the cell
+    or file enters the run's hash; running the cell again replaces the class.
+    Its attribute ``halo``, if it has one, says how many LR pixels around one
+    can change its SR; without it scenes are never cut into tiles.
 
     Raises
     ------
@@ -106,13 +97,8 @@ def register(name: str) -> Callable[[Kind], Kind]:
 
 def load_network(where: str) -> str:
     """Import the class in ``path/to/mine.py:MyNet`` (see `register`) and
-    return its name, ``mine.py:MyNet``, for ``method``.
-
-    Raises
-    ------
-    HsisrError
-        There is no such file or class, or it cannot be imported.
-    """
+    return its name, ``mine.py:MyNet``, for ``method``; HsisrError if it cannot
+    be imported."""
     path, _, kind = where.rpartition(":")
     file = Path(path).expanduser().resolve()
     if file.suffix != ".py" or not file.is_file():
@@ -221,18 +207,19 @@ def restore_model(
     options = {**options} | ({"init": "pytorch"} if "init" in options else {})
     if find_network(name) is None:
         # damaged options may ask for more than there is time or memory for
-        layers = ("modules", "units", "blocks")
-        if math.prod(int(options.get(key, 1)) for key in layers) > len(
-            tensors
-        ):
+        counts = [
+            options.get(key, 1) for key in ("modules", "units", "blocks")
+        ]
+        if math.prod(map(int, counts)) > len(tensors):
             raise HsisrError("its options ask for more layers than it has.")
         with torch.device("meta"):
             empty = build_model(name, scale, bands, **options)
         empty.set_mean(tensors["mean"])
-        shapes = {key: value.shape for key, value in tensors.items()}
-        if {
-            k: value.shape for k, value in empty.state_dict().items()
-        } != shapes:
+        needed, given = (
+            {key: value.shape for key, value in weights.items()}
+            for weights in (empty.state_dict(), tensors)
+        )
+        if needed != given:
             raise HsisrError("its weights are of other options than it says.")
     model = build_model(name, scale, bands, **options)
     for key, value in tensors.items():
@@ -257,8 +244,7 @@ def build_model(
     scale : {2, 3, 4}
         Factor r.
     bands : int
-        Of the cubes. GDRRN and EDSR treat them as channels; the others take
-        any number (SFCSR: at least 3).
+        Of the cubes; only GDRRN and EDSR, whose channels they are, need it.
     **options
         The network's own keywords, for example ``features=16``.
 

@@ -175,7 +175,6 @@ def interpolation(model: SFCSR) -> None:
     damp(model.context.end)
     layers = convolutions(model.enlarge)
     for conv, factor in zip(layers, model.factors, strict=True):
-        assert conv.bias is not None
         conv.bias[: factor**2] = 0
         conv.weight[: factor**2] = 0
         conv.weight[: factor**2, 0] = shuffle_kernels(factor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -16,7 +17,7 @@ Convolution = nn.Conv2d | nn.Conv3d | nn.ConvTranspose3d
 Model = TypeVar("Model", bound=nn.Module)
 
 
-def convolutions(model: nn.Module) -> list[Convolution]:
+def convolutions(model: nn.Module) -> list[Any]:
     """Every convolution of `model`, in order."""
     return [part for part in model.modules() if isinstance(part, Convolution)]
 
@@ -50,11 +51,8 @@ def start(
 
 @torch.no_grad()
 def interpolation_init(model: Any) -> None:
-    """Start SSRNet or MCNet as an interpolator; ours, not the paper's.
-
-    The first channels hold the image (`copy_image`), and what untrained
-    modules add to it is scaled by 0.1.
-    """
+    """Start SSRNet or MCNet as an interpolator; ours, not the paper's: the
+    first channels hold the image, untrained modules add little to it."""
     if not getattr(model, "global_residual", True):
         raise HsisrError(
             "init='interpolation' needs global_residual=True: the image "
@@ -65,20 +63,14 @@ def interpolation_init(model: Any) -> None:
         damp(convolutions(module)[-1])
 
 
-def copy_image(
-    head: Convolution, upsample: Convolution, tail: Convolution
-) -> int:
+def copy_image(head: Any, upsample: Any, tail: Any) -> int:
     """Let the first channels hold the image; returns how many.
 
     The head copies the image into nine channels, shifted by -1, 0 and 1 LR
-    pixels in y and x; the transposed convolution enlarges them with kernels
-    that add up to bicubic interpolation; the tail reads that sum alone. All
-    other channels keep PyTorch's random weights and learn from the first
-    step. With fewer than ten features there is one copy, unshifted, and the
-    interpolation is close to linear.
+    pixels in y and x (with fewer than ten features one, unshifted); the
+    transposed convolution enlarges them with kernels that add up to bicubic
+    interpolation; the tail reads that sum alone.
     """
-    assert head.bias is not None
-    assert upsample.bias is not None
     scale = int(upsample.stride[1])
     shifts = (-1, 0, 1) if head.out_channels > 9 else (0,)
     kernels = interpolation_kernels(scale, shifts)
@@ -95,9 +87,8 @@ def copy_image(
     return len(carriers)
 
 
-def keep(layer: Convolution, channels: int = 1) -> None:
+def keep(layer: Any, channels: int = 1) -> None:
     """Let the first `channels` pass `layer` unchanged."""
-    assert layer.bias is not None
     centre = tuple(side // 2 for side in layer.kernel_size)
     layer.weight[:channels] = 0
     layer.bias[:channels] = 0
@@ -105,9 +96,8 @@ def keep(layer: Convolution, channels: int = 1) -> None:
         layer.weight[channel, channel, *centre] = 1
 
 
-def damp(layer: Convolution) -> None:
+def damp(layer: Any) -> None:
     """Scale by 0.1 what an untrained `layer` adds."""
-    assert layer.bias is not None
     layer.weight.mul_(0.1)
     layer.bias.mul_(0.1)
 
@@ -115,12 +105,9 @@ def damp(layer: Convolution) -> None:
 def interpolation_kernels(
     scale: int, shifts: tuple[int, ...]
 ) -> dict[int, Tensor]:
-    """Taps (2 + r,) of the transposed convolution for each shifted copy.
-
-    Together they come as close to bicubic interpolation by r as their reach
-    allows (least squares per phase), and each phase sums to 1. With the
-    shifts -1, 0 and 1 that is exact at x2 and x3.
-    """
+    """Taps (2 + r,) of the transposed convolution for each shifted copy:
+    as close to bicubic interpolation by r as their reach allows (least squares
+    per phase; exact at x2 and x3 with three shifts), each phase sums to 1."""
     middle, span, taps = 8, 3, range(2 + scale)
     side = 2 * middle
     bicubic = torch.tensor(resize_matrix(side, side * scale, scale))
@@ -128,12 +115,8 @@ def interpolation_kernels(
     for phase in range(scale):
         # with stride r and padding 1, tap k reaches this phase from the
         # pixel (phase + 1 - k) / r
-        reached = [
-            (shift, tap)
-            for shift in shifts
-            for tap in taps
-            if (phase + 1 - tap) % scale == 0
-        ]
+        pairs = product(shifts, taps)
+        reached = [p for p in pairs if (phase + 1 - p[1]) % scale == 0]
         design = torch.zeros(2 * span + 1, len(reached), dtype=torch.float64)
         for column, (shift, tap) in enumerate(reached):
             design[span + shift + (phase + 1 - tap) // scale, column] = 1
@@ -147,12 +130,8 @@ def interpolation_kernels(
 
 
 def shuffle_kernels(scale: int) -> Tensor:
-    """Kernels (scale^2, 3, 3) that enlarge, before a pixel shuffle.
-
-    Each phase is the parabola through the nearest pixel and its two
-    neighbours, in each direction: as exact as bicubic interpolation on a
-    parabola, with three taps instead of four, which a 3x3 kernel has not.
-    """
+    """Kernels (scale^2, 3, 3) that enlarge, before a pixel shuffle: each phase
+    is the parabola through the nearest pixel and its two neighbours."""
     # from the nearest pixel, in LR pixels
     d = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
     taps = torch.stack([d * (d - 1) / 2, 1 - d**2, d * (d + 1) / 2])

@@ -23,15 +23,13 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class PackedCube:
-    """One cube of an explorer: the part of it that is shown, (bands, height, width), as integers.
-
-    `ratio` is 1, or the scale for LR. `psnr` is of each band in dB against the reference, over the *whole* image
-    clipped to [0, 1], None where a band is identical; None for LR, for the reference, and without a reference.
-    """
+    """One cube of an explorer: the part of it that is shown, (bands, height, width), as integers."""
 
     name: str
+    # 1, or the scale for LR
     ratio: int
     counts: NDArray[np.uint16]
+    # of each band in dB over the *whole* image; None where a band is identical, and without a comparison
     psnr: list[float | None] | None
 
 
@@ -39,7 +37,6 @@ class PackedCube:
 class CubeSet:
     """All cubes of an explorer on one grid of pixels, and how integers become values."""
 
-    # by name, in the order given
     cubes: dict[str, PackedCube]
     # band centres in nm, (bands,); all NaN if unknown
     wavelengths: NDArray[np.float64]
@@ -48,9 +45,8 @@ class CubeSet:
     # value = offset + step * integer; no value is further than step / 2 from the original
     offset: float
     step: float
-    # row and column of the image at which the part that is shown begins
+    # row and column of the part that is shown, and height and width of the whole image
     origin: Pair
-    # height and width of the whole image in pixels
     full: Pair
     # bands left out at either end, and pixels on each side, because a cube has no value there
     margin: Pair
@@ -66,11 +62,6 @@ class CubeSet:
         """Height and width of the part that is shown, in pixels of the finest cube."""
         first = next(cube for cube in self.cubes.values() if cube.ratio == 1)
         return first.counts.shape[1], first.counts.shape[2]
-
-    @property
-    def fine(self) -> list[str]:
-        """Names of the cubes at full resolution."""
-        return [name for name, cube in self.cubes.items() if cube.ratio == 1]
 
     @property
     def presets(self) -> dict[str, list[int]]:

@@ -40,7 +40,8 @@ def draw_band(cubes: CubeSet, band: int) -> Figure:
     x, label = spectral_axis(cubes.wavelengths)
     names = list(cubes.cubes)
     shown = names[:3] + names[3:][-1:]  # the reference often comes last
-    anchor = cubes.values(cubes.reference or cubes.fine[0])[band]
+    finest = next(cube.name for cube in cubes.cubes.values() if cube.ratio == 1)
+    anchor = cubes.values(cubes.reference or finest)[band]
     low, high = np.nanpercentile(anchor, (2, 98)) if np.isfinite(anchor).any() else (0, 1)
     tall = WIDTH / max(len(shown), 2) * anchor.shape[0] / anchor.shape[1]
     figure = Figure(figsize=(WIDTH, tall + 0.3))

@@ -38,9 +38,9 @@ class _Checked(traitlets.TraitType[Any, Any]):
 class SpectralExplorer(anywidget.AnyWidget):
     """Cubes side by side: bands, false colour, errors, and the spectra of pixels and boxes.
 
-    Make one with `from_run` or `from_cubes`. The traits below follow the reader, can be set and observed in
-    Python, and can be linked to other widgets with ``ipywidgets.jslink``. Bands, rows and columns are counted
-    from 0, in the whole image even if only a part of it is shown. A value that is not as below raises HsisrError.
+    Make one with `from_run` or `from_cubes`. The traits below follow the reader and can be set, observed and linked
+    (``ipywidgets.jslink``). Bands, rows and columns are counted from 0, in the whole image even if only a part of it is
+    shown. A value that is not as below raises HsisrError.
 
     - band: of the views that show one band; channels: [red, green, blue], the bands of the false colour
     - mode: "band", "colour" or "error" (absolute, against the reference), unless `views` says otherwise
@@ -124,9 +124,9 @@ class SpectralExplorer(anywidget.AnyWidget):
     def from_run(cls, *runs: Run, image: str | None = None, **options: Any) -> SpectralExplorer:
         """An explorer of a test image: LR, bicubic, what each run makes of LR, and HR as the reference.
 
-        The runs are of the same data and scale; `image` is one of its test images (default: the first). `options` are
-        `budget` as in `from_cubes`, and traits to set. Bands and borders for which a network gives no
-        value (`SuperResolver.margin`) are left out of all cubes; `band` counts those that are shown.
+        The runs are of the same data and scale; `image` is one of its test images (default: the first); `options` are
+        `budget` as in `from_cubes`, and traits to set. Bands and borders that a network lacks
+        (`SuperResolver.margin`) are left out of all cubes; `band` counts those that are shown.
         """
         if not runs or len({(run.fingerprint, run.config.scale) for run in runs}) > 1:
             raise HsisrError("from_run takes one or more runs with the same data, split and scale.")
@@ -169,10 +169,8 @@ class SpectralExplorer(anywidget.AnyWidget):
         return static_page(state, self.cubes.buffers(), picture or self.picture(), caption)
 
     def _ipython_display_(self) -> None:
-        """Show the widget, and below it the page without a kernel, which goes where the widget is live.
-
-        Two outputs: of one, `nbconvert` takes the widget alone, which needs a kernel.
-        """
+        """Show the widget, and below it the page without a kernel, which goes where the widget is live."""
+        # two outputs: of one, `nbconvert` takes the widget alone, which needs a kernel
         view = "application/vnd.jupyter.widget-view+json"
         # without the text, which the book would take
         display({view: self._repr_mimebundle_()[0][view]}, raw=True)

@@ -25,7 +25,6 @@ from hsisr_core.plots.style import (
 )
 from hsisr_core.plots.tables import (
     convergence,
-    cost_panels,
     forest,
     gain_panels,
     method_curves,

@@ -50,8 +50,7 @@ def covers_visible(wavelengths: ArrayLike) -> bool:
 def true_colour(cube: NDArray[Any], nm: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
     """A picture of a cube with band centres in nm as an eye would see it (sRGB), and "CIE 1931", or `false_colour`.
 
-    A flat spectrum is shown without colour, which is right for reflectances; radiances keep the tint of their
-    light. The 99th percentile of luminance is white; colours that a screen cannot show are clipped; NaN stays NaN.
+    A flat spectrum is shown without colour; the 99th percentile of luminance is white; NaN stays NaN.
     """
     if not covers_visible(nm):
         rgb, caption = false_colour(cube, nm)
@@ -69,9 +68,8 @@ def true_colour(cube: NDArray[Any], nm: NDArray[np.float64]) -> tuple[NDArray[np
 def false_colour(cube: NDArray[Any], centres: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
     """Three bands as RGB in [0, 1], (height, width, 3), and a caption, such as "R 640, G 550, B 460 nm".
 
-    A sensor that reaches beyond 750 nm gives colour infrared, in which vegetation is red. Where it lacks the bands of
-    `FALSE_COLOUR_NM`, those at 3/4, 1/2 and 1/4 of the spectrum. Each is stretched from its 1st to its 99th percentile;
-    pictures within the visible range are also brightened by a power of 1/1.8, as screens expect of light.
+    A sensor that reaches beyond 750 nm gives colour infrared, in which vegetation is red; without the bands of
+    `FALSE_COLOUR_NM`, those at 3/4, 1/2 and 1/4 of the spectrum. Each is stretched from its 1st to its 99th percentile.
     """
     infrared = bool(centres.max() > 750)
     targets = FALSE_COLOUR_NM["CIR" if infrared else "natural"]
@@ -81,8 +79,9 @@ def false_colour(cube: NDArray[Any], centres: NDArray[np.float64]) -> tuple[NDAr
     chosen = cube[bands].astype(np.float64)
     low, high = np.percentile(chosen, (1, 99), axis=(1, 2), keepdims=True)
     span = np.where(high > low, high - low, 1)
+    # within the visible range brightened, as screens expect of light
     rgb = np.clip((chosen - low) / span, 0, 1).transpose(1, 2, 0) ** (1 if infrared else 1 / 1.8)
+    red, green, blue = bands
     if not np.isfinite(centres).all():
-        return rgb, "R, G, B: bands " + ", ".join(str(band + 1) for band in bands)
-    red, green, blue = (f"{centres[band]:.0f}" for band in bands)
-    return rgb, f"R {red}, G {green}, B {blue} nm"
+        return rgb, f"R, G, B: bands {red + 1}, {green + 1}, {blue + 1}"
+    return rgb, f"R {centres[red]:.0f}, G {centres[green]:.0f}, B {centres[blue]:.0f} nm"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,22 +17,18 @@ from hsisr_core.plots.style import WIDTH, styled_figure
 
 @styled_figure
 def filter_taps(scale: int) -> Figure:
-    """What one LR pixel takes from a line of HR pixels, under three rules that are all called bicubic.
-
-    PyTorch's weights are measured: every HR pixel in turn is set to 1 and the line is reduced.
-    """
-    import torch  # only here: the other figures need not wait for it
+    """What one LR pixel takes from a line of HR pixels, under three rules that are all called bicubic."""
+    # only here: the other figures need not wait for it
+    import torch
 
     out = 12
     length = out * scale
-    impulses = torch.eye(length, dtype=torch.float64)[None, :, None, :]
-
     rules = {"MATLAB": resize_matrix(length, out, 1 / scale)}
+    # every HR pixel in turn is set to 1 and the line is reduced
+    impulses = torch.eye(length, dtype=torch.float64)[None, :, None, :]
+    reduce = partial(torch.nn.functional.interpolate, impulses, size=(1, out), mode="bicubic")
     for label, antialias in (("PyTorch, antialias", True), ("PyTorch, default", False)):
-        reduced = torch.nn.functional.interpolate(
-            impulses, size=(1, out), mode="bicubic", antialias=antialias
-        )
-        rules[label] = reduced[0, :, 0].numpy()
+        rules[label] = reduce(antialias=antialias)[0, :, 0].numpy()
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.7), sharey=True)
     places = {"an LR pixel inside": out // 2, "the LR pixel at the border": 0}
     # The larger marks are hollow: seen below the others.

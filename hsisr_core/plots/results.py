@@ -43,10 +43,9 @@ def telling_pixels(srs: Cubes, hr: NDArray[Any]) -> list[tuple[int, int]]:
 
 @styled_figure
 def error_maps(srs: Cubes, hr: NDArray[Any], band: int, wavelength: float | None = None) -> Figure:
-    """Absolute error of each method in one band (from 0), beside that band of HR (the paper's Fig. 8).
+    """Absolute error of each method, clipped to [0, 1], in one band (from 0), beside HR's (the paper's Fig. 8).
 
-    SR is clipped to [0, 1] as for scoring. All maps share one colour scale, from 0 to the 99.5th percentile of all
-    errors. Titles give each method's RMSE in this band, over the pixels that it has.
+    All share one colour scale, to the 99.5th percentile. Titles give the RMSE in this band, over the pixels there are.
     """
     truth = hr[band].astype(np.float64)
     errors = {method: np.abs(np.clip(sr[band], 0, 1) - truth) for method, sr in srs.items()}
@@ -88,7 +87,7 @@ def spectral_curves(
         lower.set_xlabel(label)
     grid[0, 0].set_ylabel("value (full scale = 1)")
     grid[1, 0].set_ylabel("SR − HR")
-    style.add_legend(figure, len(srs) + 1, grid[0, :1])
+    style.add_legend(figure, len(srs) + 1)
     return figure
 
 

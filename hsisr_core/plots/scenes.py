@@ -34,16 +34,13 @@ def scene_gallery(
 
 @styled_figure
 def cube_views(scene: Scene) -> Figure:
-    """A cube seen both ways: four of its bands as images, three of its pixels as spectra.
-
-    The pixels are a dark, a middling and a bright one: those whose mean over the bands is nearest to 10, 50 and 90 %
-    of the way from the 1st to the 99th percentile of these means.
-    """
+    """A cube seen both ways: four of its bands as images, a dark, a middling and a bright pixel as spectra."""
     image_height = WIDTH / 4 * scene.height / scene.width
     figure = plt.figure(figsize=(WIDTH, image_height + 2.5))
     grid = figure.add_gridspec(2, 4, height_ratios=(image_height, 2.1))
     brightness = scene.cube.mean(axis=0)
     dark, bright = np.percentile(brightness, (1, 99))
+    # nearest to 10, 50 and 90 % of the way
     targets = [dark + share * (bright - dark) for share in (0.1, 0.5, 0.9)]
     pixels = [np.unravel_index(np.abs(brightness - t).argmin(), brightness.shape) for t in targets]
     x, label = style.spectral_axis(scene.wavelengths)
@@ -66,27 +63,21 @@ def cube_views(scene: Scene) -> Figure:
 
 @styled_figure
 def band_statistics(scene: Scene) -> Figure:
-    """Mean, middle half (25th to 75th percentile) and range of each band, and how alike neighbours are.
-
-    The correlation of neighbouring bands is what a network that convolves along the spectrum uses;
-    where it drops, the sensor has a gap or noise.
-    """
+    """Mean, middle half (25th to 75th percentile) and range of each band, and the correlation of neighbours."""
     x, label = style.spectral_axis(scene.wavelengths)
     pixels = scene.cube.reshape(scene.bands, -1).astype(np.float64)
-    mean, deviation = pixels.mean(axis=1), pixels.std(axis=1)
     lowest, lower, upper, highest = np.percentile(pixels, (0, 25, 75, 100), axis=1)
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(WIDTH, 3.8), sharex=True, height_ratios=(3, 2))
     top.fill_between(x, lowest, highest, color="#e6e6e6", linewidth=0, label="all pixels")
     top.fill_between(x, lower, upper, color=COLOURS[0], alpha=0.3, linewidth=0, label="middle half")
-    top.plot(x, mean, ".-", color=COLOURS[0], label="mean")
+    top.plot(x, pixels.mean(axis=1), ".-", color=COLOURS[0], label="mean")
     top.set(ylabel=_VALUE, title=scene.name)
     top.legend(ncols=3, loc="upper left")
-    # Room for the legend.
+    # room for the legend
     top.set_ylim(top=top.get_ylim()[1] * 1.15)
-    centred = pixels - mean[:, None]
-    # A constant band has no correlation: no point.
+    # a constant band has no correlation: no point
     with np.errstate(divide="ignore", invalid="ignore"):
-        correlation = (centred[:-1] * centred[1:]).mean(axis=1) / (deviation[:-1] * deviation[1:])
+        correlation = np.corrcoef(pixels).diagonal(1)
     bottom.plot((x[:-1] + x[1:]) / 2, correlation, ".-", color=COLOURS[1])
     bottom.set(xlabel=label, ylabel="correlation with\nthe next band")
     return figure

@@ -84,11 +84,11 @@ def line_styles(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
     return {label: {"color": colour, "linestyle": dash, "label": label} for label, colour, dash in looks}
 
 
-def add_legend(figure: Figure, columns: int = 6, panels: Iterable[Axes] | None = None) -> None:
-    """One legend above all panels (or those given), each label once."""
+def add_legend(figure: Figure, columns: int = 6) -> None:
+    """One legend above all panels, each label once."""
     handles = {
         label: handle
-        for panel in (figure.axes if panels is None else panels)
+        for panel in figure.axes
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
     }
     figure.legend(handles.values(), handles, loc="outside upper center", ncols=min(len(handles), columns))

@@ -8,7 +8,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hsisr_core.errors import HsisrError
@@ -75,19 +74,15 @@ def size_and_quality(paper: Mapping[str, tuple[float, float]], table: pd.DataFra
     ours = table.dropna(subset="psnr")
     sizes, qualities, spread = ours["parameters"], ours["psnr"], ours["spread"].fillna(0)
     right.errorbar(sizes, qualities, spread, fmt="o--", color=_OURS, capsize=3, markersize=4)
-    _name_points(left, paper)
-    _name_points(right, dict(zip(ours.index, zip(sizes, qualities, strict=True), strict=True)))
     right.set_title("ours: mean and standard deviation over seeds")
-    for panel in (left, right):
+    points = dict(zip(ours.index, zip(sizes, qualities, strict=True), strict=True))
+    for panel, named in ((left, paper), (right, points)):
+        for label, place in named.items():
+            panel.annotate(label, place, xytext=(5, 5), textcoords="offset points", fontsize=8)
         panel.set_xlabel("parameters (thousands)")
         panel.margins(x=0.15, y=0.2)
         panel.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:,.0f}")
     return figure
-
-
-def _name_points(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
-    for label, place in points.items():
-        axes.annotate(label, place, xytext=(5, 5), textcoords="offset points", fontsize=8)
 
 
 @styled_figure
@@ -136,10 +131,7 @@ def method_curves(histories: Mapping[str, Mapping[str, Sequence[pd.DataFrame]]])
 
 
 def _method_styles(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Colour, line and mark of each method: the colours that figures with bicubic in first place give them.
-
-    A variant ("SSRNet+", "3D-FCNN, padded") has the colour of its method, and another mark.
-    """
+    """Colour (bicubic has the first), line and mark of each method; a variant, such as "SSRNet+", has other marks."""
     bases = {method: method.partition(",")[0].removesuffix("+") for method in methods}
     places = {base: place for place, base in enumerate(dict.fromkeys(bases.values()), start=1)}
     return {
@@ -151,19 +143,6 @@ def _method_styles(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
         }
         for method, base in bases.items()
     }
-
-
-@styled_figure
-def cost_panels(costs: pd.DataFrame) -> Figure:
-    """A panel per cost (a column, named with its unit), a bar per kind (a row), and the ratio of last to first."""
-    figure, axes = style.panel_grid(costs.shape[1], 3, 1.5)
-    for panel, (name, values) in zip(axes, costs.items(), strict=True):
-        panel.barh(range(len(values)), values, color=COLOURS[: len(values)], height=0.6)
-        panel.set_yticks(range(len(values)), values.index)
-        panel.invert_yaxis()
-        panel.grid(visible=False, axis="y")
-        panel.set_title(f"{name}: ratio {values.iloc[-1] / values.iloc[0]:.2f}")
-    return figure
 
 
 @styled_figure

@@ -9,7 +9,6 @@ import pytest
 from hsisr_core.errors import HsisrError
 from hsisr_core.plots import (
     convergence,
-    cost_panels,
     forest,
     rows_beside,
     size_and_quality,
@@ -61,13 +60,6 @@ def test_quality_against_size(table: pd.DataFrame) -> None:
     assert left.lines[0].get_ydata().tolist() == [44, 45]
     assert right.lines[0].get_xdata().tolist() == [1000, 2000]
     assert left.xaxis.get_major_formatter()(1_275_138, None) == "1,275"
-
-
-def test_costs_say_their_ratio() -> None:
-    costs = pd.DataFrame({"time (ms)": [10.0, 15.0]}, index=["separable", "standard"])
-    (panel,) = cost_panels(costs).axes
-    assert [bar.get_width() for bar in panel.patches] == [10, 15]
-    assert panel.get_title() == "time (ms): ratio 1.50"
 
 
 def test_a_forest_has_a_panel_for_each_table() -> None:

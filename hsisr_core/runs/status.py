@@ -18,18 +18,15 @@ STATES = ("done", "running", "failed", "unfinished", "missing")
 
 @dataclass(frozen=True)
 class RunState:
-    """How far one run is."""
+    """How far one run is: steps and training time so far; of one that is done, mean PSNR (dB) over the test images."""
 
     # one of STATES; "running": a process holds its lock; "unfinished": it has a checkpoint to resume from
     state: str
     # taken (after a stop: in the last checkpoint), and of the whole training
     step: int
     steps: int
-    # training time so far
     seconds: float | None = None
-    # mean over the test images (dB), of a run that is done
     psnr: float | None = None
-    # of a run that failed
     error: str = ""
 
 

@@ -25,26 +25,24 @@ from hsisr_core.runs.folder import is_locked, reset_peak
 from hsisr_core.runs.plan import PlannedRun
 from hsisr_core.runs.status import record_failure, run_state
 
-# Called as train(config, runs, dataset, progress=False, wait=False), in another process: a function of a module.
+# called as train(config, runs, dataset, progress=False, wait=False), in another process: a function of a module
 Train = Callable[..., object]
 
-# A run whose worker dies this often is taken for the cause.
-DEATHS = 2
-# What a worker answers when another process has the run.
+# what a worker answers when another process has the run
 LOCKED = "another process has it"
 
 
 def carry_out(runs: Sequence[PlannedRun], train: Train, jobs: int | None = None) -> None:
     """Work through `runs`, with `jobs` at once (None: as many as cores, one with a GPU); their folders say what came.
 
-    A finished run is left alone, an unfinished one is resumed, a failed one is recorded in its folder and the others
-    go on. Runs that another process has are tried again after the others, until all that are left are still taken. A
-    run whose worker was killed is resumed by a new one; when that one dies too, the run is recorded as failed.
+    A finished run is left alone, an unfinished one is resumed, a failed one is recorded. Runs that another process has
+    are tried again after the others. A run whose worker was killed is resumed by a new one; when that one dies too, the
+    run is recorded as failed.
     """
     left = [run for run in runs if run_state(run).state != "done"]
     if jobs is None:
         jobs = 1 if torch.cuda.is_available() else cores()
-    report = _Report(runs, left)
+    report = _Report(len(runs), len(runs) - len(left))
     while left:
         locked = _work_through(left, train, min(jobs, len(left)), report)
         if len(locked) == len(left):
@@ -83,7 +81,7 @@ def _work_through(runs: Sequence[PlannedRun], train: Train, jobs: int, report: _
                     pool = workers.enter_context(worker_pool(1, jobs))
                     deaths[run.folder] += 1
                     problem = "interrupted: its worker was killed"
-                    if deaths[run.folder] < DEATHS:
+                    if deaths[run.folder] == 1:
                         queue.appendleft(run)
                     else:
                         text = "its worker was killed twice, perhaps for lack of memory"
@@ -119,10 +117,10 @@ def _attempt(train: Train, config: RunConfig, folder: Path) -> str | None:
 class _Report:
     """A line on stderr for each run that starts or ends."""
 
-    def __init__(self, runs: Sequence[PlannedRun], left: Sequence[PlannedRun]) -> None:
-        self.total, self.done = len(runs), len(runs) - len(left)
-        if self.done:
-            to_stderr(f"{self.done} of {self.total} runs were done before")
+    def __init__(self, total: int, done: int) -> None:
+        self.total, self.done = total, done
+        if done:
+            to_stderr(f"{done} of {total} runs were done before")
 
     def start(self, run: PlannedRun) -> None:
         step = run_state(run).step

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from timeit import timeit
 
 import pandas as pd
 import torch
@@ -172,8 +173,7 @@ def needs(run: PlannedRun, gpu: str | None = None) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one run is expected to cost: operations of training and scoring, peak bytes, seconds on this machine and
-    how these were measured, seconds on the named GPU."""
+    """What one run is expected to cost: operations with scoring, peak bytes, seconds here and how these were timed."""
 
     parameters: int
     flop: float
@@ -184,7 +184,7 @@ class Estimate:
 
 
 def estimate_runs(runs: Sequence[PlannedRun], gpu: str | None = None) -> list[Estimate]:
-    """Estimate each run. Runs that differ only in seed, steps and the like are timed once."""
+    """Estimate each run; those that differ only in seed, steps and the like are timed once."""
     gpu_flops = PEAK_SHARE * gpu_rate(gpu)[1] * 1e12 if gpu else None
     measure_rate = lru_cache(None)(_measure_rate)
     estimates = []
@@ -199,8 +199,7 @@ def estimate_runs(runs: Sequence[PlannedRun], gpu: str | None = None) -> list[Es
 
 
 def _measure_rate(config: RunConfig, bands: int) -> tuple[float, str]:
-    """Take real training steps on random patches: operations a second, and how they were timed; of a smaller batch
-    where that is too slow."""
+    """Time real training steps on random patches, fewer where they are slow: operations a second, and how."""
     if not torch.cuda.is_available():
         # a plan for a GPU is estimated where there is none, too
         config = config.changed(device="cpu", precision="no" if config.precision == "no" else "bf16")
@@ -234,7 +233,7 @@ def _measure_rate(config: RunConfig, bands: int) -> tuple[float, str]:
 def measure_costs(models: Mapping[str, SuperResolver], bands: int, side: int) -> pd.DataFrame:
     """Parameters, work, and the measured time and memory of networks on one LR patch (1, bands, side, side).
 
-    A training step, with L1 and Adam, changes the weights. Times are medians of five turns in which every network comes
+    Training steps, with L1 and Adam, change the weights. Times are medians of five turns in which every network comes
     once. Memory is the most that tensors made in one more pass take at once.
     """
     lr = torch.rand(1, bands, side, side, generator=torch.Generator().manual_seed(0))
@@ -252,9 +251,7 @@ def measure_costs(models: Mapping[str, SuperResolver], bands: int, side: int) ->
     times: dict[tuple[str, str], list[float]] = {key: [] for key in tasks}
     for _ in range(6):
         for key, call in tasks.items():
-            started = time.perf_counter()
-            call()
-            times[key].append(time.perf_counter() - started)
+            times[key].append(timeit(call, number=1))
     for (name, task), seconds in times.items():
         rows[name][f"{task} (ms)"] = 1e3 * statistics.median(seconds[1:])
     for (name, task), call in tasks.items():

@@ -1,8 +1,7 @@
 """The devices of a training: a CPU, a GPU, or the group of processes that `accelerate launch` or `torchrun` starts.
 
-Each process holds a copy of the network and takes its share of every batch; PyTorch averages the gradients
-(DistributedDataParallel), so all copies stay equal. Only the main process writes and scores. What it does alone
-stands in a `together` block, where the others wait and learn of its errors: all processes stop, or none.
+Each process takes its share of every batch; PyTorch averages the gradients (DistributedDataParallel). Only the main
+process writes and scores, in `together` blocks, where the others wait and learn of its errors: all stop, or none.
 """
 
 from __future__ import annotations
@@ -19,10 +18,6 @@ from torch import Tensor, distributed, nn
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.runs import RunConfig
-
-# PyTorch's 10 to 30 minutes are less than the main process may need: to score whole scenes, or to wait until
-# another worker has finished the same run. A process that dies is noticed by the launcher, not by this.
-_PATIENCE = timedelta(days=7)
 
 
 class OneDevice:
@@ -55,11 +50,7 @@ def launched_processes() -> int:
 
 
 def make_accelerator(config: RunConfig) -> OneDevice:
-    """Device, precision and processes of a run; HsisrError for what is not here, or a batch that cannot be shared.
-
-    "auto" is CUDA where there is a GPU, else the CPU. On a GPU, matrix products may use TF32, as PyTorch's
-    convolutions do there by default.
-    """
+    """Device, precision and processes of a run; HsisrError for what is not here, or a batch that cannot be shared."""
     cuda = torch.cuda.is_available()
     cpu = config.device == "cpu" or not cuda
     if config.device == "cuda" and not cuda:
@@ -72,6 +63,7 @@ def make_accelerator(config: RunConfig) -> OneDevice:
     if not cpu and here > torch.cuda.device_count():
         raise HsisrError(f"{here} processes, but {torch.cuda.device_count()} GPU(s): start one per GPU.")
     if not cpu:
+        # as PyTorch's convolutions do by default
         torch.backends.cuda.matmul.allow_tf32 = True
     if processes == 1 and config.precision == "no":
         return OneDevice(torch.device("cpu" if cpu else "cuda"))
@@ -83,7 +75,9 @@ def make_accelerator(config: RunConfig) -> OneDevice:
 
     # accelerate keeps device and precision of the run before; the group of processes stays
     AcceleratorState._reset_state(True)
-    handlers = [InitProcessGroupKwargs(timeout=_PATIENCE)] if processes > 1 else None
+    # PyTorch's 10 to 30 minutes are less than the main process may need, to score or to wait for another worker; a
+    # process that dies is noticed by the launcher
+    handlers = [InitProcessGroupKwargs(timeout=timedelta(days=7))] if processes > 1 else None
     return Accelerator(cpu=cpu, mixed_precision=config.precision, kwargs_handlers=handlers)
 
 

@@ -31,22 +31,22 @@ def convolve(
     With `zero_rows` 0 the rows above and below are part of `x` already; None: they are zeros. The type is that of `x`.
     """
     bands, height, width = layer.kernel_size
-    zero_rows = height // 2 if zero_rows is None else zero_rows
+    padding = (height // 2 if zero_rows is None else zero_rows), width // 2
     weight, bias = typed(layer, x)
     if bands == 1:
-        return convolve_bands(x, weight[:, :, 0], bias, zero_rows, relu, plus)
+        return convolve_views(x, weight[:, :, 0], bias, padding, relu, plus)
     if height == width == 1:
         # every spectrum, with pixels as the width
-        return _convolve_views(x, 2, weight[..., 0], bias, (bands // 2, 0), relu, plus)
+        return convolve_views(x, weight[..., 0], bias, (bands // 2, 0), relu, plus, axis=2)
     if layer.in_channels == 1:  # neighbouring bands as channels of a 2-D convolution
         padded = F.pad(x[..., 0], (0, 0, 0, 0, bands // 2, bands // 2))
         # contiguous, or the output would not be features-last in memory
         neighbours = padded.unfold(1, bands, 1).contiguous()  # (batch, bands, h, w, taps)
-        return convolve_bands(neighbours, weight[:, 0], bias, zero_rows, relu, plus)
+        return convolve_views(neighbours, weight[:, 0], bias, padding, relu, plus)
     # views (batch, features, bands, h, w), in PyTorch's channels_last_3d layout
     plus = plus if plus is None else plus.permute(0, 4, 1, 2, 3)
-    padding = (bands // 2, zero_rows, width // 2)
-    out = finish(F.conv3d(x.permute(0, 4, 1, 2, 3), weight, bias, padding=padding), relu, plus)
+    out = F.conv3d(x.permute(0, 4, 1, 2, 3), weight, bias, padding=(bands // 2, *padding))
+    out = finish(out, relu, plus)
     return out.permute(0, 2, 3, 4, 1).contiguous()
 
 
@@ -129,22 +129,16 @@ class _SpectralConvolution(torch.autograd.Function):
         return of_x, torch.stack(taps, 2).unsqueeze(3), of_bias
 
 
-def convolve_bands(
+def convolve_views(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    zero_rows: int,
+    padding: tuple[int, int],
     relu: bool = False,
     plus: Tensor | None = None,
+    axis: int = 0,
 ) -> Tensor:
-    """Convolve every band with a 2-D kernel (outputs, inputs, height, width); `zero_rows` as in `convolve`."""
-    return _convolve_views(x, 0, weight, bias, (zero_rows, weight.shape[3] // 2), relu, plus)
-
-
-def _convolve_views(
-    x: Tensor, axis: int, weight: Tensor, bias: Tensor | None, padding: Any, relu: bool, plus: Tensor | None
-) -> Tensor:
-    """Convolve in two dimensions: `axis` and the next are one in the images that PyTorch sees."""
+    """Convolve in two dimensions: `axis` (0: every band by itself) and the next are one in the images."""
 
     def images(tensor: Tensor) -> Tensor:
         return tensor.flatten(axis, axis + 1).permute(0, 3, 1, 2)

@@ -79,8 +79,7 @@ def runner(
 ) -> Callable[[Tensor], Tensor]:
     """What inference calls in place of the network: a function from a batch of LR to SR, without gradients.
 
-    `progress` is called with the share of the rows that are done, where they come piece by piece. An engine's threads
-    are as many as PyTorch may use; another network is left to those of OpenMP.
+    `progress` is called with the share of the rows that are done, where they come piece by piece.
     """
     check_precision(net, precision)
     half = precision == "bf16"

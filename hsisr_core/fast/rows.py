@@ -4,8 +4,7 @@ A scene enters as pieces of a few rows, from top to bottom, and every layer maps
 convolution over 3 rows keeps the last two of its input and gives each row as soon as the next one is there: nothing
 is computed twice, and no layer ever holds the whole scene. Where two paths meet, the shorter one waits.
 
-No stage may keep a piece that it has handed on. So those with a state are classes: the variables of a generator live
-while it waits.
+No stage may keep a piece that it has handed on, as the variables of a generator that waits would: hence the classes.
 """
 
 from __future__ import annotations

@@ -33,7 +33,8 @@ def super_resolve(
     model : SuperResolver
         Stays on its device and in its mode.
     lr : ndarray
-        (bands, height, width), values in [0, 1]; a slight overshoot is normal in a bicubic LR cube.
+        (bands, height, width), values in [0, 1] or slightly beyond. HsisrError for NaN, infinity, or bands that the
+        model was not trained on.
     tile : int, optional
         Work in tiles of ``tile`` x ``tile`` LR pixels, each with the model's `halo` around it: equal to rounding.
     self_ensemble : bool
@@ -48,12 +49,6 @@ def super_resolve(
     ndarray
         SR cube (bands, r*height, r*width), float32, not clipped. NaN in the bands and pixels that the model
         lacks (`SuperResolver.margin`); ``model.kept(sr)`` is the cube without them.
-
-    Raises
-    ------
-    HsisrError
-        `lr` has not three dimensions or holds NaN or infinity; `tile` is smaller than 1; the model was
-        trained on another number of bands; there is no "bf16" here.
     """
     if lr.ndim != 3:
         raise HsisrError(f"An LR cube has the shape (bands, height, width); this one has {lr.shape}.")
@@ -98,9 +93,8 @@ def super_resolve_tiles(
 ) -> Iterator[tuple[slice, slice, Tensor]]:
     """Make SR of an LR scene of `size` (height, width), which need not be in memory, tile by tile.
 
-    `read` gives the LR pixels (bands, height, width) of some rows and columns, on the network's device; `progress`
-    is called with the share of the tile at work that is done. Yields where a tile of SR belongs, rows and columns,
-    and the tile (bands, height, width), float32, on the CPU.
+    `read` gives the LR pixels (bands, height, width) of some rows and columns, on the network's device. Yields rows,
+    columns and the tile of SR (bands, height, width) there, float32, on the CPU.
     """
 
     def locate(start: int, side: int) -> tuple[slice, slice, slice]:
@@ -135,9 +129,6 @@ def _super_resolve_tile(
 
 
 def reuse_memory() -> None:
-    """Let the C library keep up to 64 MB of freed memory for the next tensors.
-
-    glibc gives the rest back to the system, which has to clear every page again. What it keeps is twice the size of
-    the largest block that was freed, up to 32 MiB (mallopt(3), M_MMAP_THRESHOLD). So one is freed here, untouched.
-    """
+    """Let the C library keep up to 64 MB of freed memory for the next tensors: pages that need not be cleared again."""
+    # twice the largest block that was freed, up to 32 MiB (mallopt(3), M_MMAP_THRESHOLD): one is freed here, untouched
     torch.empty(LARGEST, dtype=torch.uint8)

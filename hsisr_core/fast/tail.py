@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hsisr_core.fast.convolution import convolve_bands
+from hsisr_core.fast.convolution import convolve_views
 from hsisr_core.fast.rows import Piece, Rows, Windows
 
 # along each axis: all contributions, or those that went through the voxel before the first, after the last one
@@ -100,12 +100,9 @@ def _compose(pairs: Tensor, scale: int) -> dict[tuple[str, str], Tensor]:
 @cache
 @torch.inference_mode(False)  # kept for training too, whoever asks first
 def _link(scale: int) -> Tensor:
-    """Which pairs of taps (3 of the last, 2 + r of the transposed convolution) an LR tap and a phase are made of.
-
-    Output r*j + p reads, with tap t, the transposed convolution's r*j + p + t - 1, which LR voxel i
-    reaches with tap k where it equals r*i - 1 + k: the LR tap is i - j = (p + t - k) / r. Zeros and ones,
-    (3 * (2 + r), taps, phases).
-    """
+    """Which pairs of taps an LR tap and a phase are made of: zeros and ones, (3 * (2 + r), taps, phases)."""
+    # Output r*j + p reads, with tap t of the last one, the transposed convolution's r*j + p + t - 1, which LR voxel i
+    # reaches with tap k where it equals r*i - 1 + k: the LR tap is i - j = (p + t - k) / r.
     reach = 2 if scale == 1 else 1
     table = torch.zeros(3, 2 + scale, 2 * reach + 1, scale)
     for tap, key, phase in product(range(3), range(2 + scale), range(scale)):
@@ -119,7 +116,7 @@ def _convolve(x: Tensor, kernel: Tensor, zero_rows: int) -> Tensor:
     features, taps, height, width, *phases = kernel.shape
     weight = kernel.permute(1, 4, 5, 0, 2, 3).reshape(-1, features, height, width)
     # all taps along the bands at once as outputs of a 2-D convolution, then each shifted into its place
-    values = convolve_bands(x, weight, None, zero_rows).unflatten(-1, (taps, -1))
+    values = convolve_views(x, weight, None, (zero_rows, width // 2)).unflatten(-1, (taps, -1))
     out = torch.einsum("lmt,bmhwtp->blhwp", _shifts(x.shape[1]).to(values), values)
     return out.unflatten(-1, phases)
 

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import Any
 
@@ -46,27 +46,25 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, "hsisr")
 
 
-def modes() -> Callable[[], ExitStack]:
+def modes() -> Callable[[], AbstractContextManager[None]]:
     """What enters the modes of the thread that calls this (gradients, inference, autocast) in another one."""
     inference, gradients = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
     autocast, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
 
-    def enter() -> ExitStack:
+    @contextmanager
+    def enter() -> Iterator[None]:
         torch.set_num_threads(1)
-        stack = ExitStack()
-        stack.enter_context(torch.inference_mode(inference))
-        stack.enter_context(torch.set_grad_enabled(gradients))
-        stack.enter_context(torch.autocast("cpu", dtype, enabled=autocast))
-        return stack
+        of_autocast = torch.autocast("cpu", dtype, enabled=autocast)
+        with torch.inference_mode(inference), torch.set_grad_enabled(gradients), of_autocast:
+            yield
 
     return enter
 
 
 class Crew:
-    """Threads that make pieces of rows ahead of the caller, who takes the last ones: `threads` with the caller.
+    """`threads` with the caller, who takes the last pieces of rows; the others make pieces ahead, at most `ahead`.
 
-    The way of the rows is cut into `Stage`s. Whoever needs a piece that is not there makes it, so a stage waits only
-    for those above it. The helpers make what is next for the caller; at most `ahead` pieces wait between the stages.
+    The way is cut into `Stage`s. Whoever needs a piece that is not there makes it: a stage waits only for those above.
     """
 
     def __init__(self, threads: int) -> None:
@@ -98,7 +96,7 @@ class Crew:
         if self.failure is not None:
             raise self.failure
 
-    def _help(self, enter: Callable[[], ExitStack]) -> None:
+    def _help(self, enter: Callable[[], AbstractContextManager[None]]) -> None:
         with enter():
             while True:
                 with self.changed:

@@ -77,7 +77,7 @@ def band_statistics(scene: Scene) -> Figure:
     top.set_ylim(top=top.get_ylim()[1] * 1.15)
     # a constant band has no correlation: no point
     with np.errstate(divide="ignore", invalid="ignore"):
-        correlation = np.corrcoef(pixels).diagonal(1)
+        correlation = np.diagonal(np.corrcoef(pixels), 1)
     bottom.plot((x[:-1] + x[1:]) / 2, correlation, ".-", color=COLOURS[1])
     bottom.set(xlabel=label, ylabel="correlation with\nthe next band")
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -9,7 +10,6 @@ import shutil
 import tarfile
 import time
 import zipfile
-import zlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,8 +27,6 @@ LOCK = "downloads.lock.json"
 # Attempts in a row that bring nothing new, the pause before the second in seconds, seconds without a byte.
 _TRIES, _PAUSE, _SILENCE = 4, 1.0, 30.0
 _TRY_AGAIN = {408, 416, 425, 429, 500, 502, 503, 504}
-# What a damaged archive raises; the last two: a compression or encryption that is unknown, a name that is not text.
-_BAD = zipfile.BadZipFile, tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError, RuntimeError, ValueError
 # Bytes that are written at once, and at most lost when a transfer breaks off.
 _PIECE = 1 << 14
 
@@ -171,7 +169,15 @@ def unpack(archive: Path, folder: Path) -> int:
     try:
         _extract(archive, temporary)
         temporary.replace(folder)
-    except _BAD as error:
+    # a damaged archive raises a dozen types
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (
+            errno.ENOSPC,
+            errno.EDQUOT,
+            errno.EACCES,
+            errno.EROFS,
+        ):
+            raise
         raise HsisrError(
             f"{archive} is damaged or not an archive ({' '.join(str(error).split()) or type(error).__name__}). "
             "Delete it and fetch it again."

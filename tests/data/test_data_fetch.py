@@ -343,3 +343,14 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file where the folder should be")
     with pytest.raises(HsisrError, match=r"Cannot write to .*taken.* --to"):
         fetch("cave", tmp_path / "taken" / "cave")
+
+
+def test_a_damaged_stream_of_any_compression_is_one_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a.txt", "some text" * 9)
+    data = bytearray(path.read_bytes())
+    for place in range(30, len(data), 3):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 255]) + data[place + 1 :])
+        with suppress(HsisrError):
+            unpack(path, tmp_path / f"a{place}")

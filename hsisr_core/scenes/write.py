@@ -12,7 +12,7 @@ import math
 import shutil
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,7 +24,7 @@ from filelock import lock_descriptor
 from rasterio.errors import CRSError
 
 from hsisr_core import __version__
-from hsisr_core.base import atomic_path, atomic_text, remove_leftovers
+from hsisr_core.base import atomic_path, remove_leftovers
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes.arrays import MATLAB_CLASSES
 from hsisr_core.scenes.cube import OpenScene
@@ -89,15 +89,21 @@ def cube_writer(path: Path, product: Product) -> Iterator[Writer]:
     """
     values, *beside = output_files(path)
     suffix = path.suffix.lower()
-    remove_leftovers(values)
+    for file in (values, *beside):
+        remove_leftovers(file)
     folder = next(parent for parent in values.absolute().parents if parent.is_dir())
     size, free = math.prod(product.shape) * product.dtype.itemsize, shutil.disk_usage(folder).free
     if free < size:
         raise HsisrError(
-            f"{values} takes {size / 1e9:.2f} GB; {free / 1e9:.2f} GB are free. Free some space, or name another disk."
+            f"{values} takes {size / 1e9:.3g} GB; {free / 1e9:.3g} GB are free. Free some space, or name another disk."
         )
-    with atomic_path(values) as temporary:
+    # left in reverse: the values get their name first
+    with ExitStack() as stack:
+        descriptions = [stack.enter_context(atomic_path(other)) for other in beside]
+        temporary = stack.enter_context(atomic_path(values))
         offset, text = _HEADS[suffix](temporary, product)
+        for description in descriptions:
+            description.write_text(text, encoding="utf-8")
         with open(temporary, "rb+") as file:
             # where there are no locks, no one takes this file for a leftover either
             with suppress(OSError):
@@ -115,8 +121,6 @@ def cube_writer(path: Path, product: Product) -> Iterator[Writer]:
         # an older one must not describe the new values
         for other in beside:
             other.unlink(missing_ok=True)
-    for other in beside:
-        atomic_text(other, text)
 
 
 def _write_npy_head(path: Path, product: Product) -> tuple[int, str]:

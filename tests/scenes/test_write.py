@@ -11,7 +11,7 @@ import pytest
 
 from hsisr_core.data import read_scene
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes import Georeference, OpenScene, Product, cube_writer
+from hsisr_core.scenes import Georeference, OpenScene, Product, cube_writer, output_files
 from hsisr_core.scenes.cube import CubeFile
 
 PLACE = Georeference((500000.0, 5.0, 0.0, 4600000.0, 0.0, -4.0), "EPSG:32633")
@@ -82,3 +82,22 @@ def test_types_and_names_that_a_format_does_not_have_are_refused(tmp_path: Path)
         with pytest.raises(HsisrError, match=message), cube_writer(tmp_path / name, product(dtype)):
             pass
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".hdr", ".npy"])
+def test_a_disk_too_full_for_the_second_file_leaves_the_old_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    files = output_files(tmp_path / f"a{suffix}")
+    for file in files:
+        file.write_bytes(b"old")
+
+    def fill(path: Path, *_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fill)
+    with pytest.raises(HsisrError, match="No space left"), cube_writer(files[0], product()):
+        pass
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {
+        file.name: b"old" for file in files
+    }

@@ -2,8 +2,9 @@
 
 Layout: one dataset `/scenes/<name>` (bands, height, width) per scene with the attributes `divisor`,
 `wavelengths` (nm) and `source`. It holds uint16, to be divided by `divisor`, where that gives back the
-float32 cube to the last bit, else float32. A scene with a mask has another, `/masks/<name>` (height, width),
-1 for a measurement. The file has the attributes `hsisr_format`, `dataset` and `fingerprint`; `/sources` is JSON.
+float32 cube to the last bit, else float32. Texts have a fixed length. A scene with a mask has another,
+`/masks/<name>` (height, width), 1 for a measurement. The file has the attributes `hsisr_format`, `dataset` and
+`fingerprint`; `/sources` is JSON.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -23,10 +25,10 @@ from numpy.typing import NDArray
 
 from hsisr_core.base import atomic_path
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes import Bounds, Scene, span
+from hsisr_core.scenes import Bounds, Scene, check_stored, open_hdf5, span, walk
 
 # Raised by one when the layout, or what a reader makes of a file, changes: older stores are made anew.
-STORE_FORMAT = 1
+STORE_FORMAT = 2
 
 Source = tuple[str, int, str]  # name, bytes, sha256
 
@@ -57,10 +59,10 @@ def write_store(
             del scene
         joined = "\n".join(digests[name] for name in sorted(digests))
         file.attrs["hsisr_format"] = STORE_FORMAT
-        file.attrs["dataset"] = dataset
-        file.attrs["fingerprint"] = hashlib.sha256(joined.encode()).hexdigest()
+        file.attrs["dataset"] = np.bytes_(dataset.encode())
+        file.attrs["fingerprint"] = np.bytes_(hashlib.sha256(joined.encode()).hexdigest())
         # not an attribute: HDF5 limits these to 64 KiB, and CAVE has a thousand files
-        file["sources"] = json.dumps(sources)
+        file["sources"] = np.bytes_(json.dumps(sources))
 
 
 class Store:
@@ -73,19 +75,24 @@ class Store:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         with self._open() as file:
-            version = int(file.attrs["hsisr_format"])
+            version = int(_read_attribute(file, "hsisr_format", "i"))
             if version != STORE_FORMAT:
                 raise HsisrError(
                     f"{self.path} is a store of version {version}; expected version {STORE_FORMAT}. "
                     "Delete it and prepare the data again."
                 )
-            self.dataset = str(file.attrs["dataset"])
-            self.fingerprint = str(file.attrs["fingerprint"])
-            self.sources: list[Source] = [tuple(source) for source in json.loads(file["sources"][()])]
-            scenes = file["scenes"]
-            self.names = sorted(scenes)
-            self._shapes: dict[str, tuple[int, int, int]] = {name: scenes[name].shape for name in self.names}
-            self._wavelengths = {name: np.asarray(scenes[name].attrs["wavelengths"]) for name in self.names}
+            self.dataset = _read_attribute(file, "dataset", "S").decode()
+            self.fingerprint = _read_attribute(file, "fingerprint", "S").decode()
+            # no link is followed, and no other file read
+            items = {name: item for name, item in walk(file) if isinstance(item, h5py.Dataset)}
+            for item in items.values():
+                check_stored(self.path, item)
+            self.sources: list[Source] = [tuple(source) for source in json.loads(items["sources"][()])]
+            scenes = {name[7:]: item for name, item in sorted(items.items()) if name.startswith("scenes/")}
+            self.names = list(scenes)
+            self._shapes: dict[str, tuple[int, int, int]] = {name: scenes[name].shape for name in scenes}
+            self._wavelengths = {name: _read_attribute(scenes[name], "wavelengths", "f") for name in scenes}
+            self._masked = {name for name in scenes if f"masks/{name}" in items}
 
     def shape(self, name: str) -> tuple[int, int, int]:
         """Return (bands, height, width) of scene `name`."""
@@ -103,12 +110,12 @@ class Store:
         top, bottom = span(rows, height, f"rows of scene {name}")
         left, right = span(cols, width, f"columns of scene {name}")
         with self._open() as file:
-            item = file["scenes"][name]
+            item = file[f"scenes/{name}"]
             stored = item[:, top:bottom, left:right]
-            divisor, source = float(item.attrs["divisor"]), str(item.attrs["source"])
-            # a store of an earlier version has none
-            masks = file.get("masks", {})
-            mask = masks[name][top:bottom, left:right].astype(np.bool_) if name in masks else None
+            divisor = float(_read_attribute(item, "divisor", "f"))
+            source = _read_attribute(item, "source", "S").decode()
+            masks = file["masks"]
+            mask = masks[name][top:bottom, left:right].astype(np.bool_) if name in self._masked else None
         cube = _decode(stored, divisor) if stored.dtype == np.uint16 else stored
         return Scene(name, cube, self._wavelengths[name], divisor, source, mask)
 
@@ -116,19 +123,16 @@ class Store:
     def _open(self) -> Iterator[h5py.File]:
         if not self.path.is_file():
             raise HsisrError(f"{self.path} does not exist. Prepare the data again.")
-        try:
-            # No locks: a store is replaced as a whole and never changed, and some network disks have none.
-            with h5py.File(self.path, "r", locking=False) as file:
-                yield file
-        except HsisrError:
-            raise
-        # h5py raises OSError, KeyError, RuntimeError and others
-        except Exception as error:
-            reason = " ".join(str(error).split())
-            raise HsisrError(
-                f"{self.path} is damaged or not a store of prepared scenes ({reason}). "
-                "Delete it and prepare the data again."
-            ) from error
+        advice = "Delete it and prepare the data again."
+        with open_hdf5(self.path, "a store of prepared scenes", advice) as file:
+            yield file
+
+
+def _read_attribute(item: h5py.Dataset | h5py.File, name: str, kind: str) -> Any:
+    """An attribute of the kind that was written: libhdf5 may crash on another one."""
+    if item.attrs.get_id(name).dtype.kind != kind:
+        raise ValueError(f"{name} has another type than it was written with")
+    return item.attrs[name]
 
 
 def _write_scene(file: h5py.File, scene: Scene) -> None:
@@ -144,7 +148,7 @@ def _write_scene(file: h5py.File, scene: Scene) -> None:
     )
     item.attrs["divisor"] = scene.divisor
     item.attrs["wavelengths"] = scene.wavelengths
-    item.attrs["source"] = scene.source
+    item.attrs["source"] = np.bytes_(scene.source.encode())
     if scene.mask is not None:
         file["masks"].create_dataset(scene.name, data=scene.mask, compression="gzip", compression_opts=1)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import posixpath
+import select
+import signal
 import struct
 import warnings
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,13 +34,25 @@ _NUMERIC = {np.dtype(code).name for code in np.typecodes["AllInteger"] + "efd"} 
 _OWN = ("divisor", "nodata", "geotransform", "crs", "entries")
 _NODATA = ("nodata", "_FillValue", "Data_Ignore_Value", "missing_value")
 _SCALES = ("divisor", "Scale_Factor", "scale_factor")
+_UNITS = ("units", "Units", "unit", "wavelength_units", "Wavelength_Units")
 # PRISMA: the axis of the bands; attributes of the file with their centres (nm), and the ends of the range
 _LAYOUTS = {
     "VNIR_Cube": (1, "List_Cw_Vnir", "L2ScaleVnirMin", "L2ScaleVnirMax"),
     "SWIR_Cube": (1, "List_Cw_Swir", "L2ScaleSwirMin", "L2ScaleSwirMax"),
 }
+_ATTRIBUTES = {
+    *_OWN,
+    *_NODATA,
+    *_SCALES,
+    *_UNITS,
+    "add_offset",
+    "MATLAB_class",
+    *np.ravel([*_LAYOUTS.values()]),
+}
 # NEON: ENVI's map info and an EPSG code, in a group beside the cube
 _NEON_PLACE = [f"Metadata/Coordinate_System/{name}" for name in ("Map_Info", "EPSG Code")]
+# of a text of variable length: bytes, and seconds that reading it may take
+_LONGEST_TEXT, _PATIENCE = 1 << 16, 3
 # Harvard's `lbl` is 0 where something moved between the bands (its README)
 _MASKS = {"ref": "lbl"}
 
@@ -62,27 +77,22 @@ class _Array:
     def is_numeric(self) -> bool:
         return self.kind in _NUMERIC
 
-    def attributes(self) -> list[Mapping[str, Any]]:
+    def attributes(self) -> list[dict[str, Any]]:
         """Attributes of an HDF5 dataset, of the groups above it, and of the file."""
-        found: list[Mapping[str, Any]] = []
-        item = self.item
+        found, item = [], self.item
         while item is not None:
-            found.append(item.attrs)
+            found.append(_read_attributes(item))
             item = None if item.name == "/" else item.parent
         return found or [{}]
 
 
 def open_arrays(path: Path, key: str | None = None, band_axis: int | None = None) -> CubeFile:
-    """Open the 3-D numeric array `key` of a file, or the only one.
-
-    What is known of it are attributes of an HDF5 dataset, or what an output of this project says of itself;
-    wavelengths are also attributes of the groups above, or an array anywhere in the file, the nearest one. A .mat file
-    of version 5 and a .npz are read as a whole. `band_axis` counts as MATLAB shows an array.
-    """
+    """Open the 3-D numeric array `key` of a file, or the only one; `band_axis` counts as MATLAB shows an array."""
     with _open_file(path) as (kind, arrays):
         array = _choose(path, arrays, key)
         where, is_mat = f"{path}: {array.name}".removesuffix(": "), path.suffix.lower() == ".mat"
-        attributes, lists = array.attributes(), _find_lists(array, arrays)
+        attributes = array.attributes()
+        lists = _find_lists(array, arrays, attributes)
         of_file, own = attributes[-1], _read_beside(path)
         # an output of this project in a .mat file
         if "provenance" in arrays:
@@ -107,14 +117,13 @@ def open_arrays(path: Path, key: str | None = None, band_axis: int | None = None
         values = array.load() if array.item is None else _store(path, array.item)
         if values.dtype.kind == "c":
             raise HsisrError(f"{where} is complex; expected real numbers. Save its real part.")
-        check_size(path, values.shape, values.dtype)
         lists += list_wavelengths(own)
         axis = _find_bands(array, is_mat, band_axis, {np.size(listed) for listed, _ in lists}, where)
         axes, order = [axis, *(other for other in range(3) if other != axis)], ["height", "width"]
         order.insert(axis, "bands")
         spectrum, notes = choose_wavelengths(lists, array.shape[axis])
 
-        said = ChainMap(own, attributes[0])  # type: ignore[arg-type]
+        said = ChainMap(own, attributes[0])
         if np.any(said.get("add_offset", 0)):
             notes += "; an offset is declared, and not applied"
         nodata, scale = (
@@ -149,9 +158,9 @@ def variable_names(path: Path) -> list[str]:
 def is_store(path: Path) -> bool:
     """Whether `path` is a store that this project wrote."""
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with open_hdf5(path) as file:
             return "hsisr_format" in file.attrs
-    except OSError:
+    except HsisrError:
         return False
 
 
@@ -173,19 +182,17 @@ def _open_file(path: Path) -> Iterator[tuple[str, dict[str, _Array]]]:
         with reading(path, "a MATLAB file"):
             yield "MATLAB 5 file", _list_mat5(path)
     else:
-        with _open_hdf5(path) as file:
+        is_mat = suffix == ".mat"
+        with open_hdf5(path, "a MATLAB file" if is_mat else "an HDF5 file") as file:
             if "hsisr_format" in file.attrs:
-                raise HsisrError(
-                    f"{path} is a store of prepared scenes, not one scene: give it as the data of a run."
-                )
-            is_mat = suffix == ".mat"
-            yield "MATLAB 7.3 file" if is_mat else "HDF5 file", _list_hdf5(file, is_mat)
+                raise HsisrError(f"{path} is a store of prepared scenes. Give it as the data of a run.")
+            yield "MATLAB 7.3 file" if is_mat else "HDF5 file", _list_hdf5(path, file, is_mat)
 
 
 @contextmanager
-def _open_hdf5(path: Path) -> Iterator[h5py.File]:
-    kind = "a MATLAB file" if path.suffix.lower() == ".mat" else "an HDF5 file"
-    with reading(path, kind), h5py.File(path, "r", locking=False) as file:
+def open_hdf5(path: Path, kind: str = "an HDF5 file", advice: str = "") -> Iterator[h5py.File]:
+    """Open an HDF5 file without a lock, which some network disks do not have; turn any error into one."""
+    with reading(path, kind, advice), h5py.File(path, "r", locking=False) as file:
         yield file
 
 
@@ -201,35 +208,41 @@ def _read_beside(path: Path) -> dict[str, Any]:
 
 def _store(path: Path, item: h5py.Dataset) -> Stored:
     """Return a dataset as an array that can be read when its file is closed."""
+    check_stored(path, item)
     name = item.name
 
     def read(part: tuple[slice, ...]) -> np.ndarray:
-        with _open_hdf5(path) as file:
+        with open_hdf5(path) as file:
             return np.asarray(file[name][part])
 
     return Stored(item.shape, item.dtype, read, item.chunks or (1, 1, 1))
 
 
-def _list_hdf5(file: h5py.File, is_mat: bool) -> dict[str, _Array]:
-    """List the datasets of an HDF5 file; no link is followed, and no values are read that are in other files."""
+def _list_hdf5(path: Path, file: h5py.File, is_mat: bool) -> dict[str, _Array]:
+    """List the datasets of an HDF5 file."""
     arrays: dict[str, _Array] = {}
 
     def load(item: h5py.Dataset, kind: str) -> Any:
+        check_stored(path, item)
+        if _is_variable(item.dtype):
+            return _read_apart(lambda: item[()])
         values = item[()]
         if kind == "char":
             return values.astype("<u2").tobytes().decode("utf-16-le")
         return _as_text(values.T if is_mat else values)
 
-    for name, item in _walk(file):
+    for name, item in walk(file):
         if not isinstance(item, h5py.Dataset):
             # MATLAB's structures
             if is_mat and "/" not in name:
                 arrays[name] = _Array(name, (), "struct or group", dict)
-        elif not (item.is_virtual or item.external):
+        elif item.is_virtual or item.external:
+            arrays[name] = _Array(name, item.shape or (), "in another file, which is not read", dict)
+        else:
             shape, kind = item.shape or (), item.dtype.name
             if is_mat:
                 # without MATLAB's own class, the type decides
-                own = str(_as_text(item.attrs.get("MATLAB_class", b"")))
+                own = _read_attributes(item).get("MATLAB_class", "")
                 shape, kind = shape[::-1], own or MATLAB_CLASSES.get(kind, kind)
                 if item.dtype.kind not in "iuf" and kind in _NUMERIC:
                     kind = f"complex {kind}"
@@ -237,7 +250,7 @@ def _list_hdf5(file: h5py.File, is_mat: bool) -> dict[str, _Array]:
     return dict(sorted(arrays.items()))
 
 
-def _walk(file: h5py.File) -> Iterator[tuple[str, Any]]:
+def walk(file: h5py.File) -> Iterator[tuple[str, Any]]:
     """Give each item once, with its name; h5py's own walk takes hours in deep groups."""
     rest: list[tuple[str, h5py.Group]] = [("", file)]
     seen = set()
@@ -256,19 +269,69 @@ def _walk(file: h5py.File) -> Iterator[tuple[str, Any]]:
                     rest.append((f"{prefix}{name}/", item))
 
 
+def check_stored(path: Path, item: h5py.Dataset) -> None:
+    """Refuse a dataset that needs another file, or claims more than this one holds."""
+    if item.is_virtual or item.external:
+        raise HsisrError(
+            f"{path}: {item.name} is in another file, which is not read. Copy its values into this one."
+        )
+    check_size(path, item.shape or (), item.dtype)
+
+
+def _read_attributes(item: h5py.Dataset | h5py.Group) -> dict[str, Any]:
+    """Read the attributes of a name and type that are looked for: numbers and texts."""
+    found = {}
+    for name in item.attrs:
+        if name.lower() in NAMES or name in _ATTRIBUTES:
+            own = item.attrs.get_id(name)
+            if _is_variable(own.dtype):
+                found[name] = _read_apart(partial(item.attrs.__getitem__, name))
+            elif own.dtype.kind in "iufS" and own.shape is not None:
+                found[name] = _as_text(item.attrs[name])
+    return found
+
+
+def _is_variable(dtype: np.dtype) -> bool:
+    """Whether values of a type are texts of variable length."""
+    text = h5py.check_string_dtype(dtype)
+    return text is not None and text.length is None
+
+
+def _read_apart(read: Callable[[], Any]) -> str:
+    """Read a text of variable length in a child process, because libhdf5 may loop or crash on a damaged one."""
+    receiver, sender = os.pipe()
+    with warnings.catch_warnings(action="ignore"):
+        child = os.fork()
+    if child == 0:
+        with suppress(BaseException):
+            os.write(sender, f"={_as_text(np.ravel(read())[0])}".encode("utf-8", "replace")[:_LONGEST_TEXT])
+        os._exit(0)
+    os.close(sender)
+    ready, _, _ = select.select([receiver], [], [], _PATIENCE)
+    text = os.read(receiver, _LONGEST_TEXT) if ready else b""
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    os.close(receiver)
+    if not text:
+        raise OSError("a text in it cannot be read")
+    return text[1:].decode("utf-8", "replace")
+
+
 def _list_mat5(path: Path) -> dict[str, _Array]:
     """List the variables of a .mat file of version 5; structures are read, for their fields."""
     from scipy import io  # not above: it takes memory that scenes of other kinds need not
 
-    def load(name: str, size: int) -> Any:
-        check_memory(path, size)
+    def load(name: str, shape: tuple[int, ...]) -> Any:
+        # an element takes a byte at least, and a structure is a list of elements
+        check_size(path, shape, np.dtype("u1"))
+        check_memory(path, 8 * math.prod(shape))
         return _as_text(io.loadmat(path, variable_names=[name])[name])
 
     _check_whole(path)
     arrays = {}
     for name, shape, kind in io.whosmat(path):
-        arrays[name] = _Array(name, shape, kind, partial(load, name, 8 * math.prod(shape)))
-        if kind == "struct":
+        arrays[name] = _Array(name, shape, kind, partial(load, name, shape))
+        if kind == "struct" and math.prod(shape) == 1:
             arrays |= _list_fields(name, arrays[name].load())
     return arrays
 
@@ -331,18 +394,20 @@ def _choose(path: Path, arrays: Mapping[str, _Array], key: str | None) -> _Array
     return found[0]
 
 
-def _find_lists(array: _Array, arrays: Mapping[str, _Array]) -> list[Listed]:
+def _find_lists(
+    array: _Array, arrays: Mapping[str, _Array], attributes: list[dict[str, Any]]
+) -> list[Listed]:
     """Wavelengths in attributes of an array and the groups above it, then in other arrays, the nearest first."""
 
     def distance(other: _Array) -> int:
         return -len(posixpath.commonpath([f"/{array.name}", f"/{other.name}"]))
 
-    found = [listed for attributes in array.attributes() for listed in list_wavelengths(attributes)]
+    found = [listed for own in attributes for listed in list_wavelengths(own)]
     units = arrays["wavelength_units"].load() if "wavelength_units" in arrays else ""
     for other in sorted(arrays.values(), key=distance):
         if posixpath.basename(other.name).lower() in NAMES and other.is_numeric and len(other.shape) < 3:
-            own = other.attributes()[0]
-            unit = next((own[name] for name in ("units", "Units", "unit") if name in own), units)
+            own = {} if other.item is None else _read_attributes(other.item)
+            unit = next((own[name] for name in _UNITS if name in own), units)
             found.append((other.load(), str(_as_text(unit))))
     return found
 
@@ -359,9 +424,7 @@ def _find_bands(array: _Array, is_mat: bool, given: int | None, sizes: set[int],
         raise HsisrError(f"{where} has the shape {size}: it is empty. Save it again.")
     if given is not None:
         if given not in (0, 1, 2):
-            raise HsisrError(
-                f"band_axis={given!r}: expected 0, 1 or 2, the axis of {where} that is the bands."
-            )
+            raise HsisrError(f"band_axis={given!r}: expected 0, 1 or 2, which axis of {where} is the bands.")
         return given
     fitting = [axis for axis in range(3) if shape[axis] in sizes]
     if len(fitting) == 1:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes.cube import CubeFile, reading
+from hsisr_core.scenes.cube import CubeFile, check_size, reading
 
 _BANDS = 31
 CAVE_DIVISOR = 65535.0  # fixed, not the maximum of the image (PROTOCOL: evaluation scripts of the group)
@@ -29,9 +29,7 @@ def visible(folder: Path) -> list[Path]:
     try:
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError as error:
-        raise HsisrError(
-            f"{folder} cannot be read: {error.strerror or error}. Check its permissions."
-        ) from error
+        raise HsisrError(f"{folder} cannot be read: {error.strerror}. Check its permissions.") from error
 
 
 def png_files(path: Path) -> list[Path]:
@@ -53,9 +51,8 @@ def png_files(path: Path) -> list[Path]:
     first, last = (1, _BANDS) if _is_cave(files) else (min(numbers), max(numbers))
     expected = Counter(range(first, last + 1))
     if numbers != expected:
-        missing, extra = (
-            ", ".join(map(str, more)) or "none" for more in (expected - numbers, numbers - expected)
-        )
+        both = expected - numbers, numbers - expected
+        missing, extra = (", ".join(map(str, some)) or "none" for some in both)
         raise HsisrError(
             f"{folder}: expected bands {first} to {last}, one PNG each; missing: {missing}; extra: {extra}. "
             "Fetch the scene again, or move the extra files away."
@@ -69,9 +66,7 @@ def open_pngs(path: Path, *_: object) -> CubeFile:
     images = [_read_png16(file) for file in files]
     sizes = Counter("x".join(map(str, image.shape)) for image in images)
     if len(sizes) > 1:
-        raise HsisrError(
-            f"{path}: the PNGs have {', '.join(sizes)} pixels; expected one size. Fetch the scene again."
-        )
+        raise HsisrError(f"{path}: the PNGs have {', '.join(sizes)} pixels; expected one size.")
     is_cave = _is_cave(files)
     return CubeFile(
         kind=f"{'CAVE folder' if is_cave else 'Folder'}: {len(files)} 16-bit gray PNGs",
@@ -97,9 +92,8 @@ def _read_png16(file: Path) -> NDArray[np.uint16]:
     with reading(file, "a PNG"), Image.open(file, formats=["PNG"]) as image:
         # of a PNG, Pillow gives these to 16-bit gray only
         if image.mode not in ("I;16", "I"):
-            raise HsisrError(
-                f"{file} has pixels of the kind {image.mode}; expected 16-bit gray. Leave it out."
-            )
+            raise HsisrError(f"{file} has pixels of the kind {image.mode}; expected 16-bit gray.")
+        check_size(file, image.size, np.dtype(np.uint16))
         # Pillow does not look for the end
         if b"IEND\xaeB`\x82" not in file.read_bytes():
             raise HsisrError(f"{file} is truncated: the end of the PNG is missing. Fetch the scene again.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from hsisr_core.errors import HsisrError
@@ -193,11 +193,7 @@ class OpenScene:
 
 
 def survey(file: CubeFile) -> tuple[NDArray[Any], ...]:
-    """Look at all values once; return, for each band, numbers that say what is measured.
-
-    These are the least and the largest finite value, the mean of the finite ones (NaN: there are none), and the numbers
-    of NaN and of infinite values.
-    """
+    """Return the least, largest and mean finite value of each band, and its numbers of NaN and infinite values."""
     count = file.shape[0]
     low, high, total = np.full(count, math.inf), np.full(count, -math.inf), np.zeros(count)
     number, nan, infinite = np.zeros((3, count), np.int64)
@@ -232,7 +228,7 @@ def _measured(file: CubeFile) -> Iterator[tuple[int, np.ndarray]]:
 
 
 @contextmanager
-def reading(path: Path, kind: str) -> Iterator[None]:
+def reading(path: Path, kind: str, advice: str = "") -> Iterator[None]:
     """Turn what a library raises for a damaged file into one error."""
     try:
         yield
@@ -242,23 +238,25 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     except Exception as error:
         # HDF5 breaks its lines
         reason = " ".join(str(error).split())
-        raise HsisrError(f"{path} cannot be read as {kind}: truncated or damaged ({reason}).") from error
+        message = f"{path} cannot be read as {kind}: truncated or damaged ({reason}). {advice}"
+        raise HsisrError(message.strip()) from error
 
 
-def check_size(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
-    """Refuse a file that claims to hold more than a thousand times its size, which no compression of an image does."""
+def check_size(path: Path, shape: tuple[int, ...], dtype: np.dtype, plain: bool = False) -> None:
+    """Refuse a file that claims more than its size; if not `plain`, a thousand times that, more than is compressed."""
     size, stored = math.prod(shape) * dtype.itemsize, path.stat().st_size
-    if size > 1000 * max(stored, 100_000):
-        raise HsisrError(f"{path} is damaged: it claims {size / 1e9:.3g} GB of values in {stored} bytes.")
+    if size > (stored if plain else 1000 * max(stored, 100_000)):
+        claim = f"it claims {size / 1e9:.3g} GB of values in {stored} bytes"
+        raise HsisrError(f"{path} is truncated or damaged: {claim}.")
 
 
 def check_memory(path: Path, size: int) -> None:
-    """Refuse to read `size` bytes into a machine that has less memory."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if size > memory:
+    """Refuse to read `size` bytes into a machine that has less memory free."""
+    free = psutil.virtual_memory().available
+    if size > free:
         raise HsisrError(
-            f"{path} takes {size / 1e9:.1f} GB of memory, and this machine has {memory / 1e9:.1f} GB. Read a part, or "
-            "upscale it from a format that is read in parts, such as ENVI."
+            f"{path} takes {size / 1e9:.3g} GB of memory, and {free / 1e9:.3g} GB are free. Read a part, or upscale it "
+            "from a format that is read in parts, such as ENVI."
         )
 
 

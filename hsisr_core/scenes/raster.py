@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+import struct
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,24 +38,22 @@ _LAYOUT = ("samples", "lines", "bands", "header offset", "data type", "interleav
 _PLACE = ("map info", "projection info", "coordinate system string", "geo points", "pixel size")
 _READ = (*_LAYOUT, *_PLACE, "description", "file type", "wavelength", "wavelength units", "data ignore value")
 # of ENVI's entries, those that a TIFF file may have as tags
-_KEPT = (
-    "fwhm",
-    "bbl",
-    "default bands",
-    "sensor type",
-    "acquisition time",
-    "data gain values",
-    "data offset values",
-)
+_KEPT = ("fwhm", "bbl", "default bands", "sensor type", "acquisition time")
+_KEPT += ("data gain values", "data offset values")
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 @contextmanager
 def gdal(**settings: Any) -> Iterator[None]:
-    """Set what GDAL may open, for the time of a block."""
+    """Set what GDAL may open, for the time of a block; what it says in another encoding than UTF-8 is dropped."""
+    hooks = sys.excepthook, sys.unraisablehook
     with rasterio.Env(**_GDAL, **settings), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        yield
+        sys.excepthook = sys.unraisablehook = lambda *_: None
+        try:
+            yield
+        finally:
+            sys.excepthook, sys.unraisablehook = hooks
 
 
 def header_and_values(path: Path) -> tuple[Path, Path] | None:
@@ -83,9 +83,7 @@ def read_envi_header(header: Path) -> dict[str, str]:
     except UnicodeDecodeError:
         text = data.decode("cp1252", "replace")
     if not text.lstrip().startswith("ENVI"):
-        raise HsisrError(
-            f"{header} cannot be read as an ENVI header. Convert the file: gdal_translate -of ENVI."
-        )
+        raise HsisrError(f"{header} is not an ENVI header. Convert the file: gdal_translate -of ENVI.")
     text = re.sub(r"^\s*;.*$", "", text, flags=re.MULTILINE)
     entries = re.findall(r"^([^=\n]+?)[ \t]*=[ \t]*(\{[^}]*\}|[^\r\n]*)", text, flags=re.MULTILINE)
     found = {name.strip().lower(): value.strip() for name, value in entries}
@@ -115,11 +113,7 @@ def _find_layout(entries: dict[str, str], header: Path) -> tuple[list[str], tupl
 
 
 def open_with_header(path: Path, *_: object) -> CubeFile:
-    """Open a cube whose header is a file of its own, ENVI's or ESRI's; either of the two can be given.
-
-    Of ENVI, the values are read as a memory map. The wavelengths, `reflectance scale factor` and `data ignore value`
-    are used; `bbl` (bad bands) is reported, and what is not read is kept for the output.
-    """
+    """Open a cube whose header is a file of its own, ENVI's or ESRI's; either of the two can be given."""
     found = header_and_values(path)
     if found is None:
         raise HsisrError(
@@ -145,9 +139,7 @@ def open_with_header(path: Path, *_: object) -> CubeFile:
         )
         place = _place_envi(entries, header)
     except ValueError as error:
-        raise HsisrError(
-            f"{header}: {error} in reflectance scale factor, data ignore value or map info. Fix the header."
-        ) from error
+        raise HsisrError(f"{header}: {error}, in the scale, no-data value or map info. Fix it.") from error
     listed = (as_list(entries.get("wavelength", "")), entries.get("wavelength units", ""))
     centres, note = choose_wavelengths([listed] if listed[0] else [], int(entries["bands"]))
     if bad := [word for word in as_list(entries.get("bbl", "")) if word.strip("0.") == ""]:
@@ -188,7 +180,7 @@ def _place_envi(entries: dict[str, str], header: Path) -> Georeference | None:
 
 def open_tiff(path: Path, *_: object) -> CubeFile:
     """Open a TIFF file: its bands are samples of a pixel, or pages."""
-    for end in (".msk", ".ovr"):
+    for end in (".msk", ".MSK", ".ovr", ".OVR"):
         beside = path.with_name(path.name + end)
         if beside.is_file() and beside.read_bytes()[:4] not in _TIFF_STARTS:
             raise HsisrError(f"{beside} is not a TIFF file, so it is not opened. Remove it.")
@@ -205,26 +197,21 @@ def _open_file(path: Path, driver: str, page: int = 0) -> Iterator[Any]:
 
 
 def _open_gdal(path: Path, driver: str, kind: str) -> CubeFile:
-    """Open a file that GDAL reads, whose bands are samples of a pixel, or pages.
-
-    Taken are the place on the ground, the no-data value or mask, scale and offset, and the wavelengths in metadata
-    of the bands, of the file, or in the names of the bands.
-    """
+    """Open a file that GDAL reads, whose bands are samples of a pixel, or pages."""
     with _open_file(path, driver) as file:
         paged = file.count == 1 and len(file.subdatasets) > 1
         count, dtype = len(file.subdatasets) if paged else file.count, np.dtype(file.dtypes[0])
+        if paged:
+            _check_pages(path)
         if dtype.kind not in "iuf" or count == 1:
-            size = "x".join(map(str, (count, *file.shape)))
             raise HsisrError(
-                f"{path} holds {dtype.name} values of {size}; expected real numbers in several bands."
+                f"{path}: {dtype.name} values in {count} bands; expected real numbers in several bands."
             )
-        check_size(path, (count, *file.shape), dtype)
+        check_size(path, (count, *file.shape), dtype, driver != "GTiff")
         measured, alpha = _tiff_mask(file)
         shape = (count - alpha, *file.shape)
         together = not paged and file.interleaving is not None and file.interleaving.value != "BAND"
         chunks = (shape[0] if together else 1, *file.block_shapes[0])
-        if driver != "GTiff" and path.stat().st_size < math.prod(shape) * dtype.itemsize:
-            raise HsisrError(f"{path} is shorter than its header says. It is truncated: fetch it again.")
         centres, note = _tiff_wavelengths(file, shape[0])
         entries, divisor, more = _tiff_entries(file)
         nodata, place = file.nodata, _place(file)
@@ -259,6 +246,24 @@ def _open_gdal(path: Path, driver: str, kind: str) -> CubeFile:
     )
 
 
+def _check_pages(path: Path) -> None:
+    """Refuse a TIFF file whose chain of pages is broken: GDAL reads the pages before that place in silence."""
+    with reading(path, "a TIFF file"), open(path, "rb") as file:
+        order, is_big = {b"II": "<", b"MM": ">"}[file.read(2)], 43 in file.read(2)
+        word, number, entry = (f"{order}Q", f"{order}Q", 20) if is_big else (f"{order}I", f"{order}H", 12)
+        file.seek(8 if is_big else 4)
+        seen, place = set(), 8
+        while place:
+            (place,) = struct.unpack(word, file.read(struct.calcsize(word)))
+            if place in seen:
+                raise HsisrError(f"{path} is damaged: its pages lead in a circle. Fetch it again.")
+            seen.add(place)
+            file.seek(place)
+            if place:
+                (entries,) = struct.unpack(number, file.read(struct.calcsize(number)))
+                file.seek(entry * entries, 1)
+
+
 def _tiff_wavelengths(file: Any, count: int) -> Spectrum:
     """Wavelengths from the metadata of the bands, of the file, or the names of the bands, whichever is first."""
     # GDAL rounds those of IMAGERY to whole nm where it makes them itself
@@ -276,9 +281,8 @@ def _tiff_wavelengths(file: Any, count: int) -> Spectrum:
     centres, note = choose_wavelengths([listed for listed in lists if listed[0]], count)
     # in the name of a band: "Band 1 (420.0 Nanometers)", "420.5 nm" or "420.5"
     name = re.compile(r"(?<![\d.])(\d+\.\d+|\d{3,})\s*([^\W\d]*)\)?$")
-    named = [
-        match for match in (name.search((text or "").strip()) for text in file.descriptions[:count]) if match
-    ]
+    found = (name.search((text or "").strip()) for text in file.descriptions[:count])
+    named = [match for match in found if match]
     if len(named) == count:
         exact, more = to_nanometres([match[1] for match in named], named[0][2], count)
         # GDAL writes the wavelengths of an ENVI file as whole numbers in the metadata, and exactly in the names

@@ -6,9 +6,11 @@ import importlib.util
 import math
 import os
 import re
+import reprlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from h5py import is_hdf5
@@ -49,17 +51,7 @@ _KNOWN_KEYS: dict[str, tuple[str, float | None, dict[int, tuple[float, float]]]]
 }
 
 
-def read_scene(
-    path: str | os.PathLike[str],
-    *,
-    key: str | None = None,
-    bands: BandChoice = None,
-    divisor: float | None = None,
-    wavelengths: Wavelengths = None,
-    name: str | None = None,
-    band_axis: int | None = None,
-    nodata: float | None = None,
-) -> Scene:
+def read_scene(path: str | os.PathLike[str], *, name: str | None = None, **reading: Any) -> Scene:
     """Read one scene as a float32 cube (bands, height, width) in [0, 1].
 
     Parameters
@@ -76,6 +68,8 @@ def read_scene(
           Wavelengths, scale, no-data value, mask and georeference are taken where the file has them; the bands
           stay in its order. In arrays, the bands are the axis that the wavelengths fit, else the shortest.
         - "indian-pines": the cube that the package tensorly ships, its bands sorted by wavelength.
+    name
+        Name of the scene, instead of the folder or file name without `_ms`, `_256`, `_ms_256`.
     key
         Name of the array in a .mat, .npz or HDF5 file (hsi.Data: a field of a structure). None: the only 3-D one.
     bands
@@ -87,8 +81,6 @@ def read_scene(
         as the group's later evaluation scripts do for Harvard and Foster; other floats are left as they are.
     wavelengths
         Centres in nm of all bands of the file, instead of the rules above.
-    name
-        Name of the scene, instead of the folder or file name without `_ms`, `_256`, `_ms_256`.
     band_axis
         Which axis of a .npy, .npz, HDF5 or .mat array is the bands (0, 1 or 2), instead of the rules above.
     nodata
@@ -100,15 +92,7 @@ def read_scene(
         The path is missing or not one of these; bands are missing, damaged or of the wrong type; values are
         NaN, infinite, all zero or outside [-0.1, 1.1]; the scene is smaller than 4 pixels a side.
     """
-    opened = open_scene(
-        path,
-        key=key,
-        bands=bands,
-        divisor=divisor,
-        wavelengths=wavelengths,
-        band_axis=band_axis,
-        nodata=nodata,
-    )
+    opened = open_scene(path, **reading)
     check_memory(Path(path), 4 * math.prod(opened.shape))
     scene = opened.load()
     return scene if name is None else replace(scene, name=name)
@@ -124,7 +108,7 @@ def open_scene(
     band_axis: int | None = None,
     nodata: float | None = None,
 ) -> OpenScene:
-    """Open any scene that `read_scene` reads, by the same rules and options; look at all its values once.
+    """Open any scene that `read_scene` reads, by the same rules; look at all its values once.
 
     ENVI, TIFF, .npy, HDF5 and .mat v7.3 are read part by part; PNGs, .mat v5, .npz and the embedded cube as a whole.
     """
@@ -138,9 +122,7 @@ def open_scene(
         place = existing(path)
         opener = open_pngs if place.is_dir() else _OPENERS.get(place.suffix.lower(), open_with_header)
     if (key is not None or band_axis is not None) and opener is not open_arrays:
-        raise HsisrError(
-            f"--key and --band-axis are for .mat, .npy, .npz and HDF5; {path} is not one. Leave them out."
-        )
+        raise HsisrError(f"--key and --band-axis are for .mat, .npy, .npz and HDF5, not for {path}.")
     file = opener(place, key, band_axis)
     if nodata is not None:
         file = replace(file, nodata=nodata)
@@ -164,18 +146,14 @@ def open_scene(
         )
     low, high = float(lows[order].min()), float(highs[order].max())
     if low > high or low == high == 0:
-        raise HsisrError(
-            f"{place}: all values of the {len(order)} chosen bands are zero or no-data. Choose others (--bands)."
-        )
+        raise HsisrError(f"{place}: all values of the chosen bands are zero or no-data. Choose others.")
     if dead := int(np.isnan(means[order]).sum()):
         notes += f"; {dead} bands have no measured value"
     scale, why = _choose_divisor(file, divisor, float(lows.min()), float(highs.max()))
     outliers = _check_range(file, str(place), low, high, scale, given=divisor is not None)
     source = f"{file.kind}, divided by {scale:.9g}{why and f' ({why})'}{notes}{outliers}."
-    means = (means[order] / scale).astype(np.float32)
-    return OpenScene(
-        file, order, scene_name(place), centres[order], scale, source, low, means, bool(outliers)
-    )
+    name, means = scene_name(place), (means[order] / scale).astype(np.float32)
+    return OpenScene(file, order, name, centres[order], scale, source, low, means, bool(outliers))
 
 
 def dataset_name(path: str | os.PathLike[str]) -> str | None:
@@ -186,9 +164,7 @@ def dataset_name(path: str | os.PathLike[str]) -> str | None:
         return INDIAN_PINES
     if path and (Path(path).name != path or Path(path).suffix or Path(path).expanduser().exists()):
         return None
-    raise HsisrError(
-        f"Unknown dataset {path!r}, and no file of that name here. Known: {INDIAN_PINES}, or a path."
-    )
+    raise HsisrError(f"Unknown dataset {path!r}, and no such file. Known: {INDIAN_PINES}, or a path.")
 
 
 def existing(path: str | os.PathLike[str]) -> Path:
@@ -211,9 +187,9 @@ def scene_name(path: str | os.PathLike[str]) -> str:
 def is_scene_file(path: Path) -> bool:
     """Whether the file `path` looks like a scene (of an ENVI scene, its header), and not a store."""
     suffix = path.suffix.lower()
-    if suffix in _HDF5:
-        return is_hdf5(path) and not is_store(path)
-    return suffix in (".hdr", *_OPENERS) and path.is_file()
+    if not path.is_file() or suffix not in (".hdr", *_OPENERS):
+        return False
+    return suffix not in _HDF5 or (is_hdf5(path) and not is_store(path))
 
 
 def scene_files(path: str | os.PathLike[str]) -> list[Path]:
@@ -257,7 +233,7 @@ def _find_wavelengths(file: CubeFile, given: Wavelengths, where: str) -> NDArray
         centres = np.asarray(given)
         if centres.shape != (count,) or centres.dtype.kind not in "iuf" or not np.isfinite(centres).all():
             raise HsisrError(
-                f"{where}: expected {count} finite wavelengths in nm, one per band; found {given!r}."
+                f"{where}: expected {count} finite wavelengths in nm; found {reprlib.repr(given)}."
             )
         return centres.astype(np.float64)
     if file.wavelengths is not None:

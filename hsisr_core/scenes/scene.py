@@ -72,16 +72,12 @@ class Scene:
         if not self.name or "/" in self.name or self.name.startswith("."):
             raise HsisrError(f"{where!r} is not usable: give a name without '/' or a leading dot.")
         if cube.ndim != 3 or cube.dtype != np.float32:
-            raise HsisrError(
-                f"{where}: the cube is {cube.dtype} of shape {cube.shape}; expected float32, 3-D."
-            )
+            raise HsisrError(f"{where}: the cube is {cube.dtype} of {cube.shape}; expected float32, 3-D.")
         if nm.dtype != np.float64 or nm.shape != (self.bands,):
-            raise HsisrError(
-                f"{where}: {nm.size} wavelengths of {nm.dtype} for {self.bands} bands; expected float64."
-            )
+            raise HsisrError(f"{where}: {nm.size} wavelengths of {nm.dtype}; expected float64 for each band.")
         if mask is not None and (mask.dtype != np.bool_ or mask.shape != cube.shape[1:]):
             raise HsisrError(
-                f"{where}: the mask is {mask.dtype} of {mask.shape}; expected bool, {cube.shape[1:]}."
+                f"{where}: the mask is {mask.dtype} of {mask.shape}; expected bool, as the cube."
             )
         if not np.isnan(nm).all() and not (np.isfinite(nm) & (nm >= 0)).all():
             raise HsisrError(f"{where}: wavelengths must be positive, in nm, or all be NaN (unknown).")

@@ -367,7 +367,7 @@ def test_a_region_outside_its_scene_is_refused(toys: Path, project: Path) -> Non
         ("no/such/folder", "does not exist"),
         ("chikusei", "Unknown dataset 'chikusei'.* Known: indian-pines"),
         ("notes.txt", "expected a folder of scenes"),
-        ("notes.h5", "not a store of prepared scenes"),
+        ("notes.h5", "cannot be read as a store of prepared scenes"),
         (".", r"No split .* \(none\)"),
     ],
 )

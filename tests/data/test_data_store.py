@@ -157,7 +157,7 @@ def test_a_store_truncated_anywhere_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "cut.h5"
     for length in [*range(0, len(data), 501), len(data) - 1]:
         path.write_bytes(data[:length])
-        with pytest.raises(HsisrError, match=r"cut\.h5 is damaged .* Delete it and prepare"):
+        with pytest.raises(HsisrError, match=r"cut\.h5 cannot be read .* Delete it and prepare"):
             Store(path)
 
 
@@ -176,14 +176,14 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.h5"
     with h5py.File(path, "w") as file:
         file["scenes"] = np.zeros((3, 4, 4))
-    with pytest.raises(HsisrError, match="not a store of prepared scenes"):
+    with pytest.raises(HsisrError, match="cannot be read as a store of prepared scenes"):
         Store(path)
     with pytest.raises(HsisrError, match="does not exist"):
         Store(tmp_path / "no.h5")
     store = kept(tmp_path, counted())
     with h5py.File(store.path, "r+") as file:
         file.attrs["hsisr_format"] = 99
-    with pytest.raises(HsisrError, match=r"version 99; expected version 1\. Delete it"):
+    with pytest.raises(HsisrError, match=r"version 99; expected version 2\. Delete it"):
         Store(store.path)
 
 
@@ -225,3 +225,33 @@ def test_a_full_disk_is_one_clear_error_and_changes_nothing(tmp_path: Path) -> N
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "No space left on the disk while writing scenes.h5" in done.stdout
+
+
+@pytest.mark.parametrize("way", ["external", "virtual", "link", "text"])
+def test_a_store_that_needs_another_file_or_type_is_refused(tmp_path: Path, way: str) -> None:
+    path = kept(tmp_path, counted()).path
+    shape = (3, 70, 75)
+    shutil.copy(path, tmp_path / "other.h5")
+    with h5py.File(path, "r+") as file:
+        scenes = file["scenes"]
+        wavelengths = scenes["a"].attrs["wavelengths"]
+        if way == "text":
+            # on a damaged one, libhdf5 crashes
+            file.attrs["dataset"] = "toys"
+        else:
+            del scenes["a"]
+        if way == "external":
+            scenes.create_dataset("a", shape, "<u2", external=[(str(tmp_path / "other.h5"), 0, 10**6)])
+        elif way == "virtual":
+            layout = h5py.VirtualLayout(shape, "<u2")
+            layout[...] = h5py.VirtualSource(str(tmp_path / "other.h5"), "scenes/a", shape)
+            scenes.create_virtual_dataset("a", layout)
+        elif way == "link":
+            scenes["a"] = h5py.ExternalLink("other.h5", "scenes/a")
+        if way in ("external", "virtual"):
+            scenes["a"].attrs["wavelengths"] = wavelengths
+    message = {"link": "has no scene 'a'", "text": "another type"}.get(
+        way, "in another file, which is not read"
+    )
+    with pytest.raises(HsisrError, match=message):
+        Store(path).read("a")

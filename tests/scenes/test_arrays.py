@@ -59,7 +59,7 @@ def test_a_band_axis_means_nothing_where_the_file_says_it(tmp_path: Path) -> Non
     Image.new("L", (8, 8)).save(tmp_path / "a.tif")
     for options in ({"band_axis": 0}, {"key": "x"}):
         with pytest.raises(
-            HsisrError, match=r"--key and --band-axis are for \.mat, \.npy.*a\.tif is not one"
+            HsisrError, match=r"--key and --band-axis are for \.mat, \.npy.* not for .*a\.tif"
         ):
             read_scene(tmp_path / "a.tif", **options)
 
@@ -140,7 +140,7 @@ def test_a_store_is_not_a_scene(tmp_path: Path) -> None:
     path = tmp_path / "scenes.h5"
     write_store(path, [Scene("a", CUBE, np.full(3, np.nan), 1.0, "")], sources=[], dataset="toys")
     assert is_store(path)
-    with pytest.raises(HsisrError, match="store of prepared scenes, not one scene"):
+    with pytest.raises(HsisrError, match=r"store of prepared scenes\. Give it"):
         read_scene(path)
     assert not is_store(save_hdf5(tmp_path / "a", CUBE))
     assert not is_store(save_npy(tmp_path / "b", CUBE))

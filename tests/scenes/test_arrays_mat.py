@@ -221,11 +221,11 @@ def test_nan_and_infinity_are_counted_and_refused(tmp_path: Path, save: Save, ba
 
 
 def test_all_zero_values_are_refused(tmp_path: Path) -> None:
-    refused(save_v5(tmp_path / "a.mat", ref=np.zeros((5, 6, 3))), "all values of the 3 chosen bands are zero")
+    refused(save_v5(tmp_path / "a.mat", ref=np.zeros((5, 6, 3))), "all values of the chosen bands are zero")
     array = np.zeros((5, 6, 3))
     array[..., 2] = 1
     path = save_v5(tmp_path / "b.mat", ref=array)
-    with pytest.raises(HsisrError, match="all values of the 2 chosen bands are zero"):
+    with pytest.raises(HsisrError, match="all values of the chosen bands are zero"):
         read_scene(path, bands=[0, 1])
 
 

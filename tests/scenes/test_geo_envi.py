@@ -136,7 +136,7 @@ def test_doubles_are_rounded_once_and_masked_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("ENVI\n", "HDR\n", r"scene\.hdr cannot be read as an ENVI header"),
+        ("ENVI\n", "HDR\n", r"scene\.hdr is not an ENVI header"),
         ("bands = 4", "bands = four", r"bands is 'four'.*expected whole numbers"),
         ("lines = 6", "rows = 6", r"lines is 'missing'"),
         ("lines = 6", "lines = -6", r"lines is '-6'.*of at least 1"),
@@ -149,9 +149,9 @@ def test_doubles_are_rounded_once_and_masked_too(tmp_path: Path) -> None:
         (
             "header offset = 0",
             "data ignore value = none",
-            "'none' in reflectance scale factor, data ignore value",
+            "'none', in the scale, no-data value",
         ),
-        ("header offset = 0", "map info = {UTM, a, 1, 1, 1, 1, 1}", "'a' in .*map info"),
+        ("header offset = 0", "map info = {UTM, a, 1, 1, 1, 1, 1}", "'a', in .*map info"),
     ],
 )
 def test_wrong_headers_are_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -170,5 +170,5 @@ def test_a_header_alone_is_refused(tmp_path: Path) -> None:
         read_scene(header)
     header.write_bytes(b"\xff\xfe\x00" * 50)
     (tmp_path / "scene.raw").touch()
-    with pytest.raises(HsisrError, match="cannot be read as an ENVI header"):
+    with pytest.raises(HsisrError, match="is not an ENVI header"):
         read_scene(header)

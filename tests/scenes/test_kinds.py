@@ -253,7 +253,7 @@ def test_an_esri_header_is_read(tmp_path: Path, layout: str) -> None:
         assert scene.georeference is not None
         assert scene.georeference.transform == (500000, 30, 0, 5000000, 0, -30)
     values.write_bytes(values.read_bytes()[:-1])
-    with pytest.raises(HsisrError, match="shorter than its header says"):
+    with pytest.raises(HsisrError, match=r"it claims 5\.76e-06 GB of values in 5759 bytes"):
         read_scene(header)
 
 
@@ -294,8 +294,8 @@ def test_values_in_other_files_are_not_read(tmp_path: Path) -> None:
         layout = h5py.VirtualLayout(COUNTS.shape, COUNTS.dtype)
         layout[...] = h5py.VirtualSource(str(tmp_path / "other.h5"), "cube", COUNTS.shape)
         file.create_virtual_dataset("virtual", layout)
-    for key in (None, "outside", "link", "virtual"):
-        with pytest.raises(HsisrError, match="holds no"):
+    for key, message in ((None, "holds no"), ("link", "holds no"), *(("outside", "in another file"),) * 2):
+        with pytest.raises(HsisrError, match=message):
             read_scene(tmp_path / "a.h5", key=key)
 
 

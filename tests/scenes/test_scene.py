@@ -43,7 +43,7 @@ def test_unknown_wavelengths_are_nan_and_say_so() -> None:
 @pytest.mark.parametrize(
     ("wavelengths", "message"),
     [
-        (np.array([400.0, 410.0]), "2 wavelengths of float64 for 3 bands"),
+        (np.array([400.0, 410.0]), "2 wavelengths of float64; expected"),
         (np.array([400.0, -400.0, 410.0]), "must be positive"),
         (np.array([400.0, np.nan, 410.0]), "must be positive"),
         (np.array([400, 410, 420]), "expected float64"),
@@ -61,7 +61,7 @@ def test_names_that_a_store_cannot_hold_are_refused(name: str) -> None:
 
 
 def test_a_cube_must_be_float32_with_three_axes() -> None:
-    with pytest.raises(HsisrError, match="float64 of shape"):
+    with pytest.raises(HsisrError, match="float64 of "):
         Scene("toy", np.zeros((3, 4, 4)), np.arange(3.0), 1.0, "")  # type: ignore[arg-type]
     with pytest.raises(HsisrError, match=r"\(4, 4\)"):
         Scene("toy", np.zeros((4, 4), np.float32), np.arange(4.0), 1.0, "")

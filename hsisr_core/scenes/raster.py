@@ -38,8 +38,10 @@ _LAYOUT = ("samples", "lines", "bands", "header offset", "data type", "interleav
 _PLACE = ("map info", "projection info", "coordinate system string", "geo points", "pixel size")
 _READ = (*_LAYOUT, *_PLACE, "description", "file type", "wavelength", "wavelength units", "data ignore value")
 # of ENVI's entries, those that a TIFF file may have as tags
-_KEPT = ("fwhm", "bbl", "default bands", "sensor type", "acquisition time")
-_KEPT += ("data gain values", "data offset values")
+_KEPT = (
+    *("fwhm", "bbl", "default bands", "sensor type", "acquisition time"),
+    *("data gain values", "data offset values"),
+)
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -49,7 +51,7 @@ def gdal(**settings: Any) -> Iterator[None]:
     hooks = sys.excepthook, sys.unraisablehook
     with rasterio.Env(**_GDAL, **settings), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        sys.excepthook = sys.unraisablehook = lambda *_: None
+        sys.excepthook, sys.unraisablehook = lambda *_: None, lambda _: None
         try:
             yield
         finally:

@@ -66,8 +66,6 @@ class CubeSet:
     @property
     def presets(self) -> dict[str, list[int]]:
         """Bands (red, green, blue) of the false-colour presets that this sensor can show."""
-        if not np.isfinite(self.wavelengths).all():
-            return {}
         width = float(np.diff(self.wavelengths).max()) if self.bands > 1 else 0.0
         low, high = self.wavelengths[0] - width, self.wavelengths[-1] + width
         found = {

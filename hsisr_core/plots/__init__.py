@@ -9,14 +9,12 @@ from hsisr_core.plots.results import (
     band_psnr,
     curves,
     error_maps,
-    side_by_side,
     spectral_curves,
     telling_pixels,
 )
 from hsisr_core.plots.scenes import band_statistics, cube_views, scene_gallery
 from hsisr_core.plots.style import (
     COLOURS,
-    DASHES,
     FALSE_COLOUR_NM,
     WIDTH,
     show_image,

@@ -18,7 +18,6 @@ from numpy.typing import ArrayLike, NDArray
 from hsisr_core.errors import HsisrError
 from hsisr_core.plots import style
 from hsisr_core.plots.style import COLOURS, WIDTH, styled_figure
-from hsisr_core.scenes import Scene
 
 # SR (bands, height, width) by method
 Cubes = Mapping[str, NDArray[Any]]
@@ -118,22 +117,4 @@ def curves(history: pd.DataFrame, label: str, bicubic_psnr: float) -> Figure:
     right.set(xlabel="step", ylabel="PSNR on test data (dB)")
     right.axhline(bicubic_psnr, color="black", linewidth=0.9, label=f"bicubic {bicubic_psnr:.2f} dB")
     style.add_legend(figure)
-    return figure
-
-
-@styled_figure
-def side_by_side(results: Cubes, scene: Scene, band: int, side: int = 48) -> Figure:
-    """One band (from 0) of a cube and of its SR by several methods: the middle `side` x `side` pixels of the cube."""
-    images = {"the cube": scene.cube, **results}
-    figure, axes = style.panel_grid(len(images), 3, 3.0)
-    low, high = np.percentile(scene.cube[band], (1, 99))
-    for panel, (name, cube) in zip(axes, images.items(), strict=True):
-        factor = cube.shape[1] // scene.height
-        rows, columns = (
-            slice(max(0, (length - side) // 2) * factor, min((length + side) // 2, length) * factor)
-            for length in (scene.height, scene.width)
-        )
-        part = cube[band, rows, columns]
-        title = f"{name}, {part.shape[0]} x {part.shape[1]} pixels"
-        style.show_image(panel, part, title, cmap="gray", vmin=low, vmax=high)
     return figure

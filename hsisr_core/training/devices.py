@@ -97,18 +97,16 @@ def together(accelerator: OneDevice | None) -> Iterator[None]:
         yield
     except Exception as error:
         failure = error
-    failed = accelerator.gather(torch.tensor([failure is not None], device=accelerator.device))
-    if not failed.any():
-        return
-    text = "" if failure is None else str(failure)
+    text = None if failure is None else str(failure)
     if failure is not None and not isinstance(failure, HsisrError):
         text = f"Process {accelerator.process_index} stopped: {type(failure).__name__}: {failure}"
     from accelerate.utils import gather_object
 
-    texts = gather_object([text])
+    texts = [text for text in gather_object([text]) if text is not None]
     if failure is not None:
         raise failure
-    raise HsisrError(next(filter(None, texts)))
+    if texts:
+        raise HsisrError(texts[0])
 
 
 def leave_group() -> None:

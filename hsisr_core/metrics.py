@@ -197,21 +197,13 @@ def _band_mse(sr: Tensor, hr: Tensor, clip: bool = False) -> NDArray[np.float64]
 
 def _angles(sr: Tensor, hr: Tensor, clip: bool = False) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Angle of each pixel's spectra in radians, SR clipped to [0, 1] with `clip`, and where HR's is not zero."""
-    bands = len(sr)
-    sr_pixels, hr_pixels = sr.reshape(bands, -1), hr.reshape(bands, -1)
-    pixels = sr_pixels.shape[1]
-    angles = torch.empty(pixels, dtype=torch.float64)
-    lit = torch.empty(pixels, dtype=torch.bool)
-    memory = torch.empty(3, bands * min(pixels, _PIXELS), dtype=torch.float64)
-    for start in range(0, pixels, _PIXELS):
-        part = slice(start, min(start + _PIXELS, pixels))
-        x, y, scratch = memory[:, : bands * (part.stop - start)].unflatten(1, (bands, -1))
-        x.copy_(sr_pixels[:, part])
-        y.copy_(hr_pixels[:, part])
+    angles, lit = [], []
+    for x, y in zip(sr.flatten(1).split(_PIXELS, dim=1), hr.flatten(1).split(_PIXELS, dim=1), strict=True):
+        # copies, for they are overwritten
+        x, y = (part.to(torch.float64, copy=True, memory_format=torch.contiguous_format) for part in (x, y))
         if clip:
             x.clamp_(0, 1)
-        x_norm = torch.mul(x, x, out=scratch).sum(dim=0).sqrt_()
-        y_norm = torch.mul(y, y, out=scratch).sum(dim=0).sqrt_()
+        x_norm, y_norm = (part.square().sum(dim=0).sqrt_() for part in (x, y))
         x_dark, y_dark = x_norm == 0, y_norm == 0
         x_norm[x_dark] = 1
         y_norm[y_dark] = 1
@@ -220,10 +212,9 @@ def _angles(sr: Tensor, hr: Tensor, clip: bool = False) -> tuple[NDArray[np.floa
         y *= x_norm / y_norm
         y -= x
         chord = y.square_().sum(dim=0).sqrt_().div_(x_norm)
-        angles[part] = chord.div_(2).clamp_(max=1).arcsin_().mul_(2)
-        angles[part][x_dark] = torch.pi / 2
-        lit[part] = ~y_dark
-    return angles.numpy(), lit.numpy()
+        angles.append(chord.div_(2).clamp_(max=1).arcsin_().mul_(2).masked_fill_(x_dark, torch.pi / 2))
+        lit.append(~y_dark)
+    return torch.cat(angles).numpy(), torch.cat(lit).numpy()
 
 
 def _ssim(sr: ArrayLike, hr: ArrayLike, mask: Mask, clip: bool = False) -> float:

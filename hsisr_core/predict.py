@@ -16,7 +16,7 @@ from hsisr_core.upscale import upscale
 def super_resolve_array(
     cube: ArrayLike, scale: int, model: str | None = None, wavelengths: Any = None, **reading: Any
 ) -> NDArray[np.float32]:
-    """Super-resolve a cube in its own units: what `hsisr upscale` does with a file, to an array, by way of a file.
+    """Super-resolve an array in its own units, as `hsisr upscale` does a file (and by way of one).
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -145,8 +146,6 @@ def _range(wavelengths: np.ndarray) -> str:
 
 def duration(seconds: float) -> str:
     """A time in the unit that suits it: "45 s", "12 min", "3.5 h", "2.1 d"."""
-    for limit, unit, name in ((100, 1, "s"), (6000, 60, "min"), (172800, 3600, "h")):
-        if seconds < limit:
-            number = seconds / unit
-            return f"{number:.{0 if number >= 10 else 1}f} {name}"
-    return f"{seconds / 86400:,.1f} d"
+    units = ((100, 1, "s"), (6000, 60, "min"), (172800, 3600, "h"), (math.inf, 86400, "d"))
+    number, name = next((seconds / unit, name) for limit, unit, name in units if seconds < limit)
+    return f"{number:,.{int(number < 10 or name == 'd')}f} {name}"

@@ -75,15 +75,16 @@ def judge_claims(runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
 
 
 def list_claims(table: pd.DataFrame) -> str:
-    """The rows of `judge_claims` as a list in Markdown, a line each, with the chapter of each."""
+    """The rows of `judge_claims` as a list in HTML, a line each, with a link to the chapter of each."""
     lines = []
     for row in table.to_dict("records"):
-        line = f"- {{doc}}`{row['claim']}, x{row['scale']} <{row['chapter']}>`: **{row['verdict']}**"
+        found = ""
         if row["verdict"] != "not trained":
             seeds = f"{row['seeds']:.0f} seed{'s' * (row['seeds'] > 1)}"
-            line += f"; {row['ours']:+.2f} dB, better on {row['better']:.0f} of {row['images']:.0f} scenes, {seeds}"
-        lines.append(f"{line}; the paper, on CAVE: {row['paper']:+.2f} dB")
-    return "\n".join(lines)
+            found = f"{row['ours']:+.2f} dB, better on {row['better']:.0f} of {row['images']:.0f} scenes, {seeds}; "
+        link = f'<a href="{row["chapter"]}.html">{row["claim"]}, x{row["scale"]}</a>'
+        lines.append(f"<li>{link}: <b>{row['verdict']}</b> ({found}paper, CAVE: {row['paper']:+.2f} dB)</li>")
+    return f"<ul>{''.join(lines)}</ul>"
 
 
 def _scores(runs: Sequence[Run], result: str = "") -> pd.DataFrame:

@@ -46,8 +46,12 @@ def test_real_runs_are_judged_and_listed() -> None:
     assert row["ours"] == pytest.approx(expected)
     assert row["paper"] == pytest.approx(44.99 - 44.06, abs=0.5)
     assert (row["verdict"], table.loc["L1 over MSE", "verdict"]) == ("cannot be told", "not trained")
-    lines = list_claims(table.reset_index()).splitlines()
-    assert len(lines) == len(table)
-    assert lines[0].startswith("- {doc}`SSRNet over EDSR, x2 <10-comparison>`: **cannot be told**; ")
-    assert "1 seed; the paper, on CAVE: +" in lines[0]
-    assert lines[4].startswith("- {doc}`L1 over MSE, x2 <06-losses>`: **not trained**; the paper")
+    lines = list_claims(table.reset_index()).split("</li>")
+    assert len(lines) == len(table) + 1
+    start = '<ul><li><a href="10-comparison.html">SSRNet over EDSR, x2</a>: <b>cannot be told</b> ('
+    assert lines[0].startswith(start)
+    assert "of 1 scenes, 1 seed; paper, CAVE: +1.13 dB)" in lines[0]
+    assert (
+        lines[4]
+        == '<li><a href="06-losses.html">L1 over MSE, x2</a>: <b>not trained</b> (paper, CAVE: +0.37 dB)'
+    )

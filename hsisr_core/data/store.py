@@ -16,6 +16,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ from numpy.typing import NDArray
 
 from hsisr_core.base import atomic_path
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes import Bounds, Scene, check_stored, open_hdf5, span, walk
+from hsisr_core.scenes import Bounds, Scene, check_stored, is_variable, open_hdf5, read_apart, span, walk
 
-# Raised by one when the layout, or what a reader makes of a file, changes: older stores are made anew.
+# Raised by one when the layout, or what a reader makes of a file, changes. Version 1 has texts of variable length.
 STORE_FORMAT = 2
 
 Source = tuple[str, int, str]  # name, bytes, sha256
@@ -76,7 +77,7 @@ class Store:
         self.path = Path(path)
         with self._open() as file:
             version = int(_read_attribute(file, "hsisr_format", "i"))
-            if version != STORE_FORMAT:
+            if version not in (1, STORE_FORMAT):
                 raise HsisrError(
                     f"{self.path} is a store of version {version}; expected version {STORE_FORMAT}. "
                     "Delete it and prepare the data again."
@@ -87,7 +88,8 @@ class Store:
             items = {name: item for name, item in walk(file) if isinstance(item, h5py.Dataset)}
             for item in items.values():
                 check_stored(self.path, item)
-            self.sources: list[Source] = [tuple(source) for source in json.loads(items["sources"][()])]
+            stated = json.loads(items["sources"][()]) if version == STORE_FORMAT else []
+            self.sources: list[Source] = [tuple(source) for source in stated]
             scenes = {name[7:]: item for name, item in sorted(items.items()) if name.startswith("scenes/")}
             self.names = list(scenes)
             self._shapes: dict[str, tuple[int, int, int]] = {name: scenes[name].shape for name in scenes}
@@ -114,8 +116,9 @@ class Store:
             stored = item[:, top:bottom, left:right]
             divisor = float(_read_attribute(item, "divisor", "f"))
             source = _read_attribute(item, "source", "S").decode()
-            masks = file["masks"]
-            mask = masks[name][top:bottom, left:right].astype(np.bool_) if name in self._masked else None
+            mask = None
+            if name in self._masked:
+                mask = file[f"masks/{name}"][top:bottom, left:right].astype(np.bool_)
         cube = _decode(stored, divisor) if stored.dtype == np.uint16 else stored
         return Scene(name, cube, self._wavelengths[name], divisor, source, mask)
 
@@ -130,7 +133,10 @@ class Store:
 
 def _read_attribute(item: h5py.Dataset | h5py.File, name: str, kind: str) -> Any:
     """An attribute of the kind that was written: libhdf5 may crash on another one."""
-    if item.attrs.get_id(name).dtype.kind != kind:
+    dtype = item.attrs.get_id(name).dtype
+    if kind == "S" and is_variable(dtype):
+        return read_apart(partial(item.attrs.__getitem__, name)).encode()
+    if dtype.kind != kind:
         raise ValueError(f"{name} has another type than it was written with")
     return item.attrs[name]
 

@@ -1,6 +1,14 @@
 """One cube: what a scene is, and how it is read, opened and written."""
 
-from hsisr_core.scenes.arrays import check_stored, is_store, open_hdf5, variable_names, walk
+from hsisr_core.scenes.arrays import (
+    check_stored,
+    is_store,
+    is_variable,
+    open_hdf5,
+    read_apart,
+    variable_names,
+    walk,
+)
 from hsisr_core.scenes.bands import BandChoice
 from hsisr_core.scenes.cave import CAVE_DIVISOR, holds_bands, visible
 from hsisr_core.scenes.cube import OpenScene

@@ -224,8 +224,8 @@ def _list_hdf5(path: Path, file: h5py.File, is_mat: bool) -> dict[str, _Array]:
 
     def load(item: h5py.Dataset, kind: str) -> Any:
         check_stored(path, item)
-        if _is_variable(item.dtype):
-            return _read_apart(lambda: item[()])
+        if is_variable(item.dtype):
+            return read_apart(lambda: item[()])
         values = item[()]
         if kind == "char":
             return values.astype("<u2").tobytes().decode("utf-16-le")
@@ -284,20 +284,20 @@ def _read_attributes(item: h5py.Dataset | h5py.Group) -> dict[str, Any]:
     for name in item.attrs:
         if name.lower() in NAMES or name in _ATTRIBUTES:
             own = item.attrs.get_id(name)
-            if _is_variable(own.dtype):
-                found[name] = _read_apart(partial(item.attrs.__getitem__, name))
+            if is_variable(own.dtype):
+                found[name] = read_apart(partial(item.attrs.__getitem__, name))
             elif own.dtype.kind in "iufS" and own.shape is not None:
                 found[name] = _as_text(item.attrs[name])
     return found
 
 
-def _is_variable(dtype: np.dtype) -> bool:
+def is_variable(dtype: np.dtype) -> bool:
     """Whether values of a type are texts of variable length."""
     text = h5py.check_string_dtype(dtype)
     return text is not None and text.length is None
 
 
-def _read_apart(read: Callable[[], Any]) -> str:
+def read_apart(read: Callable[[], Any]) -> str:
     """Read a text of variable length in a child process, because libhdf5 may loop or crash on a damaged one."""
     receiver, sender = os.pipe()
     with warnings.catch_warnings(action="ignore"):

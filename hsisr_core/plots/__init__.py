@@ -27,5 +27,4 @@ from hsisr_core.plots.tables import (
     gain_panels,
     method_curves,
     rows_beside,
-    size_and_quality,
 )

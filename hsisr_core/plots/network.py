@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,13 +13,10 @@ from numpy.typing import NDArray
 from hsisr_core.plots.colour import false_colour
 from hsisr_core.plots.style import WIDTH, show_image, styled_figure
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 
 @styled_figure
-def reach_maps(gradient: Tensor, halo: int) -> Figure:
-    """|gradient| of one SR voxel, (bands, side, side): summed over bands, and over rows."""
+def reach_maps(gradient: Any, halo: int) -> Figure:
+    """|gradient| of one SR voxel, a tensor (bands, side, side): summed over bands, and over rows."""
     bands, side, _ = gradient.shape
     middle = side // 2
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.3))

@@ -66,26 +66,6 @@ def rows_beside(table: pd.DataFrame, seeds: pd.DataFrame) -> Figure:
 
 
 @styled_figure
-def size_and_quality(paper: Mapping[str, tuple[float, float]], table: pd.DataFrame) -> Figure:
-    """PSNR (dB) against parameters: the paper's rows, (parameters, PSNR) each, and ours (from `study.compare_rows`)."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.7))
-    left.plot(*zip(*paper.values(), strict=True), "D--", color=_PAPER, markersize=5)
-    left.set(title="paper, CAVE x2", ylabel="PSNR (dB)")
-    ours = table.dropna(subset="psnr")
-    sizes, qualities, spread = ours["parameters"], ours["psnr"], ours["spread"].fillna(0)
-    right.errorbar(sizes, qualities, spread, fmt="o--", color=_OURS, capsize=3, markersize=4)
-    right.set_title("ours: mean and standard deviation over seeds")
-    points = dict(zip(ours.index, zip(sizes, qualities, strict=True), strict=True))
-    for panel, named in ((left, paper), (right, points)):
-        for label, place in named.items():
-            panel.annotate(label, place, xytext=(5, 5), textcoords="offset points", fontsize=8)
-        panel.set_xlabel("parameters (thousands)")
-        panel.margins(x=0.15, y=0.2)
-        panel.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:,.0f}")
-    return figure
-
-
-@styled_figure
 def gain_panels(table: pd.DataFrame) -> Figure:
     """PSNR over bicubic of each method against the scale, a panel per dataset (from `study.compare_methods`)."""
     sides = {"ours": table["over_bicubic"], "paper": table["paper_over_bicubic"]}

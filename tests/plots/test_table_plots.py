@@ -11,7 +11,6 @@ from hsisr_core.plots import (
     convergence,
     forest,
     rows_beside,
-    size_and_quality,
 )
 
 
@@ -53,13 +52,6 @@ def test_rows_stand_beside_the_paper(table: pd.DataFrame) -> None:
     assert right.lines[0].get_xdata().tolist() == [-1, -3]
     assert right.lines[1].get_xdata().tolist() == [-2]
     assert [text.get_text() for text in left.get_yticklabels()] == ["one", "two"]
-
-
-def test_quality_against_size(table: pd.DataFrame) -> None:
-    left, right = size_and_quality({"one": (5e5, 44.0), "two": (1e6, 45.0)}, table).axes
-    assert left.lines[0].get_ydata().tolist() == [44, 45]
-    assert right.lines[0].get_xdata().tolist() == [1000, 2000]
-    assert left.xaxis.get_major_formatter()(1_275_138, None) == "1,275"
 
 
 def test_a_forest_has_a_panel_for_each_table() -> None:

@@ -96,8 +96,7 @@ def _fetch_one(source: DatasetSource, archive: Archive, folder: Path) -> str:
 def download(urls: Sequence[str], target: Path, advice: str = "") -> str:
     """Download an archive to `target` from the first of `urls` that gives one, and return that address.
 
-    What arrived of an interrupted transfer is kept beside `target` and continued; whether the parts belong together
-    shows when the archive is unpacked. `advice` ends the message that says why no address gave the file.
+    What arrived of an interrupted transfer is kept beside `target` and continued; `advice` ends the error's message.
     """
     # a quarter of a second to import, and only a download needs it
     import requests

@@ -57,18 +57,9 @@ class SpectralExplorer(anywidget.AnyWidget):
     _esm = SCRIPT
     _css = STYLES
     _meta = traitlets.Dict().tag(sync=True)
-    band = _Checked().tag(sync=True)
-    channels = _Checked().tag(sync=True)
-    curtain = _Checked().tag(sync=True)
-    gamma = _Checked().tag(sync=True)
-    hidden = _Checked().tag(sync=True)
-    magnifier = _Checked().tag(sync=True)
-    mode = _Checked().tag(sync=True)
-    pixels = _Checked().tag(sync=True)
-    split = _Checked().tag(sync=True)
-    stretch = _Checked().tag(sync=True)
-    view = _Checked().tag(sync=True)
-    views = _Checked().tag(sync=True)
+    band, channels, mode, views, view, pixels, hidden, stretch, gamma, curtain, split, magnifier = (
+        _Checked().tag(sync=True) for _ in range(12)
+    )
 
     def __init__(self, cubes: CubeSet, **state: Any) -> None:
         first = first_state(cubes)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle
 
 from hsisr_core.models.base import SuperResolver, check_options
-from hsisr_core.models.starts import convolutions, he_init, shuffle_kernels
+from hsisr_core.models.starts import convolutions, shuffle_kernels, start
 
 
 class EDSR(SuperResolver):
@@ -53,10 +53,7 @@ class EDSR(SuperResolver):
             conv2d(features, features * factor**2) for factor in self.factors
         )
         self.tail = conv2d(features, bands)
-        if init == "he":
-            he_init(self)
-        elif init == "interpolation":
-            interpolate(self)
+        start(self, init, False, interpolate)
 
     def super_resolve(self, lr: Tensor) -> Tensor:  # (batch, bands, h, w)
         first = self.head(lr)  # (batch, features, h, w)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from hsisr_core.models.base import SuperResolver, check_options
 from hsisr_core.models.bicubic import BICUBIC_REACH, upsample
-from hsisr_core.models.starts import convolutions, he_init
+from hsisr_core.models.starts import convolutions, start
 
 KERNELS = ((7, 9, 9), (1, 1, 1), (1, 1, 1), (3, 5, 5))  # bands, height, width
 # 4 at either end, 6 on each side
@@ -69,10 +69,7 @@ class FCNN3D(SuperResolver):
         self.layers = nn.ModuleList(
             nn.Conv3d(*size, padding=padding) for size in sizes
         )
-        if init == "he":
-            he_init(self)
-        elif init == "interpolation":
-            pass_through(self)
+        start(self, init, False, pass_through)
 
     def super_resolve(self, lr: Tensor) -> Tensor:  # (batch, bands, h, w)
         # (batch, 1, bands, r*h, r*w)

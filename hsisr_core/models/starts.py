@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,6 @@ from hsisr_core.degrade import resize_matrix
 from hsisr_core.errors import HsisrError
 
 Convolution = nn.Conv2d | nn.Conv3d | nn.ConvTranspose3d
-Model = TypeVar("Model", bound=nn.Module)
 
 
 def convolutions(model: nn.Module) -> list[Any]:
@@ -34,10 +33,10 @@ def he_init(
 
 
 def start(
-    model: Model,
+    model: nn.Module,
     init: str,
     weight_norm: bool,
-    interpolate: Callable[[Model], object],
+    interpolate: Callable[[Any], object],
 ) -> None:
     """Set the starting weights that `init` names, then normalise weights."""
     if init == "he":

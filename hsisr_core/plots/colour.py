@@ -18,12 +18,10 @@ _LOBES = (
     ((1.217, 437.0, 0.0845, 0.0278), (0.681, 459.0, 0.0385, 0.0725)),
 )
 # XYZ, with (1, 1, 1) for a flat spectrum, to linear sRGB (IEC 61966-2-1) with D65 as white: adapted by Bradford's rule.
-_TO_SRGB = np.array(
-    [
-        [3.14665765, -1.66646375, -0.48019390],
-        [-0.99552161, 1.95575673, 0.03976487],
-        [0.06359480, -0.21456322, 1.15096842],
-    ]
+_TO_SRGB = (
+    (3.14665765, -1.66646375, -0.48019390),
+    (-0.99552161, 1.95575673, 0.03976487),
+    (0.06359480, -0.21456322, 1.15096842),
 )
 
 
@@ -53,7 +51,7 @@ def true_colour(cube: NDArray[Any], nm: NDArray[np.float64]) -> tuple[NDArray[np
     weights /= weights.sum(axis=1, keepdims=True)
     xyz = np.einsum("cb,bhw->hwc", weights, cube, optimize=True)
     luminance = float(np.nanpercentile(xyz[..., 1], 99))
-    linear = np.clip(xyz / (luminance if luminance > 0 else 1.0) @ _TO_SRGB.T, 0, 1)
+    linear = np.clip(xyz / (luminance if luminance > 0 else 1.0) @ np.transpose(_TO_SRGB), 0, 1)
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055), "CIE 1931"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import re
 from collections import Counter
@@ -24,6 +25,7 @@ from hsisr_core.runs.folder import run_folder
 # Settings that a label names whenever they vary.
 ALWAYS = ("method", "scale", "seed")
 EXAMPLE = "`- {seed: 2}` or `- {table: loss, product: {scale: [2, 3], seed: [1, 2]}}`"
+MOST_RUNS = 10_000
 Item = TypeVar("Item")
 
 
@@ -93,6 +95,8 @@ class _Entry(BaseModel, extra="allow"):
     def expand(self) -> Iterator[dict[str, Any]]:
         """Yield the settings of each run; the last name of `product` varies fastest, the table slowest."""
         beside = self.model_extra or {}
+        if math.prod(map(len, self.product.values())) > MOST_RUNS:
+            raise HsisrError(f"`product` stands for more than {MOST_RUNS:,} runs.")
         for row in table_settings(self.table) if self.table else [{}]:
             for name, count in Counter([*beside, *self.product, *row]).items():
                 if count > 1:
@@ -139,7 +143,7 @@ def _expand(runs: Any, defaults: RunConfig, where: str) -> Iterator[tuple[str | 
                 yield entry.table, defaults.changed(**settings)
         except ValidationError as error:
             first = error.errors()[0]
-            name = "".join(f"{part}: " for part in first["loc"])
+            name = "".join(f"{part!s:.40}: " for part in first["loc"])
             raise HsisrError(f"{place}: {name}{describe_mistake(first)}, such as {EXAMPLE}.") from error
         except HsisrError as error:
             listed = any(isinstance(value, list) for value in values.values())

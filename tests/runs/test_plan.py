@@ -87,6 +87,10 @@ def test_steps_are_those_of_the_training(tmp_path: Path, settings: dict[str, obj
         ("[{table: [loss]}]", "table: expected a valid string"),
         ("[{table: loss, loss: l1}]", "loss is set twice"),
         ("[{table: modules, product: {modules: [1]}}]", "modules is set twice"),
+        (
+            f"[{{product: {{seed: {[*range(1, 200)]}, features: {[*range(1, 200)]}}}}}]",
+            "`product` stands for more than 10,000 runs",
+        ),
     ],
 )
 def test_a_mistake_in_a_plan_is_named(tmp_path: Path, runs: str, words: str) -> None:

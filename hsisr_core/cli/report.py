@@ -96,9 +96,9 @@ def estimate_table(runs: Sequence[PlannedRun], estimates: Sequence[Estimate], gp
 
 def frame_table(table: pd.DataFrame) -> str:
     """A results table as plain text."""
-    if table.empty:
-        return "No finished run."
-    return str(table.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
+    return (
+        "No finished run." if table.empty else str(table.to_string(index=False, float_format="{:.4f}".format))
+    )
 
 
 def scene_table(scene: Scene) -> str:

@@ -220,13 +220,8 @@ def _prepare(split: Split, scenes: Mapping[str, str | Path], reading: dict[str, 
     # the source files by path, size and time of change
     files = [(name, file.absolute()) for name in scenes for file in scene_files(scenes[name])]
     stamps = [(name, str(file), file.stat().st_size, file.stat().st_mtime_ns) for name, file in files]
-    made_of = [
-        STORE_FORMAT,
-        stamps,
-        {name: split.reduce_to(name) for name in scenes},
-        *sorted(split.high_byte & set(scenes)),
-        *sorted(reading.items()),
-    ]
+    sides, high = {name: split.reduce_to(name) for name in scenes}, sorted(split.high_byte & set(scenes))
+    made_of = [STORE_FORMAT, stamps, sides, *high, *sorted(reading.items())]
     key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:12]
     target = cache_folder() / f"{split.dataset}-{key}" / "scenes.h5"
     # a damaged one is written again; without the lock, so that a cache on a read-only disk can be used

@@ -3,6 +3,7 @@ PYTHON ?= python3
 PRESET ?=
 DATA ?=
 PORT ?= 8000
+N ?= 200
 ARGS ?=
 
 VENV := .venv
@@ -12,7 +13,7 @@ STAMP := $(VENV)/.installed
 BEGUN := $(VENV)/.installing
 STRIP_KEYS := metadata.papermill cell.metadata.papermill
 
-.PHONY: help venv snakemake book serve test test-all lint links audit lab clean
+.PHONY: help venv snakemake book serve test test-all fuzz lint links audit lab clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -37,10 +38,13 @@ serve:  ## open the built book on this machine only: prints its address; Ctrl-C 
 TEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile
 
 test: venv  ## run the fast tests: minutes
-	@$(TEST) -m "not slow" $(ARGS)
+	@$(TEST) -m "not slow and not fuzz" $(ARGS)
 
 test-all: venv  ## run every test: also whole trainings, books and browsers
-	@$(TEST) $(ARGS)
+	@$(TEST) -m "not fuzz" $(ARGS)
+
+fuzz: venv  ## read N damaged files of each kind (now: $(N)); what fails is kept in _build/fuzz
+	@N="$(N)" OMP_NUM_THREADS=1 $(PY) -m pytest -m fuzz tests/fuzz $(ARGS)
 
 lint: venv  ## check style, types, the floors of the core, and that the notebooks hold no outputs
 	@$(PY) -m ruff check .

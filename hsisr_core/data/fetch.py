@@ -34,11 +34,7 @@ _PIECE = 1 << 14
 def fetch(
     dataset: str, to: str | os.PathLike[str] | None = None, scenes: Sequence[str] = ()
 ) -> tuple[Path, list[str]]:
-    """Fetch the archives of a dataset and unpack them; return the folder where they are, and a line for each.
-
-    What is there already is not fetched again. `to` is the folder for the archives (None: the project's data folder),
-    `scenes` are those of Foster, which have an archive each.
-    """
+    """Fetch and unpack what is missing of a dataset, or of its `scenes`; return the folder, and a line for each."""
     source = dataset_source(dataset)
     if scenes and not source.base_urls:
         raise HsisrError(f"{dataset} does not come by scenes. Leave out --scenes.")
@@ -94,10 +90,7 @@ def _fetch_one(source: DatasetSource, archive: Archive, folder: Path) -> str:
 
 
 def download(urls: Sequence[str], target: Path, advice: str = "") -> str:
-    """Download an archive to `target` from the first of `urls` that gives one, and return that address.
-
-    What arrived of an interrupted transfer is kept beside `target` and continued; `advice` ends the error's message.
-    """
+    """Download an archive from the first of `urls` that gives one, going on where it broke off; return that address."""
     # a quarter of a second to import, and only a download needs it
     import requests
 

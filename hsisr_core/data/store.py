@@ -42,10 +42,7 @@ _SPARE = 1 << 20
 def write_store(
     path: str | os.PathLike[str], scenes: Iterable[Scene], *, sources: Sequence[Source], dataset: str
 ) -> None:
-    """Write `scenes` of different names to the store `path`, whole or not at all, with one in memory at a time.
-
-    `sources` are looked at after the last scene, so a generator that reads the scenes may fill it.
-    """
+    """Write `scenes`, one in memory at a time, to the store `path`, whole or not at all; `sources` are read last."""
     digests: dict[str, str] = {}
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         file.create_group("scenes")
@@ -67,10 +64,9 @@ def write_store(
 
 
 class Store:
-    """A file that `write_store` made: its `dataset`, the `names` of its scenes, sorted, and their `sources`.
+    """A file that `write_store` made, opened for each read: `dataset`, `names` of its scenes, sorted, and `sources`.
 
-    It is opened for each read, so a Store can be handed to other processes. `fingerprint` is a SHA-256 over the sorted
-    (name, shape, values, wavelengths, mask): what the scenes hold, however stored.
+    `fingerprint` is a SHA-256 over the sorted (name, shape, values, wavelengths, mask), however stored.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -78,10 +74,8 @@ class Store:
         with self._open() as file:
             version = int(_read_attribute(file, "hsisr_format", "i"))
             if version not in (1, STORE_FORMAT):
-                raise HsisrError(
-                    f"{self.path} is a store of version {version}; expected version {STORE_FORMAT}. "
-                    "Delete it and prepare the data again."
-                )
+                found = f"{self.path} is a store of version {version}; expected version {STORE_FORMAT}"
+                raise HsisrError(f"{found}. Delete it and prepare the data again.")
             self.dataset = _read_attribute(file, "dataset", "S").decode()
             self.fingerprint = _read_attribute(file, "fingerprint", "S").decode()
             # no link is followed, and no other file read
@@ -126,8 +120,7 @@ class Store:
     def _open(self) -> Iterator[h5py.File]:
         if not self.path.is_file():
             raise HsisrError(f"{self.path} does not exist. Prepare the data again.")
-        advice = "Delete it and prepare the data again."
-        with open_hdf5(self.path, "a store of prepared scenes", advice) as file:
+        with open_hdf5(self.path, "a store of prepared scenes", "Delete it and prepare it again.") as file:
             yield file
 
 

@@ -30,6 +30,8 @@ from hsisr_core.scenes.scene import Georeference
 # MATLAB's names of types that have another one in NumPy
 MATLAB_CLASSES = {"float64": "double", "float32": "single"}
 _NUMERIC = {np.dtype(code).name for code in np.typecodes["AllInteger"] + "efd"} | {*MATLAB_CLASSES.values()}
+# of the elements of a .mat file of version 5
+_MATLAB_5_KINDS = {*range(1, 8), 9, *range(12, 19)}
 # what `cube_writer` says of a cube, and names that others give to it
 _OWN = ("divisor", "nodata", "geotransform", "crs", "entries")
 _NODATA = ("nodata", "_FillValue", "Data_Ignore_Value", "missing_value")
@@ -337,19 +339,25 @@ def _list_mat5(path: Path) -> dict[str, _Array]:
 
 
 def _check_whole(path: Path) -> None:
-    """Refuse a v5 file that ends inside a variable: scipy leaves such a variable out in silence."""
-    size, position = path.stat().st_size, 128
+    """Refuse a v5 file whose elements do not fit in it: scipy leaves such a variable out, takes memory or crashes."""
+    size = path.stat().st_size
     with open(path, "rb") as file:
-        order = {b"IM": "<", b"MI": ">"}.get(file.read(position)[-2:])
-        # a file is its header and elements: type, length, content; scipy says what else is wrong
-        while order and position < size:
+        order = {b"IM": "<", b"MI": ">"}.get(file.read(128)[-2:])
+        # where elements (type, length, content) begin and end; scipy says what else is wrong
+        rest = [(128, size)] if order else []
+        while rest:
+            position, stop = rest.pop()
             file.seek(position)
-            element, length = struct.unpack(f"{order}II", file.read(8))
-            if element not in (14, 15):
-                return
-            position += 8 + length
-    if order and position > size:
-        raise HsisrError(f"{path} is truncated at {size} bytes. Fetch it again.")
+            if position + 8 > stop:
+                continue
+            kind, length = struct.unpack(f"{order}II", file.read(8))
+            # the content of a small one stands in place of the length
+            end = position + 8 + (0 if kind >> 16 else length)
+            if end > stop or kind % 2**16 not in _MATLAB_5_KINDS:
+                raise ValueError(f"its element at byte {position} of {size} does not fit")
+            rest.append((end if kind == 15 else end + -end % 8, stop))
+            if kind == 14:
+                rest.append((position + 8, end))
 
 
 def _list_fields(name: str, value: Any) -> dict[str, _Array]:
@@ -394,15 +402,13 @@ def _choose(path: Path, arrays: Mapping[str, _Array], key: str | None) -> _Array
     return found[0]
 
 
-def _find_lists(
-    array: _Array, arrays: Mapping[str, _Array], attributes: list[dict[str, Any]]
-) -> list[Listed]:
+def _find_lists(array: _Array, arrays: Mapping[str, _Array], above: list[dict[str, Any]]) -> list[Listed]:
     """Wavelengths in attributes of an array and the groups above it, then in other arrays, the nearest first."""
 
     def distance(other: _Array) -> int:
         return -len(posixpath.commonpath([f"/{array.name}", f"/{other.name}"]))
 
-    found = [listed for own in attributes for listed in list_wavelengths(own)]
+    found = [listed for own in above for listed in list_wavelengths(own)]
     units = arrays["wavelength_units"].load() if "wavelength_units" in arrays else ""
     for other in sorted(arrays.values(), key=distance):
         if posixpath.basename(other.name).lower() in NAMES and other.is_numeric and len(other.shape) < 3:
@@ -413,11 +419,7 @@ def _find_lists(
 
 
 def _find_bands(array: _Array, is_mat: bool, given: int | None, sizes: set[int], where: str) -> int:
-    """Return which axis is the bands; warn where that is doubtful.
-
-    It is the axis `given`, or the only one that a list of wavelengths fits (`sizes`), or the last one of a .mat file,
-    or the shortest, which must be the first or the last.
-    """
+    """Which axis is the bands: `given`, or the only one that wavelengths fit (`sizes`), or by rule, with a warning."""
     shape, option = array.shape, "--band-axis 0, 1 or 2 (in Python: band_axis=)"
     size = "x".join(map(str, shape))
     if 0 in shape:

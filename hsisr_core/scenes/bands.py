@@ -32,11 +32,7 @@ _UNITS = {
 
 
 def to_nanometres(values: Any, units: str, count: int) -> Spectrum:
-    """Turn the wavelengths of `count` bands into nm; a list that cannot be used is left out with a note.
-
-    Without units, numbers from 0.3 to 20 are micrometres, and whole numbers from 0 or 1 are those of the bands. A zero
-    stands for a band that was not measured; the order is that of the file.
-    """
+    """Turn the wavelengths of `count` bands into nm; a list that cannot be used is left out with a note."""
     try:
         centres = np.array([float(value) for value in np.ravel(values)])
     except (TypeError, ValueError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -89,12 +90,14 @@ def _is_cave(files: list[Path]) -> bool:
 
 
 def _read_png16(file: Path) -> NDArray[np.uint16]:
-    with reading(file, "a PNG"), Image.open(file, formats=["PNG"]) as image:
+    # in memory, because Pillow takes as much for a chunk of a file as it claims to have
+    data = file.read_bytes()
+    with reading(file, "a PNG"), Image.open(BytesIO(data), formats=["PNG"]) as image:
         # of a PNG, Pillow gives these to 16-bit gray only
         if image.mode not in ("I;16", "I"):
             raise HsisrError(f"{file} has pixels of the kind {image.mode}; expected 16-bit gray.")
         check_size(file, image.size, np.dtype(np.uint16))
         # Pillow does not look for the end
-        if b"IEND\xaeB`\x82" not in file.read_bytes():
+        if b"IEND\xaeB`\x82" not in data:
             raise HsisrError(f"{file} is truncated: the end of the PNG is missing. Fetch the scene again.")
         return np.asarray(image).astype(np.uint16, copy=False)

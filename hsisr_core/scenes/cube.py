@@ -152,10 +152,7 @@ class OpenScene:
         return isinstance(self.file.array, Stored)
 
     def read(self, rows: slice, cols: slice) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-        """Read `rows` x `cols` of the chosen bands, (bands, height, width), in [0, 1], and where nothing is measured.
-
-        What is no measurement has the mean of its band; None instead of a mask: nothing is missing.
-        """
+        """Read a part, in [0, 1], and where nothing is measured (None: nowhere): there it has the mean of its band."""
         values = self.file.window(rows, cols)
         if not np.array_equal(self.order, np.arange(len(values))):
             values = values[self.order]
@@ -255,8 +252,7 @@ def check_memory(path: Path, size: int) -> None:
     free = psutil.virtual_memory().available
     if size > free:
         raise HsisrError(
-            f"{path} takes {size / 1e9:.3g} GB of memory, and {free / 1e9:.3g} GB are free. Read a part, or upscale it "
-            "from a format that is read in parts, such as ENVI."
+            f"{path} takes {size / 1e9:.3g} GB of memory, and {free / 1e9:.3g} GB are free. ENVI is read in parts."
         )
 
 

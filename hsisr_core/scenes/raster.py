@@ -38,10 +38,8 @@ _LAYOUT = ("samples", "lines", "bands", "header offset", "data type", "interleav
 _PLACE = ("map info", "projection info", "coordinate system string", "geo points", "pixel size")
 _READ = (*_LAYOUT, *_PLACE, "description", "file type", "wavelength", "wavelength units", "data ignore value")
 # of ENVI's entries, those that a TIFF file may have as tags
-_KEPT = (
-    *("fwhm", "bbl", "default bands", "sensor type", "acquisition time"),
-    *("data gain values", "data offset values"),
-)
+_GAINS = "data gain values", "data offset values"
+_KEPT = ("fwhm", "bbl", "default bands", "sensor type", "acquisition time", *_GAINS)
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -146,7 +144,7 @@ def open_with_header(path: Path, *_: object) -> CubeFile:
     centres, note = choose_wavelengths([listed] if listed[0] else [], int(entries["bands"]))
     if bad := [word for word in as_list(entries.get("bbl", "")) if word.strip("0.") == ""]:
         note += f"; {len(bad)} bands marked bad (kept)"
-    if "data gain values" in entries or "data offset values" in entries:
+    if any(name in entries for name in _GAINS):
         note += "; gains and offsets of the bands are kept, not applied"
     return CubeFile(
         kind=f"ENVI file, {entries['interleave'].lower()}, {dtype.name}",

@@ -36,8 +36,7 @@ _OPENERS: dict[str, Callable[..., CubeFile]] = {
 # share of the values that may lie beyond the range of a cube
 _OUTLIERS = 0.01
 _INDIAN_PINES_BANDS = 31
-# A round number above the largest count. A statistic of the image, such as its maximum, would bring
-# knowledge of the test region into the training.
+# A round number above the largest count: a statistic of the image would be knowledge of the test region.
 _INDIAN_PINES_DIVISOR = 10000.0
 # of the arrays of published datasets: whose they are, the value that stands for 1 (None: the maximum of the whole
 # image), and the first and last band (nm) by number of bands
@@ -108,10 +107,7 @@ def open_scene(
     band_axis: int | None = None,
     nodata: float | None = None,
 ) -> OpenScene:
-    """Open any scene that `read_scene` reads, by the same rules; look at all its values once.
-
-    ENVI, TIFF, .npy, HDF5 and .mat v7.3 are read part by part; PNGs, .mat v5, .npz and the embedded cube as a whole.
-    """
+    """Open any scene that `read_scene` reads, by the same rules, to be read in parts; look at all its values once."""
     if divisor is not None and not 0 < divisor < math.inf:
         raise HsisrError(f"divisor={divisor!r}: expected a positive number, the value that stands for 1.")
     opener: Callable[..., CubeFile]

@@ -52,11 +52,6 @@ class Scene:
         bool, (height, width), False where the file says that a pixel is no measurement; None: it does not.
     georeference
         Where the scene lies, if the file says so. A store does not keep it.
-
-    Raises
-    ------
-    HsisrError
-        A shape, a type or the wavelengths are not as above.
     """
 
     name: str

@@ -1,8 +1,7 @@
 """Write a cube part by part, in any order of the parts: HDF5, .mat, .npy, TIFF and ENVI.
 
-Every format is a head and one block of values at a known place, so a part is written with plain system calls.
-A memory map, GDAL or the HDF5 library would end the process, or say nothing, when the disk fills up; a system call
-reports it.
+Every format is a head and one block of values, written with plain system calls: a memory map, GDAL or the HDF5
+library would end the process, or say nothing, when the disk fills up.
 """
 
 from __future__ import annotations
@@ -82,15 +81,11 @@ def output_files(path: Path) -> list[Path]:
 
 @contextmanager
 def cube_writer(path: Path, product: Product) -> Iterator[Writer]:
-    """Write a cube to `path` part by part, in the format that its suffix names.
-
-    The files appear under their names only when the block ends without an error. A disk that is too small is
-    reported before the first part. What a killed process left of the same file is removed.
-    """
+    """Write a cube to `path` part by part, in the format of its suffix; no file changes before the block has ended."""
     values, *beside = output_files(path)
     suffix = path.suffix.lower()
-    for file in (values, *beside):
-        remove_leftovers(file)
+    for made in (values, *beside):
+        remove_leftovers(made)
     folder = next(parent for parent in values.absolute().parents if parent.is_dir())
     size, free = math.prod(product.shape) * product.dtype.itemsize, shutil.disk_usage(folder).free
     if free < size:
@@ -142,10 +137,7 @@ def _write_hdf5_head(path: Path, product: Product) -> tuple[int, str]:
 
 
 def _write_mat_head(path: Path, product: Product) -> tuple[int, str]:
-    """Make a .mat file with a variable, height x width x bands, and others that say what is known of it.
-
-    Its version is that of the source, but version 5 holds 2 GB: a larger cube is written as 7.3.
-    """
+    """Make a .mat file with a variable, height x width x bands: version 5 where the source is, up to 2 GB, else 7.3."""
     kind, code = product.dtype.name, product.dtype.str[1:]
     if code not in _MATLAB_5_TYPES:
         raise HsisrError(f"MATLAB has no values of type {kind}. Write float32, or another format.")

@@ -54,14 +54,10 @@ def upscale(
 ) -> Upscaled:
     """Make the SR cube of `open_scene(cube, **reading)` with `load_pretrained(model, scale)`, and write it.
 
-    Values are in the units of the file, float32 unless `keep_type`; an integer type rounds and limits them to what it
-    holds. None is below zero where the file has none below zero. A value without a measurement stays one: all its SR
-    pixels have the file's no-data value.
-
-    `out` names the file and, by its suffix, the format (None: `NAME-xSCALE` here). A `tile` has so many LR pixels a
-    side (None: what takes the network at most 1.5 GB). `check` asks for a self-test on the reduced middle of the cube
-    (None: where the cube is far from what the network was trained on), in float32. `precision` is that of
-    `super_resolve`. `say` takes lines for the reader.
+    Values are in the units of the file, float32 unless `keep_type`, and none is below zero where the file has none.
+    All SR pixels of a value without a measurement have the file's no-data value. `out` names the file and its format.
+    A `tile` has so many LR pixels a side (None: what takes the network at most 1.5 GB). `check` asks for a self-test
+    (None: where the cube is far from the training data). `say` takes lines for the reader.
     """
     weights = load_pretrained(model, scale)
     source = None if scenes.dataset_name(cube) else scenes.existing(cube)
@@ -141,10 +137,9 @@ def self_test(
     name: str = "network",
     mask: NDArray[np.bool_] | None = None,
 ) -> _Scores:
-    """Reduce a cube by the model's scale, super-resolve it, compare it with the cube (Wald, Ranchin, Mangolini 1997).
+    """Scores of a cube, reduced by the model's scale and super-resolved, as in Wald, Ranchin and Mangolini (1997).
 
-    The cube (bands, height, width) is in [0, 1]; pixels outside `mask` (height, width) are left out. The result has the
-    scores of "bicubic" and of `name`.
+    Pixels outside `mask` (height, width) are left out. There are those of "bicubic" and of `name`.
     """
     if min(cube.shape[1:]) < _LEAST_SIDE * model.scale:
         least = _LEAST_SIDE * model.scale

@@ -82,6 +82,18 @@ def test_a_structure_that_claims_more_elements_than_bytes_is_refused(tmp_path: P
     assert open_scene(path).shape == COUNTS.shape
 
 
+def test_an_element_in_a_structure_that_does_not_fit_or_is_unknown_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.mat"
+    scipy.io.savemat(path, {"cube": COUNTS.transpose(1, 2, 0), "hsi": {"note": "x"}})
+    data = path.read_bytes()
+    # the text x, a small element of UTF-8: of a type that crashes scipy, then of 4 GB, which scipy takes
+    place = data.index(struct.pack("<2H", 16, 1) + b"x")
+    for element in (struct.pack("<2H", 0, 1), struct.pack("<I", 1)):
+        path.write_bytes(data[:place] + element + b"\xff" * 4 + data[place + 8 :])
+        with pytest.raises(HsisrError, match=f"element at byte {place} "):
+            open_scene(path)
+
+
 def test_a_scene_larger_than_the_free_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -246,15 +246,15 @@ def test_missing_data_is_said(tmp_path: Path) -> None:
         planned_runs(plan, tmp_path / "runs")
 
 
-def test_datasets_are_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_datasets_are_loaded_once(tmp_path: Path) -> None:
     loaded = []
 
     def load(*key: str) -> Dataset:
         loaded.append(key)
         return load_dataset(*key)
 
-    monkeypatch.setattr("hsisr_core.runs.plan.load_dataset", load)
-    small_plan(tmp_path, "[{product: {seed: [1, 2, 3]}}]")
+    plan = read_plan(write_plan(tmp_path, "[{product: {seed: [1, 2, 3]}}]"))
+    assert len(planned_runs(plan, tmp_path / "runs", load)) == 3
     assert loaded == [("indian-pines", None)]
 
 

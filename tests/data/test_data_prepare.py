@@ -257,10 +257,10 @@ def test_scenes_of_cave_are_rebuilt_as_the_splits_say(hsisr_data: Path, tmp_path
         assert np.array_equal(store.read(name).cube, read_scene(eight / f"{name}.h5").cube)
     whole = {name: read_scene(eight / f"{name}.h5") for name in ("feathers", "balloons")}
     split = load_split("cave-nine")
-    part = replace(
+    few = replace(
         split, train=tuple(r for r in split.train if r.scene in whole), test=(Region("t", "stuffed_toys"),)
     )
-    part = prepare_scenes(tmp_path / "b.h5", {n: eight / f"{n}.h5" for n in (*whole, "stuffed_toys")}, part)
+    part = prepare_scenes(tmp_path / "b.h5", {n: eight / f"{n}.h5" for n in (*whole, "stuffed_toys")}, few)
     held = load_dataset(nine).store
     assert np.array_equal(part.read("feathers").cube, held.read("feathers").cube[16::2])
     difference = part.read("balloons").cube - held.read("balloons").cube[16::2]

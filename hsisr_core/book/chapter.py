@@ -191,7 +191,9 @@ def escape_names() -> None:
     pages: Any = Styler.env
     template = pages.loader.get_source(pages, "html_table.tpl")[0]
     for value in ("c.display_value", "caption", "caption[0]"):
-        template = template.replace(f"{{{{{value}}}}}", f"{{{{{value}|e}}}}")
+        # pandas' own mark of an empty heading
+        escaped = f"{value}|e|replace('&amp;nbsp;', '&nbsp;')"
+        template = template.replace(f"{{{{{value}}}}}", f"{{{{{escaped}}}}}")
     Styler.template_html_table = pages.from_string(template)
     if shell := get_ipython():
 

@@ -86,7 +86,7 @@ def prepared_store(name: str) -> Path:
     store = datasets_folder() / name / "scenes.h5"
     if not store.is_file():
         raise NotAtHandError(
-            f"The dataset {name} is not prepared: there is no {store}. Run: {'; '.join(commands(name))}."
+            f"The dataset {name} is not prepared here. Run {' and '.join(f'`{line}`' for line in commands(name))}."
         )
     return store
 

@@ -15,7 +15,13 @@ from hsisr_core.study.rows import row_label, rows_of
 
 # a row that is said to be better, and the other; "as good" allows for a difference of _MARGIN
 _BETTER = {
-    "comparison": (("SSRNet", "EDSR"), ("EDSR", "3D-FCNN"), ("3D-FCNN", "GDRRN"), ("GDRRN", "bicubic")),
+    "comparison": (
+        ("SSRNet", "bicubic"),
+        ("SSRNet", "EDSR"),
+        ("EDSR", "3D-FCNN"),
+        ("3D-FCNN", "GDRRN"),
+        ("GDRRN", "bicubic"),
+    ),
     "loss": (("L1", "MSE"), ("MSE", "0.5 MSE + 0.5 SAM")),
     "ablation": (("LFF + GRL", "GRL"), ("LFF + GRL", "LFF")),
 }
@@ -75,16 +81,28 @@ def judge_claims(runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
 
 
 def list_claims(table: pd.DataFrame) -> str:
-    """The rows of `judge_claims` as a list in HTML, a line each, with a link to the chapter of each."""
+    """The rows of `judge_claims` as a list in HTML, linked to their chapters: a line each, or one for those open."""
+    links = (
+        '<a href="'
+        + table["chapter"]
+        + '.html">'
+        + table["claim"]
+        + ", x"
+        + table["scale"].astype(str)
+        + "</a>"
+    )
     lines = []
-    for row in table.to_dict("records"):
-        found = ""
-        if row["verdict"] != "not trained":
-            seeds = f"{row['seeds']:.0f} seed{'s' * (row['seeds'] > 1)}"
-            found = f"{row['ours']:+.2f} dB, better on {row['better']:.0f} of {row['images']:.0f} scenes, {seeds}; "
-        link = f'<a href="{row["chapter"]}.html">{row["claim"]}, x{row["scale"]}</a>'
-        lines.append(f"<li>{link}: <b>{row['verdict']}</b> ({found}paper, CAVE: {row['paper']:+.2f} dB)</li>")
-    return f"<ul>{''.join(lines)}</ul>"
+    for link, row in zip(links, table.to_dict("records"), strict=True):
+        if row["verdict"] in ("holds", "does not hold"):
+            found = f"{row['ours']:+.2f} dB, better on {row['better']:.0f} of {row['images']:.0f} scenes"
+            lines.append(
+                f"{link}: <b>{row['verdict']}</b> ({found}, {row['seeds']:.0f} seeds; paper, CAVE: "
+                f"{row['paper']:+.2f} dB)"
+            )
+    for verdict in ("cannot be told", "not trained"):
+        if some := list(links[table["verdict"] == verdict]):
+            lines.append(f"<b>{verdict}</b>: {'; '.join(some)}")
+    return f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>"
 
 
 def _scores(runs: Sequence[Run], result: str = "") -> pd.DataFrame:

@@ -371,6 +371,11 @@ def test_names_from_files_are_shown_as_text() -> None:
             assert "<img" not in shown
             assert shown.count("&lt;img src=x onerror=alert(1)&gt;") == 5
             assert "a &amp; b" in shown
+        pairs = pd.DataFrame(
+            [[1]], columns=pd.MultiIndex.from_tuples([("a", "b")]), index=pd.Index([0], name="c")
+        )
+        assert "nbsp;" in (shown := show.format(pairs.style)[0]["text/html"])
+        assert "&amp;nbsp;" not in shown
         text = show.format(Markdown(f"**{script}** 1 < 2"))[0]["text/markdown"]
         assert text == "**&lt;img src=x onerror=alert(1)>** 1 < 2"
         code = "```python\nif a <b: pass\n```"

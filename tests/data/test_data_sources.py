@@ -64,8 +64,8 @@ def test_a_dataset_that_is_not_prepared_has_the_commands(
     store = project / "data" / "cave" / "scenes.h5"
     with pytest.raises(HsisrError) as caught:
         prepared_store("cave")
-    assert f"no {store}. Run: python data_scripts/fetch.py cave; " in str(caught.value)
-    assert "python data_scripts/prepare.py cave data/cave --out data/cave/scenes.h5." in str(caught.value)
+    assert "not prepared here. Run `python data_scripts/fetch.py cave` and `python " in str(caught.value)
+    assert "python data_scripts/prepare.py cave data/cave --out data/cave/scenes.h5`." in str(caught.value)
     store.parent.mkdir(parents=True)
     store.touch()
     assert prepared_store("cave") == store

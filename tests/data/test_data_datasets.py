@@ -187,7 +187,7 @@ def test_a_prepared_dataset_of_the_paper_goes_by_its_name(
 ) -> None:
     monkeypatch.setenv("HSISR_DATASETS", str(tmp_path / "data"))
     with pytest.raises(
-        HsisrError, match=r"The dataset foster is not prepared: .*fetch\.py foster; .*prepare\.py"
+        HsisrError, match=r"The dataset foster is not prepared here\. .*fetch\.py foster` and .*prepare\.py"
     ):
         load_dataset("foster")
     nm = np.linspace(400, 720, 33)

@@ -199,7 +199,7 @@ def test_from_a_file_to_sr_and_refused_without_consent(
     assert "mine.py:Mine" in run(*consent, "evaluate", str(folder))
     load_network("../elsewhere/mine.py:Mine")
     packed = str(pack(run_here, "mine-x2", tmp_path / "packed"))
-    assert "filters" in Path(packed).with_suffix(".md").read_text()
+    assert "mine.py:Mine for factor 2" in Path(packed).with_suffix(".md").read_text()
     forget()
     with pytest.raises(HsisrError, match="only if you name it"):
         load_pretrained(packed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os.path
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,11 +83,9 @@ def book(
     # A chapter may have parameters of its own, too.
     settings_of_runs = {name: values[name] for name in values if name in RunConfig.model_fields}
     plan = plan_for_chapters(preset or "demo", settings_of_runs)
-    # by default chapter 04 alone trains: its run
-    shown = plan.shown() if preset else replace(plan, entries=((None, plan.defaults),))
 
     def train_first() -> None:
-        train_shown(shown, train, jobs)
+        train_shown(plan.shown(), train, jobs)
 
     index = build_book(preset, values, jobs=jobs, strict=strict, force=force, out=out, before=train_first)
     say(f"\n{results_table(open_run(plan.defaults))}\n\nThe book: {index}")

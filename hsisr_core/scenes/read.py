@@ -10,7 +10,6 @@ import reprlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from h5py import is_hdf5
@@ -50,7 +49,17 @@ _KNOWN_KEYS: dict[str, tuple[str, float | None, dict[int, tuple[float, float]]]]
 }
 
 
-def read_scene(path: str | os.PathLike[str], *, name: str | None = None, **reading: Any) -> Scene:
+def read_scene(
+    path: str | os.PathLike[str],
+    *,
+    key: str | None = None,
+    bands: BandChoice = None,
+    divisor: float | None = None,
+    wavelengths: Wavelengths = None,
+    name: str | None = None,
+    band_axis: int | None = None,
+    nodata: float | None = None,
+) -> Scene:
     """Read one scene as a float32 cube (bands, height, width) in [0, 1].
 
     Parameters
@@ -91,7 +100,15 @@ def read_scene(path: str | os.PathLike[str], *, name: str | None = None, **readi
         The path is missing or not one of these; bands are missing, damaged or of the wrong type; values are
         NaN, infinite, all zero or outside [-0.1, 1.1]; the scene is smaller than 4 pixels a side.
     """
-    opened = open_scene(path, **reading)
+    opened = open_scene(
+        path,
+        key=key,
+        bands=bands,
+        divisor=divisor,
+        wavelengths=wavelengths,
+        band_axis=band_axis,
+        nodata=nodata,
+    )
     check_memory(Path(path), 4 * math.prod(opened.shape))
     scene = opened.load()
     return scene if name is None else replace(scene, name=name)

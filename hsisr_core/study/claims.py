@@ -82,15 +82,7 @@ def judge_claims(runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
 
 def list_claims(table: pd.DataFrame) -> str:
     """The rows of `judge_claims` as a list in HTML, linked to their chapters: a line each, or one for those open."""
-    links = (
-        '<a href="'
-        + table["chapter"]
-        + '.html">'
-        + table["claim"]
-        + ", x"
-        + table["scale"].astype(str)
-        + "</a>"
-    )
+    links = [f'<a href="{row.chapter}.html">{row.claim}, x{row.scale}</a>' for row in table.itertuples()]
     lines = []
     for link, row in zip(links, table.to_dict("records"), strict=True):
         if row["verdict"] in ("holds", "does not hold"):
@@ -100,8 +92,8 @@ def list_claims(table: pd.DataFrame) -> str:
                 f"{row['paper']:+.2f} dB)"
             )
     for verdict in ("cannot be told", "not trained"):
-        if some := list(links[table["verdict"] == verdict]):
-            lines.append(f"<b>{verdict}</b>: {'; '.join(some)}")
+        some = [link for link, own in zip(links, table["verdict"], strict=True) if own == verdict]
+        lines += [f"<b>{verdict}</b>: {'; '.join(some)}"] if some else []
     return f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>"
 
 

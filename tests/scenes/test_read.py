@@ -68,13 +68,13 @@ def test_bands_by_number_and_by_list_come_from_the_sorted_cube() -> None:
 )
 def test_bad_bands_are_refused(bands: object, message: str) -> None:
     with pytest.raises(HsisrError, match=message):
-        read_scene("indian-pines", bands=bands)
+        read_scene("indian-pines", bands=bands)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("divisor", [0, -1, float("nan"), float("inf")])
 def test_bad_divisors_are_refused(divisor: object) -> None:
     with pytest.raises(HsisrError, match="expected a positive number"):
-        read_scene("indian-pines", divisor=divisor)
+        read_scene("indian-pines", divisor=divisor)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,10 @@ def test_binder_installs_the_lock() -> None:
 def test_colab_clones_installs_and_runs_a_chapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = write_project(tmp_path / "project", "index", "a").parent
     write_notebook(project / "book" / "a.ipynb", "# Chapter A", "#!scale = 2", "print('scale is', scale)")
-    (project / "pyproject.toml").write_text('[project]\ndependencies = ["numpy", "jupyterlab", "torch>=2"]\n')
+    (project / "pyproject.toml").write_text(
+        '[project]\ndependencies = ["numpy", "torch>=2"]\n[project.optional-dependencies]\n'
+        'explorer = ["anywidget"]\nbook = ["hsisr[explorer]", "papermill", "jupyterlab", "jupyter-book>=1"]\n'
+    )
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "first"]):
         identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
         subprocess.run(["git", *identity, *command], cwd=project, check=True)
@@ -97,7 +100,7 @@ def test_colab_clones_installs_and_runs_a_chapter(tmp_path: Path, monkeypatch: p
         str(ROOT / "colab.ipynb"), "out.ipynb", given, kernel_name="python3", progress_bar=False
     )
     assert (tmp_path / "installed").read_text().splitlines() == [
-        "install --quiet numpy torch>=2",
+        "install --quiet numpy torch>=2 anywidget papermill myst-nb",
         "install --quiet --no-deps --editable hsisr",
     ]
     assert "scale is 3" in done.cells[-1].outputs[0]["data"]["text/html"]

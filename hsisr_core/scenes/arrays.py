@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from itertools import chain
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import h5py
 import numpy as np
 
+from hsisr_core.base import read_json
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes.bands import NAMES, Listed, choose_wavelengths, list_wavelengths
 from hsisr_core.scenes.cube import CubeFile, Stored, check_memory, check_size, reading
@@ -37,20 +39,12 @@ _OWN = ("divisor", "nodata", "geotransform", "crs", "entries")
 _NODATA = ("nodata", "_FillValue", "Data_Ignore_Value", "missing_value")
 _SCALES = ("divisor", "Scale_Factor", "scale_factor")
 _UNITS = ("units", "Units", "unit", "wavelength_units", "Wavelength_Units")
-# PRISMA: the axis of the bands; attributes of the file with their centres (nm), and the ends of the range
-_LAYOUTS = {
-    "VNIR_Cube": (1, "List_Cw_Vnir", "L2ScaleVnirMin", "L2ScaleVnirMax"),
-    "SWIR_Cube": (1, "List_Cw_Swir", "L2ScaleSwirMin", "L2ScaleSwirMax"),
+# PRISMA: attributes of the file with the centres of the bands (nm), and the ends of the range
+_PRISMA = {
+    f"{name.upper()}_Cube": (f"List_Cw_{name}", f"L2Scale{name}Min", f"L2Scale{name}Max")
+    for name in ("Vnir", "Swir")
 }
-_ATTRIBUTES = {
-    *_OWN,
-    *_NODATA,
-    *_SCALES,
-    *_UNITS,
-    "add_offset",
-    "MATLAB_class",
-    *np.ravel([*_LAYOUTS.values()]),
-}
+_ATTRIBUTES = {*_OWN, *_NODATA, *_SCALES, *_UNITS, "add_offset", "MATLAB_class", *chain(*_PRISMA.values())}
 # NEON: ENVI's map info and an EPSG code, in a group beside the cube
 _NEON_PLACE = [f"Metadata/Coordinate_System/{name}" for name in ("Map_Info", "EPSG Code")]
 # of a text of variable length: bytes, and seconds that reading it may take
@@ -79,32 +73,30 @@ class _Array:
     def is_numeric(self) -> bool:
         return self.kind in _NUMERIC
 
-    def attributes(self) -> list[dict[str, Any]]:
-        """Attributes of an HDF5 dataset, of the groups above it, and of the file."""
-        found, item = [], self.item
-        while item is not None:
-            found.append(_read_attributes(item))
-            item = None if item.name == "/" else item.parent
-        return found or [{}]
-
 
 def open_arrays(path: Path, key: str | None = None, band_axis: int | None = None) -> CubeFile:
     """Open the 3-D numeric array `key` of a file, or the only one; `band_axis` counts as MATLAB shows an array."""
     with _open_file(path) as (kind, arrays):
         array = _choose(path, arrays, key)
         where, is_mat = f"{path}: {array.name}".removesuffix(": "), path.suffix.lower() == ".mat"
-        attributes = array.attributes()
-        lists = _find_lists(array, arrays, attributes)
-        of_file, own = attributes[-1], _read_beside(path)
-        # an output of this project in a .mat file
-        if "provenance" in arrays:
+        attributes: list[dict[str, Any]] = [{}]
+        if array.item is not None:
+            # of the array, the groups above it, and the file
+            place = PurePosixPath(array.item.name)
+            attributes = [_read_attributes(array.item.file[str(one)]) for one in (place, *place.parents)]
+        lists, of_file = _find_lists(array, arrays, attributes), attributes[-1]
+        # what an output of this project says beside a .npy file, or in other variables of a .mat file
+        own, beside = {}, path.with_name(f"{path.name}.json")
+        if path.suffix.lower() == ".npy" and beside.is_file():
+            own = read_json(beside)
+        elif "provenance" in arrays:
             own = {name: arrays[name].load() for name in _OWN if name in arrays}
 
         # PRISMA, NEON and Harvard
-        layout = _LAYOUTS.get(posixpath.basename(array.name))
+        layout = _PRISMA.get(posixpath.basename(array.name))
         if layout is not None:
-            axis, centres, low, high = layout
-            band_axis = axis if band_axis is None else band_axis
+            centres, low, high = layout
+            band_axis = 1 if band_axis is None else band_axis
             lists = [(of_file[centres], "nm")] if centres in of_file else lists
             own |= {"divisor": 65535 / of_file[high]} if high in of_file and not of_file.get(low) else {}
         info, code = (arrays.get(posixpath.join(posixpath.dirname(array.name), name)) for name in _NEON_PLACE)
@@ -132,7 +124,7 @@ def open_arrays(path: Path, key: str | None = None, band_axis: int | None = None
             next((float(np.ravel(said[name])[0]) for name in names if name in said), None)
             for names in (_NODATA, _SCALES)
         )
-        place, entries = tuple(map(float, np.ravel(said.get("geotransform", ())))), said.get("entries", {})
+        corner, entries = tuple(map(float, np.ravel(said.get("geotransform", ())))), said.get("entries", {})
         words = (kind, array.name and f"key {array.name!r}", array.kind, "" if is_mat else " x ".join(order))
         return CubeFile(
             kind=", ".join(filter(None, words)),
@@ -145,7 +137,7 @@ def open_arrays(path: Path, key: str | None = None, band_axis: int | None = None
             divisor=None if scale is None else scale_of(scale),
             nodata=nodata,
             mask=mask,
-            georeference=Georeference(place, str(said.get("crs", ""))) if len(place) == 6 else None,
+            georeference=Georeference(corner, str(said.get("crs", ""))) if len(corner) == 6 else None,
             notes=notes,
             entries=json.loads(entries) if isinstance(entries, str) else entries,
         )
@@ -196,16 +188,6 @@ def open_hdf5(path: Path, kind: str = "an HDF5 file", advice: str = "") -> Itera
     """Open an HDF5 file without a lock, which some network disks do not have; turn any error into one."""
     with reading(path, kind, advice), h5py.File(path, "r", locking=False) as file:
         yield file
-
-
-def _read_beside(path: Path) -> dict[str, Any]:
-    """What an output of this project says of a .npy file in the file beside it."""
-    beside = path.with_name(path.name + ".json")
-    if path.suffix.lower() != ".npy" or not beside.is_file():
-        return {}
-    with reading(beside, "a description of a cube"):
-        said = json.loads(beside.read_text("utf-8"))
-        return {name: value for name, value in said.items() if value is not None}
 
 
 def _store(path: Path, item: h5py.Dataset) -> Stored:
@@ -340,24 +322,20 @@ def _list_mat5(path: Path) -> dict[str, _Array]:
 
 def _check_whole(path: Path) -> None:
     """Refuse a v5 file whose elements do not fit in it: scipy leaves such a variable out, takes memory or crashes."""
-    size = path.stat().st_size
+    position, size = 128, path.stat().st_size
     with open(path, "rb") as file:
         order = {b"IM": "<", b"MI": ">"}.get(file.read(128)[-2:])
-        # where elements (type, length, content) begin and end; scipy says what else is wrong
-        rest = [(128, size)] if order else []
-        while rest:
-            position, stop = rest.pop()
+        # scipy says what is wrong without an order
+        while order and position + 8 <= size:
             file.seek(position)
-            if position + 8 > stop:
-                continue
             kind, length = struct.unpack(f"{order}II", file.read(8))
             # the content of a small one stands in place of the length
             end = position + 8 + (0 if kind >> 16 else length)
-            if end > stop or kind % 2**16 not in _MATLAB_5_KINDS:
+            if end > size or kind % 2**16 not in _MATLAB_5_KINDS:
                 raise ValueError(f"its element at byte {position} of {size} does not fit")
-            rest.append((end if kind == 15 else end + -end % 8, stop))
-            if kind == 14:
-                rest.append((position + 8, end))
+            # in a matrix, elements follow; all but compressed ones are padded
+            end = position + 8 if kind == 14 else end
+            position = end if kind == 15 else end + -end % 8
 
 
 def _list_fields(name: str, value: Any) -> dict[str, _Array]:
@@ -419,7 +397,7 @@ def _find_lists(array: _Array, arrays: Mapping[str, _Array], above: list[dict[st
 
 
 def _find_bands(array: _Array, is_mat: bool, given: int | None, sizes: set[int], where: str) -> int:
-    """Which axis is the bands: `given`, or the only one that wavelengths fit (`sizes`), or by rule, with a warning."""
+    """The axis of the bands: `given`, the only one that wavelengths fit (`sizes`), or by rule, with a warning."""
     shape, option = array.shape, "--band-axis 0, 1 or 2 (in Python: band_axis=)"
     size = "x".join(map(str, shape))
     if 0 in shape:

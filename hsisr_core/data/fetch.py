@@ -29,6 +29,8 @@ _TRIES, _PAUSE, _SILENCE = 4, 1.0, 30.0
 _TRY_AGAIN = {408, 416, 425, 429, 500, 502, 503, 504}
 # Bytes that are written at once, and at most lost when a transfer breaks off.
 _PIECE = 1 << 14
+# of the disk, not of an archive
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 
 
 def fetch(
@@ -115,17 +117,16 @@ def _transfer(url: str, part: Path) -> None:
     import requests
 
     failures = 0
-    while failures < _TRIES:
-        time.sleep(_PAUSE * failures)
+    while True:
         before = _size(part)
         try:
-            _receive(url, part)
-            return
+            return _receive(url, part)
         except requests.RequestException as error:
-            failures = failures + 1 if _size(part) <= before else 0
+            failures = 0 if _size(part) > before else failures + 1
             refused = error.response is not None and error.response.status_code not in _TRY_AGAIN
             if refused or failures == _TRIES:
                 raise
+            time.sleep(_PAUSE * failures)
 
 
 def _receive(url: str, part: Path) -> None:
@@ -163,12 +164,7 @@ def unpack(archive: Path, folder: Path) -> int:
         temporary.replace(folder)
     # a damaged archive raises a dozen types
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (
-            errno.ENOSPC,
-            errno.EDQUOT,
-            errno.EACCES,
-            errno.EROFS,
-        ):
+        if getattr(error, "errno", None) in _DISK:
             raise
         raise HsisrError(
             f"{archive} is damaged or not an archive ({' '.join(str(error).split()) or type(error).__name__}). "

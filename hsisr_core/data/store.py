@@ -73,13 +73,13 @@ class Store:
         self.path = Path(path)
         with self._open() as file:
             version = int(_read_attribute(file, "hsisr_format", "i"))
-            if version not in (1, STORE_FORMAT):
-                found = f"{self.path} is a store of version {version}; expected version {STORE_FORMAT}"
+            # no link is followed, and no other file read
+            items = {name: item for name, item in walk(file) if isinstance(item, h5py.Dataset)}
+            if version not in (1, STORE_FORMAT) or "sources" not in items:
+                found = f"{self.path} lacks its sources or is of version {version}; expected version {STORE_FORMAT}"
                 raise HsisrError(f"{found}. Delete it and prepare the data again.")
             self.dataset = _read_attribute(file, "dataset", "S").decode()
             self.fingerprint = _read_attribute(file, "fingerprint", "S").decode()
-            # no link is followed, and no other file read
-            items = {name: item for name, item in walk(file) if isinstance(item, h5py.Dataset)}
             for item in items.values():
                 check_stored(self.path, item)
             stated = json.loads(items["sources"][()]) if version == STORE_FORMAT else []

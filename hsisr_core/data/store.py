@@ -48,7 +48,9 @@ def write_store(
         file.create_group("scenes")
         file.create_group("masks")
         for scene in scenes:
-            _check_space(temporary.parent, scene)
+            # with a mask of a byte a pixel; where a write fails, the HDF5 library ends the whole process
+            if shutil.disk_usage(temporary.parent).free < scene.cube.nbytes + scene.cube[0].size + _SPARE:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             _write_scene(file, scene)
             # so that the disk tells what is left for the next scene
             file.flush()
@@ -150,13 +152,6 @@ def _write_scene(file: h5py.File, scene: Scene) -> None:
     item.attrs["source"] = np.bytes_(scene.source.encode())
     if scene.mask is not None:
         file["masks"].create_dataset(scene.name, data=scene.mask, compression="gzip", compression_opts=1)
-
-
-def _check_space(folder: Path, scene: Scene) -> None:
-    """Raise if the disk may not hold `scene`: where a write fails, the HDF5 library ends the whole process."""
-    needed = scene.cube.nbytes + (0 if scene.mask is None else scene.mask.nbytes) + _SPARE
-    if shutil.disk_usage(folder).free < needed:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _count(cube: NDArray[np.float32], divisor: float) -> NDArray[np.uint16] | None:

@@ -256,9 +256,7 @@ def walk(file: h5py.File) -> Iterator[tuple[str, Any]]:
 def check_stored(path: Path, item: h5py.Dataset) -> None:
     """Refuse a dataset that needs another file, or claims more than this one holds."""
     if item.is_virtual or item.external:
-        raise HsisrError(
-            f"{path}: {item.name} is in another file, which is not read. Copy its values into this one."
-        )
+        raise HsisrError(f"{path}: {item.name} is in another file, which is not read. Copy its values here.")
     check_size(path, item.shape or (), item.dtype)
 
 
@@ -382,13 +380,10 @@ def _choose(path: Path, arrays: Mapping[str, _Array], key: str | None) -> _Array
 
 def _find_lists(array: _Array, arrays: Mapping[str, _Array], above: list[dict[str, Any]]) -> list[Listed]:
     """Wavelengths in attributes of an array and the groups above it, then in other arrays, the nearest first."""
-
-    def distance(other: _Array) -> int:
-        return -len(posixpath.commonpath([f"/{array.name}", f"/{other.name}"]))
-
     found = [listed for own in above for listed in list_wavelengths(own)]
     units = arrays["wavelength_units"].load() if "wavelength_units" in arrays else ""
-    for other in sorted(arrays.values(), key=distance):
+    common = {name: posixpath.commonpath([f"/{array.name}", f"/{name}"]) for name in arrays}
+    for other in sorted(arrays.values(), key=lambda other: -len(common[other.name])):
         if posixpath.basename(other.name).lower() in NAMES and other.is_numeric and len(other.shape) < 3:
             own = {} if other.item is None else _read_attributes(other.item)
             unit = next((own[name] for name in _UNITS if name in own), units)

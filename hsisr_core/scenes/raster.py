@@ -121,8 +121,7 @@ def open_with_header(path: Path, *_: object) -> CubeFile:
             ".tif, .npy or HDF5 (.h5)."
         )
     header, raw = found
-    esri = re.compile(r"\s*(BYTEORDER|LAYOUT|N(ROWS|COLS|BANDS|BITS))\s", re.IGNORECASE)
-    if esri.match(header.read_text("latin-1")):
+    if re.match(r"(?i)\s*(BYTEORDER|LAYOUT|N(ROWS|COLS|BANDS|BITS))\s", header.read_text("latin-1")):
         return _open_gdal(raw, "EHdr", f"ESRI file ({header.name})")
     entries = read_envi_header(header)
     stored, shape, dtype, offset = _find_layout(entries, header)

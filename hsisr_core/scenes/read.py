@@ -67,14 +67,13 @@ def read_scene(
     path
         One of:
 
-        - a CAVE folder: 31 16-bit gray PNGs `X_01.png` to `X_31.png`, in the folder or one folder deeper; 400 to 700
-          nm in steps of 10. Or a folder of other numbered PNGs, a band each.
-        - a .mat file, v5 or v7.3, with a height x width x bands array. Keys of published datasets (`ref`, `hsi`,
-          `reflectances`, `Omsi`, `NRD`) have their divisor and wavelengths in a table. With `ref`, the mask `lbl` is
-          read.
+        - a CAVE folder: 31 16-bit gray PNGs `X_01.png` to `X_31.png`, in the folder or one folder deeper, 400 to 700
+          nm; or a folder of other numbered PNGs, a band each.
+        - a .mat file, v5 or v7.3, with a height x width x bands array. Keys of published datasets (`ref` with its
+          mask `lbl`, `hsi`, `reflectances`, `Omsi`, `NRD`) have their divisor and wavelengths in a table.
         - an ENVI or ESRI file, its header (.hdr) or its values; a TIFF or GeoTIFF; a .npy or .npz; an HDF5 file.
-          Wavelengths, scale, no-data value, mask and georeference are taken where the file has them; the bands
-          stay in its order. In arrays, the bands are the axis that the wavelengths fit, else the shortest.
+          What it says of wavelengths, scale, no data, mask and place is taken; the bands stay in its order. In
+          arrays, the bands are the axis that the wavelengths fit, else the shortest.
         - "indian-pines": the cube that the package tensorly ships, its bands sorted by wavelength.
     name
         Name of the scene, instead of the folder or file name without `_ms`, `_256`, `_ms_256`.
@@ -84,9 +83,9 @@ def read_scene(
         None: all, but 31 of the 200 of Indian Pines. "all": all. A number n: n spread evenly from the
         first to the last. A list: these, 0-based, in increasing order.
     divisor
-        The file's value that stands for 1, instead of what the table or the file declares (CAVE: 65535). Where
-        neither does, integers and floats beyond 1.1 are divided by the maximum of the whole image, before any crop,
-        as the group's later evaluation scripts do for Harvard and Foster; other floats are left as they are.
+        The file's value that stands for 1, instead of what the table or the file declares (CAVE: 65535). Where neither
+        does, integers and floats beyond 1.1 are divided by the maximum of the whole image, as the group's later
+        evaluation scripts do for Harvard and Foster; other floats are left as they are.
     wavelengths
         Centres in nm of all bands of the file, instead of the rules above.
     band_axis

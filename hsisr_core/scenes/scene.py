@@ -71,9 +71,7 @@ class Scene:
         if nm.dtype != np.float64 or nm.shape != (self.bands,):
             raise HsisrError(f"{where}: {nm.size} wavelengths of {nm.dtype}; expected float64 for each band.")
         if mask is not None and (mask.dtype != np.bool_ or mask.shape != cube.shape[1:]):
-            raise HsisrError(
-                f"{where}: the mask is {mask.dtype} of {mask.shape}; expected bool, as the cube."
-            )
+            raise HsisrError(f"{where}: a mask of {mask.dtype}, {mask.shape}; expected bool, as the cube.")
         if not np.isnan(nm).all() and not (np.isfinite(nm) & (nm >= 0)).all():
             raise HsisrError(f"{where}: wavelengths must be positive, in nm, or all be NaN (unknown).")
 

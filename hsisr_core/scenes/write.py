@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import h5py
 import numpy as np
@@ -105,12 +105,15 @@ def cube_writer(path: Path, product: Product) -> Iterator[Writer]:
                 lock_descriptor(file.fileno(), blocking=False)
 
             def write(rows: slice, columns: slice, part: np.ndarray) -> None:
-                lines, samples = product.shape[1:]
+                _, lines, samples = product.shape
                 if suffix == ".mat":
                     # the columns come before the rows
                     lines, samples, rows, columns, part = samples, lines, columns, rows, part.swapaxes(1, 2)
                 part = np.ascontiguousarray(part, product.dtype)
-                _write_part(file, offset, (lines, samples), rows.start, columns.start, part)
+                for band, row in np.ndindex(part.shape[:2]):
+                    place = (band * lines + rows.start + row) * samples + columns.start
+                    file.seek(offset + place * part.itemsize)
+                    file.write(part[band, row].data)
 
             yield write
         # an older one must not describe the new values
@@ -236,9 +239,8 @@ def _write_envi_head(path: Path, product: Product) -> tuple[int, str]:
     _, a, _, _, d, _ = said.get("geotransform", (0.0,) * 6)
     if d and "rotation" not in found["map info"]:
         # GDAL leaves it out for projections that ENVI has no name for
-        found["map info"] = (
-            f"{found['map info'].rstrip('}')}, rotation={math.degrees(math.atan2(d, a)):.15g}}}"
-        )
+        rotation = math.degrees(math.atan2(d, a))
+        found["map info"] = f"{found['map info'].rstrip('}')}, rotation={rotation:.15g}}}"
     if "nodata" in said:
         found["data ignore value"] = f"{said['nodata']:.17g}"
     if said["divisor"] != 1:
@@ -278,17 +280,3 @@ _HEADS = {
     **dict.fromkeys(_ENVI, _write_envi_head),
 }
 SUFFIXES = tuple(_HEADS)
-
-
-def _write_part(
-    file: BinaryIO, offset: int, size: tuple[int, int], top: int, left: int, part: np.ndarray
-) -> None:
-    """Write a part into bands of `size`, the first of which begins at byte `offset` of the file."""
-    height, width = size
-    # whole lines lie one after the other: one call a band
-    lines = part.reshape(len(part), 1, -1) if part.shape[2] == width else part
-    for band in range(len(part)):
-        for row, line in enumerate(lines[band], start=top):
-            place = (band * height + row) * width + left
-            file.seek(offset + place * part.itemsize)
-            file.write(line.data)

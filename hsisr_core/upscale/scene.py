@@ -60,10 +60,9 @@ def upscale(
     (None: where the cube is far from the training data). `say` takes lines for the reader.
     """
     weights = load_pretrained(model, scale)
-    source = None if scenes.dataset_name(cube) else scenes.existing(cube)
+    source = Path(scenes.dataset_name(cube) or scenes.existing(cube))
     if out is None:
-        suffix = source.suffix.lower() if source else ""
-        name = scenes.INDIAN_PINES if source is None else (source.name if source.is_dir() else source.stem)
+        suffix, name = source.suffix.lower(), source.name if source.is_dir() else source.stem
         out = f"{name}-x{scale}{suffix if suffix in scenes.SUFFIXES else '.h5'}"
     target = Path(out).expanduser()
     files = {file.resolve() for file in scenes.output_files(target)}
@@ -120,9 +119,7 @@ def parse_bands(text: str | None) -> scenes.BandChoice:
             chosen += range(int(first), int(last)) if colon else [int(first)]
         return chosen
     except ValueError as error:
-        raise HsisrError(
-            f"--bands {text}: expected 'all', a number such as 31, or indices such as 0,2,10:20."
-        ) from error
+        raise HsisrError(f"--bands {text}: expected 'all', a number, or indices as in 0,2,10:20.") from error
 
 
 def find_middle(height: int, width: int, side: int = 256) -> tuple[slice, slice]:
@@ -141,11 +138,9 @@ def self_test(
 
     Pixels outside `mask` (height, width) are left out. There are those of "bicubic" and of `name`.
     """
-    if min(cube.shape[1:]) < _LEAST_SIDE * model.scale:
-        least = _LEAST_SIDE * model.scale
-        raise HsisrError(
-            f"The self-test at x{model.scale} needs {least} pixels a side. Leave it out (--no-check)."
-        )
+    least = _LEAST_SIDE * model.scale
+    if min(cube.shape[1:]) < least:
+        raise HsisrError(f"The self-test at x{model.scale} needs {least} pixels a side: give --no-check.")
     rows = evaluate(model, {"self-test": reduce_measured(cube, mask, model.scale, "The cube")}, name)
     return {row["result"]: {key: row[key] for key in row if key not in ("image", "result")} for row in rows}
 

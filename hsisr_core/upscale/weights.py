@@ -212,9 +212,7 @@ def find_differences(
         here, there = (float(np.mean(getattr(statistics, name))) for statistics in (own, trained))
         ratio = max(here, least) / max(there, least)
         if not 1 / _FACTOR <= ratio <= _FACTOR and not (name == "noise" and ratio < 1):
-            found.append(
-                f"its {what} is {ratio:.2g} times that of the training ({here:.3g}, not {there:.3g})"
-            )
+            found.append(f"its {what} is {ratio:.2g} times the training's ({here:.3g}, not {there:.3g})")
     return found
 
 

@@ -182,6 +182,10 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
         Store(tmp_path / "no.h5")
     store = kept(tmp_path, counted())
     with h5py.File(store.path, "r+") as file:
+        file.move("sources", "other")
+    with pytest.raises(HsisrError, match=r"lacks its sources .* Delete it"):
+        Store(store.path)
+    with h5py.File(store.path, "r+") as file:
         file.attrs["hsisr_format"] = 99
     with pytest.raises(HsisrError, match=r"version 99; expected version 2\. Delete it"):
         Store(store.path)

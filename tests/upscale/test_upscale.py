@@ -184,7 +184,7 @@ def test_an_interrupted_run_leaves_the_old_file(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hsisr_core.scenes.write._write_part", interrupted)
+    monkeypatch.setattr("hsisr_core.upscale.scene._in_units", interrupted)
     with pytest.raises(KeyboardInterrupt):
         upscale(cube, 2, "bicubic", out)
     assert out.read_bytes() == b"old"
@@ -196,8 +196,8 @@ def test_a_killed_run_leaves_nothing_for_long(tmp_path: Path) -> None:
     np.save(tmp_path / "cube.npy", np.ones((3, 40, 40), np.float32))
     out = tmp_path / "out.npy"
     command = (
-        "import os, signal, sys; from hsisr_core.upscale import upscale; import hsisr_core.scenes.write as w;"
-        "w._write_part = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL);"
+        "import os, signal, sys; from hsisr_core.upscale import upscale; import hsisr_core.upscale.scene as s;"
+        "s._in_units = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL);"
         "upscale(sys.argv[1], 2, 'bicubic', sys.argv[2], check=False)"
     )
     done = subprocess.run([sys.executable, "-c", command, str(tmp_path / "cube.npy"), str(out)], check=False)
@@ -215,7 +215,7 @@ def test_a_full_disk_is_told_at_once(cube: Path, tmp_path: Path, monkeypatch: py
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("hsisr_core.scenes.write._write_part", full)
+    monkeypatch.setattr("hsisr_core.upscale.scene._in_units", full)
     with pytest.raises(HsisrError, match="No space left"):
         upscale(cube, 2, "bicubic", tmp_path / "out.tif")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cube.hdr", "cube.img"]

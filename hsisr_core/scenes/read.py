@@ -35,8 +35,6 @@ _OPENERS: dict[str, Callable[..., CubeFile]] = {
 # share of the values that may lie beyond the range of a cube
 _OUTLIERS = 0.01
 _INDIAN_PINES_BANDS = 31
-# A round number above the largest count: a statistic of the image would be knowledge of the test region.
-_INDIAN_PINES_DIVISOR = 10000.0
 # of the arrays of published datasets: whose they are, the value that stands for 1 (None: the maximum of the whole
 # image), and the first and last band (nm) by number of bands
 _KNOWN_KEYS: dict[str, tuple[str, float | None, dict[int, tuple[float, float]]]] = {
@@ -226,7 +224,8 @@ def _open_indian_pines(*_: object) -> CubeFile:
         kind="Indian Pines (AVIRIS, doi:10.4231/R7RX991C) as shipped with tensorly, sorted by wavelength",
         array=np.ascontiguousarray(np.moveaxis(np.asarray(data.tensor), 2, 0)[order], np.uint16),
         wavelengths=ticks[order],
-        divisor=_INDIAN_PINES_DIVISOR,
+        # a round number above the largest: a statistic of the image would be knowledge of the test region
+        divisor=10000.0,
         why="",
     )
 

@@ -154,9 +154,8 @@ def _check(
     if not far and not check:
         return None
     if far:
-        warnings.warn(
-            f"{scene.name} is far from what {weights.name} was trained on: {'; '.join(far)}.", stacklevel=3
-        )
+        said = f"{scene.name} is far from what {weights.name} was trained on: {'; '.join(far)}."
+        warnings.warn(said, stacklevel=3)
     name = "network" if weights.sha256 else weights.name
     try:
         # a band without any measurement masks no pixel
@@ -173,11 +172,8 @@ def _check(
         psnr, ssim, sam = (values[score] for score in ("psnr", "ssim", "sam"))
         say(f"  {method:<10}{psnr:8.2f} dB  SSIM {ssim:.4f}  SAM {sam:.3f} degrees")
     if scores[name]["psnr"] < scores["bicubic"]["psnr"]:
-        warnings.warn(
-            f"In the self-test, {weights.name} is worse than bicubic interpolation. Train on cubes of this "
-            "sensor, or use --model bicubic.",
-            stacklevel=3,
-        )
+        said = f"In the self-test, {weights.name} is worse than bicubic interpolation. Use --model bicubic, or train"
+        warnings.warn(f"{said} on cubes of this sensor.", stacklevel=3)
     return scores
 
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from itertools import count
 
-import numpy as np
 import pandas as pd
 from scipy.stats import norm
 from scipy.stats import t as student
@@ -46,14 +45,11 @@ def difference_table(name: str, runs: Sequence[Run]) -> pd.DataFrame:
     cannot tell.
     """
     differences = paired(name, runs).drop(columns=baseline(name))
-    seeds = differences.count()
+    mean, spread, seeds = differences.mean(), differences.std(), differences.count()
+    half = student.ppf(_QUANTILES[0], seeds - 1) * differences.sem()
     table = pd.DataFrame(
-        {
-            "paper": compare_rows(name, runs)["paper_difference"].drop(baseline(name)),
-            "mean": differences.mean(),
-            "spread": differences.std(),
-        }
+        {"mean": mean, "spread": spread, "low": mean - half, "high": mean + half, "seeds": seeds}
     )
-    half = student.ppf(_QUANTILES[0], seeds - 1) * table["spread"] / np.sqrt(seeds)
+    table.insert(0, "paper", compare_rows(name, runs)["paper_difference"])
     needed = [repeats_needed(row["spread"], row["paper"]) for _, row in table.iterrows()]
-    return table.assign(low=table["mean"] - half, high=table["mean"] + half, seeds=seeds, needed=needed)
+    return table.assign(needed=needed)

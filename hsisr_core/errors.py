@@ -7,10 +7,9 @@ from typing import Any
 
 
 class HsisrError(ValueError):
-    """A mistake in the input that the user can put right.
+    """A mistake of the user: the message names the file or value, what was expected, and the remedy.
 
-    The message names the file or value, what was expected, and the remedy. The command line
-    prints it as one line and exits with code 2; in a notebook it is shown without a traceback.
+    The command line prints it as one line and exits with code 2; in a notebook it is shown without a traceback.
     """
 
     def _render_traceback_(self) -> list[str]:

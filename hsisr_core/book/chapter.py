@@ -71,11 +71,7 @@ class Chapter:
         return plan_for_chapters(self.parameters["preset"], self.overrides)
 
     def figure(self, runs: Sequence[Run]) -> Callable[[Callable[[], Any]], None]:
-        """Decorate a function ``draw_NAME`` that needs the scenes and weights of `runs`, and show what it draws.
-
-        Where these are not at hand, the picture that came with the runs is shown (see `keep_figures`), or a sentence
-        that says what is missing.
-        """
+        """Decorate ``draw_NAME`` and show what it draws or, without scenes and weights of `runs`, the kept picture."""
         from IPython.display import Image, Markdown, display
 
         from hsisr_core.runs import results_folder
@@ -88,9 +84,7 @@ class Chapter:
             try:
                 drawn = draw()
             except NotAtHandError as error:
-                missing = Markdown(f"*Not drawn here. {error}*")
-                display(Image(path) if path.is_file() else missing)
-                return
+                drawn = Image(path) if path.is_file() else Markdown(f"*Not drawn here. {error}*")
             if os.environ.get(KEEP) and hasattr(drawn, "savefig"):
                 with atomic_path(path) as temporary:
                     drawn.savefig(temporary, dpi=100)
@@ -111,15 +105,8 @@ def chapter_parameters(notebook: str | os.PathLike[str]) -> dict[str, Parameter]
         cells = read_json(path)["cells"]
         tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
         statements = [statement for cell in tagged for statement in ast.parse("".join(cell["source"])).body]
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        SyntaxError,
-        RecursionError,
-        MemoryError,
-    ) as error:
+    # a damaged notebook raises many types
+    except Exception as error:
         said = str(error) if isinstance(error, HsisrError | SyntaxError) else f"see its cells ({error!r:.80})"
         raise HsisrError(f"{path} cannot be read as a notebook of format 4: {said}") from error
     if len(tagged) != 1:
@@ -191,17 +178,16 @@ def escape_names() -> None:
     pages: Any = Styler.env
     template = pages.loader.get_source(pages, "html_table.tpl")[0]
     for value in ("c.display_value", "caption", "caption[0]"):
-        # pandas' own mark of an empty heading
-        escaped = f"{value}|e|replace('&amp;nbsp;', '&nbsp;')"
-        template = template.replace(f"{{{{{value}}}}}", f"{{{{{escaped}}}}}")
+        # pandas' own mark of an empty heading stays
+        escaped = value + "|e|replace('&amp;nbsp;', '&nbsp;')"
+        template = template.replace("{{" + value + "}}", "{{" + escaped + "}}")
     Styler.template_html_table = pages.from_string(template)
     if shell := get_ipython():
 
         def escape(shown: Markdown) -> str:
             # a block of code is text already
-            return (
-                shown.data if shown.data.startswith("```") else re.sub("<(?=[A-Za-z/!?])", "&lt;", shown.data)
-            )
+            code = shown.data.startswith("```")
+            return shown.data if code else re.sub("<(?=[A-Za-z/!?])", "&lt;", shown.data)
 
         shell.display_formatter.formatters["text/markdown"].for_type(Markdown, escape)
 

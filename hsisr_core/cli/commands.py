@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os.path
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,11 +84,8 @@ def book(
     # A chapter may have parameters of its own, too.
     settings_of_runs = {name: values[name] for name in values if name in RunConfig.model_fields}
     plan = plan_for_chapters(preset or "demo", settings_of_runs)
-
-    def train_first() -> None:
-        train_shown(plan.shown(), train, jobs)
-
-    index = build_book(preset, values, jobs=jobs, strict=strict, force=force, out=out, before=train_first)
+    first = partial(train_shown, plan.shown(), train, jobs)
+    index = build_book(preset, values, jobs=jobs, strict=strict, force=force, out=out, before=first)
     say(f"\n{results_table(open_run(plan.defaults))}\n\nThe book: {index}")
 
 

@@ -96,9 +96,8 @@ def estimate_table(runs: Sequence[PlannedRun], estimates: Sequence[Estimate], gp
 
 def frame_table(table: pd.DataFrame) -> str:
     """A results table as plain text."""
-    return (
-        "No finished run." if table.empty else str(table.to_string(index=False, float_format="{:.4f}".format))
-    )
+    text = str(table.to_string(index=False, float_format="{:.4f}".format))
+    return "No finished run." if table.empty else text
 
 
 def scene_table(scene: Scene) -> str:
@@ -124,10 +123,8 @@ def scene_table(scene: Scene) -> str:
 
 def store_table(store: Store) -> str:
     """What a store of prepared scenes holds, without reading their values."""
-    lines = [
-        f"store        {store.path}, dataset {store.dataset}, {len(store.names)} scenes",
-        f"fingerprint  {store.fingerprint}",
-    ]
+    head = f"store        {store.path}, dataset {store.dataset}, {len(store.names)} scenes"
+    lines = [head, f"fingerprint  {store.fingerprint}"]
     for name in store.names:
         nm = _range(store.wavelengths(name))
         lines.append(f"{'':<13}{name}: {_size(store.shape(name))}, wavelengths {nm}")

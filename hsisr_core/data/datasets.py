@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,10 +27,7 @@ from hsisr_core.scenes import INDIAN_PINES, Scene, dataset_name, existing, is_sc
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Prepared scenes and how they are split; scenes are read from the store when asked for.
-
-    Results are reported under `name`, the split's `dataset`.
-    """
+    """Prepared scenes and their split, read from the store when asked for; `name` is the split's `dataset`."""
 
     name: str
     split: Split
@@ -66,8 +63,7 @@ class Dataset:
     ) -> Dataset:
         """Make a dataset of cubes (bands, height, width) by name, for `train(config, dataset=...)`.
 
-        They are prepared as files of a folder are, into the cache folder: `divisor` is the value that stands for 1,
-        `wavelengths` are band centres in nm, as in `read_scene`. HsisrError for cubes that it refuses.
+        They are prepared into the cache folder; `wavelengths` (nm), `divisor` and HsisrError as of `read_scene`.
         """
         cubes = {**train, **test}
         train_regions, test_regions = (tuple(Region(each, each) for each in side) for side in (train, test))
@@ -87,13 +83,10 @@ class Dataset:
     @property
     def fingerprint(self) -> str:
         """SHA-256 over the fingerprint of the store and the regions of the split."""
-        # without how the store was made: the store's own fingerprint says what came of it
-        made = ("reduce_to", "high_byte")
+        # what came of reduce_to and high_byte is in the store's own
+        keys = ("name", "scene", "rows", "cols")
         regions = {
-            side: [
-                {key: value for key, value in asdict(region).items() if key not in made}
-                for region in getattr(self.split, side)
-            ]
+            side: [{key: getattr(region, key) for key in keys} for region in getattr(self.split, side)]
             for side in ("train", "test")
         }
         content = json.dumps([self.store.fingerprint, self.name, regions], sort_keys=True)
@@ -124,18 +117,14 @@ class Dataset:
         """Read the region `name` as a scene of its own, or raise HsisrError if there is none."""
         region = next((region for region in self.split.regions if region.name == name), None)
         if region is None:
-            raise HsisrError(
-                f"Split {self.split.name} has no region {name!r}. It has: {', '.join(self.train + self.test)}."
-            )
+            names = ", ".join(self.train + self.test)
+            raise HsisrError(f"Split {self.split.name} has no region {name!r}. It has: {names}.")
         scene = self.store.read(region.scene, region.rows, region.cols)
         # Harvard's says where something moved between two bands: like the paper we do not use it
         return replace(scene, name=name, mask=None if self.name in DATASETS else scene.mask)
 
     def train_mean(self) -> NDArray[np.float32]:
-        """Mean of each band over all measured training pixels, (bands,), summed in double precision.
-
-        It is subtracted from LR and added to SR (group's scripts); test pixels have no part in it.
-        """
+        """Mean of each band over all measured training pixels, (bands,): subtracted from LR, added to SR."""
         total, pixels = np.zeros(self.bands), 0
         for name in self.train:
             scene = self.scene(name)
@@ -174,15 +163,13 @@ def load_dataset(
     path = existing(data)
     if path.is_file() and not is_scene_file(path):
         if path.suffix.lower() not in (".h5", ".hdf5"):
-            raise HsisrError(
-                f"{path} is not a dataset; expected a folder of scenes, a scene (.mat, .hdr, .tif, .npy, .h5) or "
-                "a store (.h5)."
-            )
+            expected = "expected a folder of scenes, a scene (.mat, .hdr, .tif, .npy, .h5) or a store (.h5)"
+            raise HsisrError(f"{path} is not a dataset; {expected}.")
         store = Store(path)
         if reading:
+            useless = f"{', '.join(reading)} would change nothing"
             raise HsisrError(
-                f"{path} holds prepared scenes: {', '.join(reading)} would change nothing. Leave it out, or give the "
-                "folder of the scenes."
+                f"{path} holds prepared scenes: {useless}. Leave it out, or give the scenes' folder."
             )
         chosen = choose_split(split, store.names, str(data), store.dataset)
         return Dataset(chosen.dataset, chosen, store)

@@ -43,19 +43,17 @@ def prepare(
 ) -> tuple[Store, dict[str, str]]:
     """Read the scenes of a dataset as the protocol says; return their store, and what was left out, and why.
 
-    CAVE is divided by 65535, Harvard and Foster by the maximum of the whole image; nothing is cropped. One scene is in
-    memory at a time. `dataset` is "cave", "harvard", "foster", or "other"; the scenes are anywhere in `folder`. With
-    a `split`, only its scenes are taken, reduced where it says so, and the store gets the split's dataset; with
-    `wavelengths` (nm), only the bands that lie there.
+    CAVE is divided by 65535, Harvard and Foster by the maximum of the whole image; nothing is cropped. `dataset` is
+    "cave", "harvard", "foster", or "other"; the scenes are anywhere in `folder`. With a `split`, only its scenes are
+    taken, reduced where it says so; with `wavelengths` (nm), only the bands that lie there.
     """
     top = Path(folder).expanduser()
     if not top.is_dir():
         raise HsisrError(f"{top} is not a folder. Give the one that holds the scenes, or fetch them first.")
     found, left_out = find_scenes(top, dataset)
     if not found:
-        raise HsisrError(
-            f"{top} holds no scene of {dataset} ({len(left_out)} left out). Check the folder, or fetch it first."
-        )
+        none = f"no scene of {dataset} ({len(left_out)} left out)"
+        raise HsisrError(f"{top} holds {none}. Check the folder, or fetch it first.")
     chosen = None if split is None else choose_split(split, list(found), str(top))
     scenes = pick_places(found, found if chosen is None else chosen.scenes)
     return prepare_scenes(out, scenes, chosen or dataset, wavelengths=wavelengths), left_out
@@ -68,8 +66,7 @@ def find_scenes(place: Path, dataset: str = OTHER) -> tuple[dict[str, list[Path]
     left_out: dict[str, str] = {}
     for path in _places(place):
         name = scene_name(path)
-        why = "" if source is None else _why_not(path, name, source)
-        if why:
+        if source is not None and (why := _why_not(path, name, source)):
             left_out[str(path.relative_to(place))] = why
             continue
         if source is not None and source.named_by_folder and path.parent != place:
@@ -94,10 +91,7 @@ def prepare_scenes(
     reading: Mapping[str, Any] = MappingProxyType({}),
     wavelengths: Sequence[float] = (),
 ) -> Store:
-    """Write a store of `scenes` (name: place) for a split, reduced as it says, or of a dataset's name.
-
-    `reading` are keywords of `read_scene`; `wavelengths` as in `prepare`.
-    """
+    """Write a store of `scenes` (name: place), read with the keywords `reading`, for a split or a dataset's name."""
     split = title if isinstance(title, Split) else None
     dataset = title if isinstance(title, str) else title.dataset
     sources: list[Source] = []
@@ -112,10 +106,11 @@ def prepare_scenes(
             scene = read_scene(place, name=name, **reading)
             if wavelengths:
                 scene = _take_bands(scene, wavelengths)
-            if split is not None:
-                scene = _keep_high_byte(scene) if name in split.high_byte else scene
-                scene = reduce_scene(scene, split.reduce_to(name))
-            yield scene
+            if split is not None and name in split.high_byte:
+                # the middle of the low byte's range stands for it: (256 x + 128) / 65535
+                counts = np.rint(scene.cube * CAVE_DIVISOR) // 256 * 256 + 128
+                scene = replace(scene, cube=(counts / CAVE_DIVISOR).astype(np.float32))
+            yield scene if split is None else reduce_scene(scene, split.reduce_to(name))
 
     write_store(out, read(), sources=sources, dataset=dataset)
     return Store(out)
@@ -134,17 +129,8 @@ def _take_bands(scene: Scene, wavelengths: Sequence[float]) -> Scene:
     return replace(scene, cube=scene.cube[bands], wavelengths=scene.wavelengths[bands])
 
 
-def _keep_high_byte(scene: Scene) -> Scene:
-    """The 16-bit numbers of `scene` with the middle of its range for the low byte: (256 x + 128) / 65535."""
-    counts = np.rint(scene.cube * CAVE_DIVISOR)
-    return replace(scene, cube=((counts // 256 * 256 + 128) / CAVE_DIVISOR).astype(np.float32))
-
-
 def reduce_scene(scene: Scene, side: int | None) -> Scene:
-    """Return `scene` with its longer side reduced to `side` pixels by a whole factor, if it is larger.
-
-    As by MATLAB's `imresize` on integers the result is rounded to the file's whole numbers and kept in their range.
-    """
+    """Return `scene` with its longer side reduced to `side` pixels by a whole factor, if it is larger."""
     if side is None or max(scene.height, scene.width) <= side:
         return scene
     factor, rest = divmod(max(scene.height, scene.width), side)
@@ -153,7 +139,7 @@ def reduce_scene(scene: Scene, side: int | None) -> Scene:
             f"Scene {scene.name} of {scene.height}x{scene.width} pixels cannot be reduced to {side} by a whole "
             "factor. Change reduce_to in the split."
         )
-    # the whole numbers that it was, a half rounded up as MATLAB does
+    # as MATLAB's imresize of integers: whole numbers in the file's range, a half rounded up
     whole = scene.divisor > 1 and scene.divisor.is_integer()
     bands = []
     for band in scene.cube:
@@ -164,9 +150,8 @@ def reduce_scene(scene: Scene, side: int | None) -> Scene:
             bands.append(imresize(band, scale=1 / factor))
     cube = np.array(bands, np.float32)
     mask = None if scene.mask is None else shrink_mask(scene.mask, 1 / factor)
-    return replace(
-        scene, cube=cube, mask=mask, georeference=None, source=f"{scene.source} Reduced by {factor}."
-    )
+    source = f"{scene.source} Reduced by {factor}."
+    return replace(scene, cube=cube, mask=mask, georeference=None, source=source)
 
 
 def _places(place: Path) -> Iterator[Path]:

@@ -156,7 +156,13 @@ def load_split(name_or_path: str | os.PathLike[str], scenes: Iterable[str] | Non
     The file has the keys name, dataset, note, and either train and test, two lists of scenes' names or regions (see
     `Region`), or rule, with the keys seed, train_fraction and test_side (see `divide_by_rule`).
     """
-    return _read(_split_file(name_or_path)).divide(scenes)
+    path = Path(name_or_path).expanduser()
+    if path.parent == Path() and path.suffix not in (".yaml", ".yml"):
+        path = book_folder() / "splits" / f"{path}.yaml"
+        if not path.is_file():
+            known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml"))) or "none"
+            raise HsisrError(f"Unknown split {path.stem!r}. Known: {known}; or give a path of a .yaml file.")
+    return _check(path, read_yaml(path)).divide(scenes)
 
 
 def choose_split(
@@ -182,7 +188,8 @@ def find_split(scenes: list[str], where: str, dataset: str | None = None) -> Spl
     warning names the choice. A rule fits only its dataset, and a split that chooses settings (-tune) never.
     """
     files = sorted((book_folder() / "splits").glob("*.yaml"))
-    searched = [split for split in map(_read, files) if not split.name.endswith("-tune")]
+    every = [_check(file, read_yaml(file)) for file in files]
+    searched = [split for split in every if not split.name.endswith("-tune")]
     listed = [split for split in searched if split.rule is None]
     fitting = [split for split in searched if split.dataset == dataset and set(split.scenes) <= set(scenes)]
     fitting = fitting or [split for split in listed if set(split.scenes) <= set(scenes)]
@@ -193,15 +200,13 @@ def find_split(scenes: list[str], where: str, dataset: str | None = None) -> Spl
             "Name another or a file with -p split= (in Python: split=)."
         )
     ranks = [(split.name in DATASETS, len(split.scenes)) for split in fitting]
+    how = "-p split=NAME (in Python: split=)."
     several = f"{where} holds the scenes of several splits ({', '.join(split.name for split in fitting)})"
     if ranks.count(max(ranks)) > 1:
-        raise HsisrError(f"{several}. Say which with -p split=NAME (in Python: split=).")
+        raise HsisrError(f"{several}. Say which with {how}")
     best = fitting[ranks.index(max(ranks))]
     if len(fitting) > 1:
-        warnings.warn(
-            f"{several}: {best.name} is taken. Say another with -p split=NAME (in Python: split=).",
-            stacklevel=4,
-        )
+        warnings.warn(f"{several}: {best.name} is taken. Say another with {how}", stacklevel=4)
     return best.divide(scenes)
 
 
@@ -241,10 +246,6 @@ def write_split(path: Path, scenes: Iterable[str], test: float, seed: int) -> Sp
     return made
 
 
-def _read(path: Path) -> Split:
-    return _check(path, read_yaml(path))
-
-
 def _check(path: Path, content: dict[str, Any]) -> Split:
     # of a file that is not a split, not even the names of its keys are shown
     if not {"name", "dataset"} <= content.keys():
@@ -259,15 +260,3 @@ def _check(path: Path, content: dict[str, Any]) -> Split:
 
 def _some(names: Iterable[str]) -> str:
     return shorten(", ".join(names), width=250, placeholder=" ...")
-
-
-def _split_file(name_or_path: str | os.PathLike[str]) -> Path:
-    path = Path(name_or_path).expanduser()
-    if path.parent == Path() and path.suffix not in (".yaml", ".yml"):
-        path = book_folder() / "splits" / f"{path}.yaml"
-        if not path.is_file():
-            known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml"))) or "none"
-            raise HsisrError(
-                f"Unknown split {path.stem!r}. Known: {known}; or give the path of a .yaml file."
-            )
-    return path

@@ -78,12 +78,8 @@ def register(name: str) -> Callable[[Kind], Kind]:
     settings of a run, and `name` is its ``method``. The whole text of the cell
     or file enters the run's hash; running the cell again replaces the class.
     Its attribute ``halo``, if it has one, says how many LR pixels around one
-    can change its SR; without it scenes are never cut into tiles.
-
-    Raises
-    ------
-    HsisrError
-        The name is taken, or the class is not such a module.
+    can change its SR; without it scenes are never cut into tiles. HsisrError
+    if the name is taken, or the class is not such a module.
     """
 
     def add(kind: Kind) -> Kind:
@@ -207,19 +203,14 @@ def restore_model(
     options = {**options} | ({"init": "pytorch"} if "init" in options else {})
     if find_network(name) is None:
         # damaged options may ask for more than there is time or memory for
-        counts = [
-            options.get(key, 1) for key in ("modules", "units", "blocks")
-        ]
-        if math.prod(map(int, counts)) > len(tensors):
+        keys = {"modules", "units", "blocks"} & set(options)
+        if math.prod(int(options[key]) for key in keys) > len(tensors):
             raise HsisrError("its options ask for more layers than it has.")
         with torch.device("meta"):
             empty = build_model(name, scale, bands, **options)
         empty.set_mean(tensors["mean"])
-        needed, given = (
-            {key: value.shape for key, value in weights.items()}
-            for weights in (empty.state_dict(), tensors)
-        )
-        if needed != given:
+        shapes = {key: v.shape for key, v in empty.state_dict().items()}
+        if shapes != {key: value.shape for key, value in tensors.items()}:
             raise HsisrError("its weights are of other options than it says.")
     model = build_model(name, scale, bands, **options)
     for key, value in tensors.items():

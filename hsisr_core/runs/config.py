@@ -53,9 +53,8 @@ def _choose_bands(value: Any) -> Any:
         return value
     if isinstance(value, list | tuple) and all(type(band) is int for band in value):
         return tuple(value)
-    raise ValueError(
-        f"bands={reprlib.repr(value)}: expected a number of bands, a list of 0-based indices, or 'all'."
-    )
+    expected = "expected a number of bands, a list of 0-based indices, or 'all'"
+    raise ValueError(f"bands={reprlib.repr(value)}: {expected}.")
 
 
 Number = Annotated[float, BeforeValidator(_number)]
@@ -208,12 +207,11 @@ class RunConfig(BaseModel):
 
     def hash(self, fingerprint: str) -> str:
         """Ten hexadecimal digits that name the result: of the settings, and the `fingerprint` in place of the data."""
-        fields = type(self).model_fields
         kept = {}
         for name, value in self.to_dict().items():
-            later = name not in (*EXECUTION_FIELDS, *DATA_FIELDS, *SETTINGS_OF_0_1_0)
-            changed = name not in fields or getattr(self, name) != fields[name].default
-            if name in SETTINGS_OF_0_1_0 or (later and changed):
+            field = type(self).model_fields.get(name)
+            changed = field is None or getattr(self, name) != field.default
+            if name in SETTINGS_OF_0_1_0 or (changed and name not in (*EXECUTION_FIELDS, *DATA_FIELDS)):
                 kept[name] = value
         text = json.dumps(kept | {"fingerprint": fingerprint}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
@@ -261,10 +259,7 @@ def _add_own_settings(values: dict[str, Any], settings: list[str]) -> dict[str, 
         network = None
     if network and source in (None, network.source):
         own = dict(network.settings.model_fields)
-        try:
-            found = network.settings(**{name: values[name] for name in own if name in values})
-        except ValidationError as error:
-            raise HsisrError(_describe(error)) from None
+        found = network.settings(**{name: values[name] for name in own if name in values})
         added = {**dict(found), "method": network.name, "source": network.source}
     valid = [*settings, *own]
     unknown = [name for name in values if name not in valid]

@@ -55,14 +55,12 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the metrics can be read and belong to the weights here, or this run came with the book.
-
-        A run from before the hash of the weights was kept is finished if they load, and gets the hash.
-        """
+        """Whether the metrics can be read and belong to the weights here, or this run came with the book."""
         path = self.folder / "weights.safetensors"
         try:
             metrics = self.metrics
             if not self.committed and "weights_sha256" not in metrics:
+                # of version 0.1.0: finished if its weights load
                 self.model()
                 metrics["weights_sha256"] = sha256_file(path)
                 with suppress(OSError):
@@ -79,10 +77,7 @@ class Run:
     def history(self) -> pd.DataFrame:
         """The training curve so far: step, loss (mean since the row before), learning_rate, seconds, and psnr, ssim,
         sam on the test images where they were measured (else NaN)."""
-        path = self.folder / "history.csv"
-        if not path.exists():
-            raise HsisrError(f"{self.folder} has no history.csv yet: the training has not started.")
-        return read_history(path)
+        return read_history(self.folder / "history.csv")
 
     @property
     def committed(self) -> bool:
@@ -172,6 +167,8 @@ def _names(folder: Path, config: RunConfig, fingerprint: str) -> bool:
 
 def read_history(path: Path) -> pd.DataFrame:
     """The rows of a history.csv, of which the last may be incomplete; HsisrError if it is not one."""
+    if not path.exists():
+        raise HsisrError(f"{path.parent} has no history.csv yet: the training has not started.")
     try:
         table = pd.read_csv(StringIO(read_text(path)), on_bad_lines="skip", dtype=str)
         whole = table[pd.to_numeric(table["step"], errors="coerce").between(0, 1e15)]
@@ -218,17 +215,13 @@ def open_run(
     dataset: Dataset | None = None,
     again: bool = False,
 ) -> Run:
-    """The run of `config` in the folder `runs`, new or not. Its folder gets a config.yaml; nothing is trained.
-
-    `dataset` is the data of `config`, if it is open already. `again`: in `runs`, also if the run came with the book.
-    """
+    """The run of `config` with its config.yaml, not trained; `again`: in `runs`, also if it came with the book."""
     dataset = dataset or config.load_dataset()
     known = known_fingerprint(dataset.name, dataset.split.name)
     if not config.reading and known not in (None, dataset.fingerprint):
-        differs = f"its fingerprint is {dataset.fingerprint[:12]}, not {known[:12]}"
-        warnings.warn(
-            f"{config.data} is not the {dataset.name} of the results in the book ({differs}).", stacklevel=2
-        )
+        differs = f"(its fingerprint is {dataset.fingerprint[:12]}, not {known[:12]})"
+        text = f"{config.data} is not the {dataset.name} of the results in the book {differs}."
+        warnings.warn(text, stacklevel=2)
     folder = run_folder(config, dataset.name, dataset.fingerprint, runs)
     if again:
         folder = Path(runs or runs_folder()) / folder.name
@@ -251,18 +244,13 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
     fingerprint = str(values.pop("fingerprint", ""))
     config = RunConfig.from_mapping(values, where=str(path))
     if not _names(Path(folder), config, fingerprint):
-        raise HsisrError(
-            f"{path} is damaged or of another run: its settings are not those that its folder is named by."
-        )
+        raise HsisrError(f"{path} is damaged or of another run: its settings do not fit its folder's name.")
     return Run(Path(folder), config, fingerprint)
 
 
 @contextmanager
 def run_lock(folder: Path, wait: bool = True) -> Iterator[None]:
-    """Hold the one right to train in `folder`, until the process ends at the latest.
-
-    Without `wait`, RunLockedError when another process holds it.
-    """
+    """Hold the one right to train in `folder`; without `wait`, RunLockedError when another process holds it."""
     try:
         # not zero: `is_locked` of another process holds the lock for a moment
         held = FileLock(folder / ".lock", timeout=-1 if wait else 0.3).acquire()

@@ -43,13 +43,10 @@ class Plan:
         return tuple(dict.fromkeys(config for _, config in self.entries))
 
     def table(self, name: str) -> list[RunConfig]:
-        """The runs that feed a table of the paper ("loss", "ablation", ...), in the order of the plan.
-
-        A plan without such a table gives the table's rows with its defaults. The rows of "ablation" then start from
-        the weights of He et al. instead of "interpolation", which a network without global residual cannot.
-        """
+        """The runs that feed a table of the paper ("loss", ...); without any, its rows with the defaults."""
         rows = table_settings(name)
         planned = [config for table, config in self.entries if table == name]
+        # a network without global residual cannot start from "interpolation"
         start = {"init": "he"} if (name, self.defaults.init) == ("ablation", "interpolation") else {}
         return planned or list(dict.fromkeys(self.defaults.changed(**start, **row) for row in rows))
 
@@ -63,10 +60,12 @@ class Plan:
         """What sets `config` apart in this plan, for example "scale=2 seed=1 block=standard"."""
         parts = []
         for name, value in config:
-            varies = name not in EXECUTION_FIELDS and any(
-                getattr(other, name) != value for other in self.configs
-            )
-            if varies and (name in ALWAYS or value != getattr(self.defaults, name)):
+            varies = any(getattr(other, name) != value for other in self.configs)
+            if (
+                varies
+                and name not in EXECUTION_FIELDS
+                and (name in ALWAYS or value != getattr(self.defaults, name))
+            ):
                 parts.append(f"{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
         return " ".join(parts) or f"{config.method} x{config.scale}"
 
@@ -100,9 +99,7 @@ class _Entry(BaseModel, extra="allow"):
         for row in table_settings(self.table) if self.table else [{}]:
             for name, count in Counter([*beside, *self.product, *row]).items():
                 if count > 1:
-                    raise HsisrError(
-                        f"{name} is set twice: beside `product`, in it, or by the rows of the table."
-                    )
+                    raise HsisrError(f"{name} is set twice: beside `product`, in it, or by the table's rows.")
             for values in itertools.product(*self.product.values()):
                 yield {**beside, **row, **dict(zip(self.product, values, strict=True))}
 
@@ -156,10 +153,8 @@ def plan_for_chapters(preset: str, overrides: Mapping[str, Any]) -> Plan:
     which ``papermill -f`` passes too: they must not undo what the plan varies."""
     defaults = RunConfig.from_preset(preset)
     changed = defaults.changed(**overrides)
-    changes = {
-        name: value for name in overrides if (value := getattr(changed, name)) != getattr(defaults, name)
-    }
-    return read_plan(preset, changes)
+    names = [name for name in overrides if getattr(changed, name) != getattr(defaults, name)]
+    return read_plan(preset, {name: getattr(changed, name) for name in names})
 
 
 def planned_runs(

@@ -35,9 +35,8 @@ LOCKED = "another process has it"
 def carry_out(runs: Sequence[PlannedRun], train: Train, jobs: int | None = None) -> None:
     """Work through `runs`, with `jobs` at once (None: as many as cores, one with a GPU); their folders say what came.
 
-    A finished run is left alone, an unfinished one is resumed, a failed one is recorded. Runs that another process has
-    are tried again after the others. A run whose worker was killed is resumed by a new one; when that one dies too, the
-    run is recorded as failed.
+    Runs that another process has are tried again after the others. A run whose worker was killed is resumed by a new
+    one; when that one dies too, the run is recorded as failed.
     """
     left = [run for run in runs if run_state(run).state != "done"]
     if jobs is None:

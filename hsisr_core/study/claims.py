@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
@@ -13,22 +13,18 @@ from hsisr_core.paper import METHOD_NAMES, TABLES, method_label, paper_table, pa
 from hsisr_core.runs import Run
 from hsisr_core.study.rows import row_label, rows_of
 
-# pairs of a row that is said to be better, or as good, and the other
+# by table: its chapter, and pairs of a row that is said to be better, or as good, and the other
 _CLAIMS = {
-    "comparison": [
+    "comparison": ("10-comparison", [
         ("SSRNet", "bicubic"), ("SSRNet", "EDSR"), ("EDSR", "3D-FCNN"), ("3D-FCNN", "GDRRN"), ("GDRRN", "bicubic"),
-    ],
-    "loss": [("L1", "MSE"), ("MSE", "0.5 MSE + 0.5 SAM")],
-    "ablation": [("LFF + GRL", "GRL"), ("LFF + GRL", "LFF")],
-    "block": [("separable", "standard")],
-    "modules": [("D = 3", "D = 4"), ("D = 3", "D = 5")],
+    ]),
+    "loss": ("06-losses", [("L1", "MSE"), ("MSE", "0.5 MSE + 0.5 SAM")]),
+    "ablation": ("07-fusion-and-residuals", [("LFF + GRL", "GRL"), ("LFF + GRL", "LFF")]),
+    "block": ("08-separable-or-standard", [("separable", "standard")]),
+    "modules": ("09-how-many-modules", [("D = 3", "D = 4"), ("D = 3", "D = 5")]),
 }  # fmt: skip
 # dB that "as good" allows for
 _MARGINS = {"block": 0.1, "modules": 0.1}
-_CHAPTERS = {
-    "comparison": "10-comparison", "loss": "06-losses", "ablation": "07-fusion-and-residuals",
-    "block": "08-separable-or-standard", "modules": "09-how-many-modules",
-}  # fmt: skip
 
 
 def image_gains(better: Sequence[Run], worse: Sequence[Run] | None = None) -> pd.DataFrame:
@@ -46,7 +42,8 @@ def judge_gains(gains: pd.DataFrame, margin: float = 0.0) -> dict[str, Any]:
     """
     images, seeds = gains.mean(axis="columns"), gains.mean()
     mean = float(images.mean())
-    half = student.ppf(0.975, min(gains.shape) - 1) * math.hypot(images.sem(), seeds.sem())
+    error = np.linalg.norm(np.array([images.sem(), seeds.sem()]))
+    half = float(student.ppf(0.975, min(gains.shape) - 1) * error)
     low, high = mean - half, mean + half
     verdict = "holds" if low > -margin else "does not hold" if high < -margin else "cannot be told"
     found = {"ours": mean, "low": low, "high": high, "verdict": verdict}
@@ -56,13 +53,13 @@ def judge_gains(gains: pd.DataFrame, margin: float = 0.0) -> dict[str, Any]:
 def judge_claims(runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
     """Each claim of the paper on the runs of each table: `judge_gains`, and the paper's difference on CAVE (dB)."""
     rows = []
-    for table, claims in _CLAIMS.items():
+    for table, (chapter, claims) in _CLAIMS.items():
         for scale in sorted({run.config.scale for run in runs.get(table, ())}) or [2]:
-            groups = _groups(table, [run for run in runs.get(table, ()) if run.config.scale == scale])
-            printed = _printed(table, scale)
+            here = [run for run in runs.get(table, ()) if run.config.scale == scale]
+            groups, printed = _groups(table, here), _printed(table, scale)
             for better, worse in claims:
                 row = {
-                    "table": TABLES[table][0], "chapter": _CHAPTERS[table], "scale": scale,
+                    "table": TABLES[table][0], "chapter": chapter, "scale": scale,
                     "claim": f"{better} {'as good as' if table in _MARGINS else 'over'} {worse}",
                     "paper": printed[better] - printed[worse], "verdict": "not trained",
                 }  # fmt: skip
@@ -75,7 +72,8 @@ def judge_claims(runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
 
 def list_claims(table: pd.DataFrame) -> str:
     """The rows of `judge_claims` as a list in HTML, linked to their chapters: a line each, or one for those open."""
-    lines, open_ones = list[str](), {"cannot be told": [], "not trained": []}
+    lines: list[str] = []
+    open_ones: dict[str, list[str]] = {"cannot be told": [], "not trained": []}
     for row in table.to_dict("records"):
         link = f'<a href="{row["chapter"]}.html">{row["claim"]}, x{row["scale"]}</a>'
         if row["verdict"] in open_ones:

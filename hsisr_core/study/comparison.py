@@ -32,11 +32,7 @@ _KEYS = ["data", "scale", "method"]
 
 
 def one_per_row(configs: Sequence[RunConfig]) -> list[RunConfig]:
-    """The first configuration of each data, scale, method and seed.
-
-    A plan may train a method differently at each scale. One value of `scale` for all of them, as a chapter's
-    parameter, makes these the same row: the plan's first is the one to show.
-    """
+    """The first configuration of each data, scale, method and seed: what a chapter's `scale` makes one row."""
     rows: dict[Any, RunConfig] = {}
     for config in configs:
         rows.setdefault((config.data, config.split, config.scale, _label(config), config.seed), config)
@@ -51,22 +47,16 @@ def run_scores(run: Run, rows: Sequence[Mapping[str, Any]] | None = None) -> lis
     metrics = run.metrics
     found = [dict(row) for row in rows or metrics["images"]]
     base = mean_scores(found, "bicubic")["psnr"]
+    place = {"data": data_label(metrics["dataset"]), "scale": run.config.scale}
+    scored = {"bands": found[0]["scored_bands"], "border": found[0]["scored_border"]}
     records = []
     for result in dict.fromkeys(row["result"] for row in found):
         means = mean_scores(found, result)
-        trained = result != "bicubic"
-        records.append(
-            {
-                "data": data_label(metrics["dataset"]),
-                "scale": run.config.scale,
-                "method": _label(run.config) + "+" * result.endswith("+") if trained else result,
-                **{metric: means[metric] for metric in SHOWN},
-                "over_bicubic": means["psnr"] - base,
-                "bands": found[0]["scored_bands"],
-                "border": found[0]["scored_border"],
-                **{cost: metrics.get(cost, np.nan) if trained else np.nan for cost in COSTS},
-            }
-        )
+        record = {metric: means[metric] for metric in SHOWN} | {"over_bicubic": means["psnr"] - base}
+        if result != "bicubic":
+            record |= {cost: metrics.get(cost, np.nan) for cost in COSTS}
+            result = _label(run.config) + "+" * result.endswith("+")
+        records.append({**place, "method": result, **scored, **record})
     return records
 
 
@@ -148,11 +138,7 @@ def data_needed(dataset: str, preset: str) -> str:
 
 
 def show_comparison(table: pd.DataFrame) -> Styler:
-    """The rows of `compare_methods` on our data as they stand in the chapter, the best of each scale in bold.
-
-    Scenes of CAVE stand beside the paper's rows of CAVE. Among ours, bold goes to the best of those scored on all
-    bands and pixels; in "gain" to the best of all, since there each is compared with bicubic on what it is scored on.
-    """
+    """The rows of `compare_methods` on our data in the chapter, scenes of CAVE beside the paper's rows of CAVE."""
     here = [data for data, rows in table.groupby(level="data", sort=False) if rows["psnr"].notna().any()]
     subsets = [data for data in here if data in SUBSETS.values()]
     attrs, printed = table.attrs, table.filter(like="paper_")
@@ -182,8 +168,7 @@ def show_comparison(table: pd.DataFrame) -> Styler:
 def compare_successors(table: pd.DataFrame) -> pd.DataFrame:
     """SSRNet and the networks after it: their printed numbers, and ours from the table of `compare_methods`.
 
-    ``over_ssrnet`` is the PSNR minus that of SSRNet on the same data at the same scale, NaN where one is missing or
-    misprinted; in ``paper_over_ssrnet`` both are printed.
+    ``over_ssrnet`` and ``paper_over_ssrnet``: PSNR minus SSRNet's on the same data; NaN where missing or misprinted.
     """
     printed = successor_table().rename(columns={"dataset": "data"})
     printed["method"] = printed["method"].map(SUCCESSORS)

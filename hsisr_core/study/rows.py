@@ -50,10 +50,9 @@ def baseline(name: str) -> str:
 
 
 def rows_of(name: str, runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """The runs of each row of a table, by its label, in the paper's order and by seed; none for a row without a run.
+    """The runs of each row of a table, by its label, in the paper's order and by seed.
 
-    HsisrError where runs differ in more than the table's settings and the seed: then a difference between rows has
-    more than one cause.
+    HsisrError where they differ in more than that: then a difference between rows has more than one cause.
     """
     if not runs:
         raise HsisrError(f"There is no run of table {name}; give at least one.")
@@ -83,22 +82,20 @@ def get_runs(configs: Sequence[RunConfig]) -> list[Run]:
     return [train(config) for config in configs]
 
 
-def paired(name: str, runs: Sequence[Run], metric: str = "psnr") -> pd.DataFrame:
-    """Each run's score minus that of the baseline row with the same seed: a row per seed, a column per row."""
-    scores = pd.DataFrame(
-        {
-            label: pd.Series({run.config.seed: _means(run)[metric] for run in group}, dtype=float)
-            for label, group in rows_of(name, runs).items()
-        }
-    ).rename_axis("seed")
-    return scores.sub(scores[baseline(name)], axis=0)
+def paired(name: str, runs: Sequence[Run]) -> pd.DataFrame:
+    """Each run's PSNR minus that of the baseline row with the same seed: a row per seed, a column per row."""
+    scores = {
+        label: pd.Series({run.config.seed: _scores(run)["psnr"] for run in group}, dtype=float)
+        for label, group in rows_of(name, runs).items()
+    }
+    table = pd.DataFrame(scores).rename_axis("seed")
+    return table.sub(table[baseline(name)], axis=0)
 
 
 def compare_rows(name: str, runs: Sequence[Run]) -> pd.DataFrame:
-    """The paper's row and ours, for every row of a table: "loss", "ablation", "block" or "modules".
+    """The paper's row (``paper_...``) and ours, means over the seeds, for every row of a table; NaN without a run.
 
-    ``paper_...`` are the paper's; ours are means over the seeds, the differences those of runs with the same seed to
-    the baseline row, ``spread`` the standard deviation of the PSNR over the seeds; NaN where there is no run.
+    Differences are those of runs with the same seed to the baseline row, ``spread`` the PSNR's standard deviation.
     """
     rows = {}
     for label, group in rows_of(name, runs).items():
@@ -177,10 +174,7 @@ def style_table(table: pd.DataFrame, layout: Mapping[str, tuple[str, str]]) -> S
 
 
 def not_converged(groups: Mapping[str, Sequence[Run]]) -> str:
-    """One sentence of Markdown: which groups of runs are below bicubic, or gained in the second half of the training.
-
-    The opposite is no proof: a learning rate that falls to zero ends every curve flat.
-    """
+    """One sentence of Markdown: which groups of runs are below bicubic, or gained late (a flat end proves nothing)."""
     found = []
     for label, group in groups.items():
         over = np.mean([_scores(run)["over_bicubic"] for run in group]) if group else np.nan
@@ -190,9 +184,8 @@ def not_converged(groups: Mapping[str, Sequence[Run]]) -> str:
         elif gain > _LATE:
             found.append(f"{label} ({gain:+.2f} dB in the second half)")
     if not found:
-        return (
-            f"**No row is below bicubic or gained more than {_LATE} dB in the second half of its training.**"
-        )
+        late = f"gained more than {_LATE} dB in the second half of its training"
+        return f"**No row is below bicubic or {late}.**"
     return f"**Not converged:** {'; '.join(found)}. The differences of such rows say how fast they learn, not how far."
 
 
@@ -200,14 +193,10 @@ def _has(config: RunConfig, row: Mapping[str, Any]) -> bool:
     return all(getattr(config, setting) == value for setting, value in row.items())
 
 
-def _means(run: Run) -> dict[str, float]:
-    means: dict[str, float] = run.metrics["mean"][run.config.method]
-    return means
-
-
 def _scores(run: Run) -> dict[str, float]:
     """Means over the images, and what the training cost."""
-    metrics, means = run.metrics, _means(run)
+    metrics = run.metrics
+    means = metrics["mean"][run.config.method]
     return {
         **{metric: means[metric] for metric in SHOWN},
         "over_bicubic": means["psnr"] - metrics["mean"]["bicubic"]["psnr"],

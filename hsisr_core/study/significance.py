@@ -40,9 +40,7 @@ def repeats_needed(spread: float, difference: float) -> float:
 def difference_table(name: str, runs: Sequence[Run]) -> pd.DataFrame:
     """Our differences to the baseline row (dB), over pairs of the same seed, beside the paper's.
 
-    ``spread`` is their standard deviation, ``low`` to ``high`` the 95 % interval of the mean (Student's t), ``seeds``
-    the pairs, ``needed`` the seeds that would find a difference as large as the paper's. NaN for what one seed
-    cannot tell.
+    ``low`` to ``high`` is the 95 % interval of the mean (Student's t), ``needed`` the seeds that find the paper's.
     """
     differences = paired(name, runs).drop(columns=baseline(name))
     mean, spread, seeds = differences.mean(), differences.std(), differences.count()

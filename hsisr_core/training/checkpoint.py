@@ -60,9 +60,7 @@ def load_latest(
     return None
 
 
-def _read_checkpoint(
-    path: Path,
-) -> tuple[dict[str, Any], dict[str, Tensor], dict[int, dict[str, Tensor]]]:
+def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[int, dict[str, Tensor]]]:
     """State, weights and moments in a file whose checksum fits."""
     if not path.is_file():
         raise ValueError("it is not a regular file")
@@ -73,14 +71,11 @@ def _read_checkpoint(
     kind, text = ("sha256", None) if "sha256" in metadata else ("sha256_of_all", metadata["state"])
     if metadata[kind] != _checksum(tensors, text):
         raise ValueError("its checksum does not fit its content")
-    weights: dict[str, Tensor] = {}
+    weights = {name[6:]: value for name, value in tensors.items() if name.startswith("model.")}
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
-        kind, _, rest = name.partition(".")
-        if kind == "model":
-            weights[rest] = value
-        else:
-            index, key = rest.split(".")
+        if not name.startswith("model."):
+            _, index, key = name.split(".")
             moments.setdefault(int(index), {})[key] = value
     return dict(json.loads(metadata["state"])), weights, moments
 
@@ -113,11 +108,9 @@ class History:
 
     def __init__(self, path: Path, last_step: int) -> None:
         self.path = path
-        rows: list[list[str]] = []
-        if path.is_file() and last_step > 0:
-            rows = [
-                line.split(",") for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
-            ]
+        there = path.is_file() and last_step > 0
+        text = path.read_text(encoding="utf-8", errors="replace") if there else ""
+        rows = [line.split(",") for line in text.splitlines()]
         # a line that was being written is incomplete
         whole = [row for row in rows if len(row) == len(HISTORY) and re.fullmatch("[0-9]{1,15}", row[0])]
         kept = [row for row in whole if int(row[0]) <= last_step]

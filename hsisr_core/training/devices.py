@@ -34,11 +34,10 @@ class OneDevice:
         optimizer.optimizer = optimizer
         return model.to(self.device), optimizer
 
-    def reduce(self, value: Tensor, _how: str) -> Tensor:
+    def gather(self, value: Tensor, _how: str = "") -> Tensor:
         return value
 
-    def gather(self, value: Tensor) -> Tensor:
-        return value
+    reduce = gather
 
     def backward(self, loss: Tensor) -> None:
         loss.backward()
@@ -60,9 +59,9 @@ def make_accelerator(config: RunConfig) -> OneDevice:
     processes, here = launched_processes(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if config.batch % processes:
         raise HsisrError(f"batch={config.batch} cannot be shared by {processes} processes: give a multiple.")
-    if not cpu and here > torch.cuda.device_count():
-        raise HsisrError(f"{here} processes, but {torch.cuda.device_count()} GPU(s): start one per GPU.")
     if not cpu:
+        if here > torch.cuda.device_count():
+            raise HsisrError(f"{here} processes, but {torch.cuda.device_count()} GPU(s): start one per GPU.")
         # as PyTorch's convolutions do by default
         torch.backends.cuda.matmul.allow_tf32 = True
     if processes == 1 and config.precision == "no":

@@ -96,10 +96,8 @@ def train(
                 stack.enter_context(run_lock(run.folder, wait))
         if not run.finished:
             if (run.folder / "metrics.json").exists():
-                warnings.warn(
-                    f"{run.folder}: metrics or weights are damaged or missing. It is trained again.",
-                    stacklevel=2,
-                )
+                problem = "metrics or weights are damaged or missing. It is trained again."
+                warnings.warn(f"{run.folder}: {problem}", stacklevel=2)
             with together(accelerator):
                 training = Training(run, dataset, progress, accelerator or make_accelerator(config))
             training.finish()
@@ -190,9 +188,8 @@ class Training:
         """Spread the network over the devices and go to the last checkpoint."""
         self.model, self.optimizer = self.accelerator.prepare(self.model, self.optimizer)
         with together(self.accelerator):
-            self.state |= (
-                load_latest(self.checkpoints, self.network, self.optimizer.optimizer, self.steps) or {}
-            )
+            optimizer = self.optimizer.optimizer
+            self.state |= load_latest(self.checkpoints, self.network, optimizer, self.steps) or {}
             self.trainer.threads = self.state["threads"]
             path = self.run.folder / "history.csv"
             self.history = History(path, self.state["step"]) if self.main else None
@@ -220,7 +217,6 @@ class Training:
         self.state["loss_count"] += 1
 
     def _is_scored(self, step: int) -> bool:
-        """Is the network scored on the test images at `step`?"""
         every = self.config.evaluate_every
         return every is not None and step % every == 0
 

@@ -45,7 +45,6 @@ def write_store(
     """Write `scenes`, one in memory at a time, to the store `path`, whole or not at all; `sources` are read last."""
     digests: dict[str, str] = {}
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.create_group("scenes")
         file.create_group("masks")
         for scene in scenes:
             # with a mask of a byte a pixel; where a write fails, the HDF5 library ends the whole process
@@ -138,8 +137,8 @@ def _read_attribute(item: h5py.Dataset | h5py.File, name: str, kind: str) -> Any
 
 def _write_scene(file: h5py.File, scene: Scene) -> None:
     counts = _count(scene.cube, scene.divisor)
-    item = file["scenes"].create_dataset(
-        scene.name,
+    item = file.create_dataset(
+        f"scenes/{scene.name}",
         data=scene.cube if counts is None else counts,
         chunks=(scene.bands, min(_CHUNK, scene.height), min(_CHUNK, scene.width)),
         # its own checksum tells a damaged chunk when it is read

@@ -151,11 +151,9 @@ def variable_names(path: Path) -> list[str]:
 
 def is_store(path: Path) -> bool:
     """Whether `path` is a store that this project wrote."""
-    try:
-        with open_hdf5(path) as file:
-            return "hsisr_format" in file.attrs
-    except HsisrError:
-        return False
+    with suppress(HsisrError), open_hdf5(path) as file:
+        return "hsisr_format" in file.attrs
+    return False
 
 
 @contextmanager

@@ -33,7 +33,6 @@ Writer = Callable[[slice, slice, np.ndarray], None]
 """Writes rows and columns of all bands: values (bands, height, width), in the product's type."""
 
 _ENVI = (".hdr", ".img")
-_MATLAB_PREFACE = 512  # bytes before the HDF5 content of a .mat file
 # types of values in version 5, in the order of MATLAB's classes from 6 on, and the numbers of their values
 _MATLAB_5_TYPES = ("f8", "f4", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")
 _MATLAB_5_VALUES = (9, 7, 1, 2, 3, 4, 5, 6, 12, 13)
@@ -162,7 +161,8 @@ def _write_mat_head(path: Path, product: Product) -> tuple[int, str]:
             offset = file.tell()
             file.truncate(offset + size + padding)
         return offset, ""
-    with h5py.File(path, "w", userblock_size=_MATLAB_PREFACE) as stored:
+    # MATLAB's own 512 bytes come before the HDF5 content
+    with h5py.File(path, "w", userblock_size=512) as stored:
         item = _create_empty(stored, key, (bands, width, height), product.dtype)
         item.attrs["MATLAB_class"] = np.bytes_(MATLAB_CLASSES.get(kind, kind))
         # as MATLAB has them: a 1 x n row of characters or of doubles

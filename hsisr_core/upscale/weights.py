@@ -202,9 +202,7 @@ def find_differences(
         first, last = trained.wavelengths[0] - trained.step, trained.wavelengths[-1] + trained.step
         outside = sum(not first <= centre <= last for centre in own.wavelengths)
         if outside:
-            found.append(
-                f"{outside} of its {len(own.wavelengths)} bands lie outside {first:.0f} to {last:.0f} nm"
-            )
+            found.append(f"{outside} of {len(own.wavelengths)} bands lie beyond {first:.0f} to {last:.0f} nm")
         if not 1 / _STEP_FACTOR <= own.step / trained.step <= _STEP_FACTOR:
             found.append(f"its bands are {own.step:.1f} nm apart, those of the training {trained.step:.1f}")
     for name, what in (("mean", "brightness"), ("std", "contrast"), ("noise", "noise")):

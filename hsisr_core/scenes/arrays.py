@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -39,12 +38,9 @@ _OWN = ("divisor", "nodata", "geotransform", "crs", "entries")
 _NODATA = ("nodata", "_FillValue", "Data_Ignore_Value", "missing_value")
 _SCALES = ("divisor", "Scale_Factor", "scale_factor")
 _UNITS = ("units", "Units", "unit", "wavelength_units", "Wavelength_Units")
-# PRISMA: attributes of the file with the centres of the bands (nm), and the ends of the range
-_PRISMA = {
-    f"{name.upper()}_Cube": (f"List_Cw_{name}", f"L2Scale{name}Min", f"L2Scale{name}Max")
-    for name in ("Vnir", "Swir")
-}
-_ATTRIBUTES = {*_OWN, *_NODATA, *_SCALES, *_UNITS, "add_offset", "MATLAB_class", *chain(*_PRISMA.values())}
+_ATTRIBUTES = {*_OWN, *_NODATA, *_SCALES, *_UNITS, "add_offset", "MATLAB_class"}
+# PRISMA: its sensors, and the beginnings of the file's attributes with the centres (nm), and the ends of the range
+_PRISMA, _PRISMA_ATTRIBUTES = {"VNIR_Cube": "Vnir", "SWIR_Cube": "Swir"}, ("List_Cw_", "L2Scale")
 # NEON: ENVI's map info and an EPSG code, in a group beside the cube
 _NEON_PLACE = [f"Metadata/Coordinate_System/{name}" for name in ("Map_Info", "EPSG Code")]
 # of a text of variable length: bytes, and seconds that reading it may take
@@ -69,10 +65,6 @@ class _Array:
     def __str__(self) -> str:
         return " ".join(filter(None, (self.name, "x".join(map(str, self.shape)), self.kind)))
 
-    @property
-    def is_numeric(self) -> bool:
-        return self.kind in _NUMERIC
-
 
 def open_arrays(path: Path, key: str | None = None, band_axis: int | None = None) -> CubeFile:
     """Open the 3-D numeric array `key` of a file, or the only one; `band_axis` counts as MATLAB shows an array."""
@@ -93,22 +85,27 @@ def open_arrays(path: Path, key: str | None = None, band_axis: int | None = None
             own = {name: arrays[name].load() for name in _OWN if name in arrays}
 
         # PRISMA, NEON and Harvard
-        layout = _PRISMA.get(posixpath.basename(array.name))
-        if layout is not None:
-            centres, low, high = layout
+        if sensor := _PRISMA.get(posixpath.basename(array.name)):
             band_axis = 1 if band_axis is None else band_axis
-            lists = [(of_file[centres], "nm")] if centres in of_file else lists
-            own |= {"divisor": 65535 / of_file[high]} if high in of_file and not of_file.get(low) else {}
+            if f"List_Cw_{sensor}" in of_file:
+                lists = [(of_file[f"List_Cw_{sensor}"], "nm")]
+            if of_file.get(f"L2Scale{sensor}Min") == 0:
+                own["divisor"] = 65535 / of_file[f"L2Scale{sensor}Max"]
         info, code = (arrays.get(posixpath.join(posixpath.dirname(array.name), name)) for name in _NEON_PLACE)
         if info and code:
             column, row, x, y, dx, dy = map(float, as_list(str(info.load()))[1:7])
             own["geotransform"] = (x - (column - 1) * dx, dx, 0, y + (row - 1) * dy, 0, -dy)
             own["crs"] = f"EPSG:{code.load()}"
         mask, labels = None, arrays.get(_MASKS.get(array.name, ""))
-        if labels and labels.shape == array.shape[:2] and (labels.is_numeric or labels.kind == "logical"):
+        if labels and labels.shape == array.shape[:2] and labels.kind in {*_NUMERIC, "logical"}:
             mask = np.ascontiguousarray(labels.load() != 0)
 
-        values = array.load() if array.item is None else _store(path, array.item)
+        if array.item is None:
+            values = array.load()
+        else:
+            check_stored(path, array.item)
+            read = partial(_read_part, path, array.item.name)
+            values = Stored(array.item.shape, array.item.dtype, read, array.item.chunks or (1, 1, 1))
         if values.dtype.kind == "c":
             raise HsisrError(f"{where} is complex; expected real numbers. Save its real part.")
         lists += list_wavelengths(own)
@@ -169,7 +166,7 @@ def _open_file(path: Path) -> Iterator[tuple[str, dict[str, _Array]]]:
     elif suffix == ".npz":
         with reading(path, "a .npz file of numbers"), np.load(path, allow_pickle=False) as file:
             check_memory(path, sum(item.file_size for item in file.zip.infolist()))
-            yield "NumPy file", {name: _describe_values(name, file[name]) for name in file.files}
+            yield "NumPy file", {name: _describe(name, values) for name, values in file.items()}
     elif suffix == ".mat" and not h5py.is_hdf5(path):
         with reading(path, "a MATLAB file"):
             yield "MATLAB 5 file", _list_mat5(path)
@@ -188,20 +185,12 @@ def open_hdf5(path: Path, kind: str = "an HDF5 file", advice: str = "") -> Itera
         yield file
 
 
-def _store(path: Path, item: h5py.Dataset) -> Stored:
-    """Return a dataset as an array that can be read when its file is closed."""
-    check_stored(path, item)
-    name = item.name
-
-    def read(part: tuple[slice, ...]) -> np.ndarray:
-        with open_hdf5(path) as file:
-            return np.asarray(file[name][part])
-
-    return Stored(item.shape, item.dtype, read, item.chunks or (1, 1, 1))
+def _read_part(path: Path, name: str, part: tuple[slice, ...]) -> np.ndarray:
+    with open_hdf5(path) as file:
+        return np.asarray(file[name][part])
 
 
 def _list_hdf5(path: Path, file: h5py.File, is_mat: bool) -> dict[str, _Array]:
-    """List the datasets of an HDF5 file."""
     arrays: dict[str, _Array] = {}
 
     def load(item: h5py.Dataset, kind: str) -> Any:
@@ -262,7 +251,7 @@ def _read_attributes(item: h5py.Dataset | h5py.Group) -> dict[str, Any]:
     """Read the attributes of a name and type that are looked for: numbers and texts."""
     found = {}
     for name in item.attrs:
-        if name.lower() in NAMES or name in _ATTRIBUTES:
+        if name.lower() in NAMES or name in _ATTRIBUTES or name.startswith(_PRISMA_ATTRIBUTES):
             own = item.attrs.get_id(name)
             if is_variable(own.dtype):
                 found[name] = read_apart(partial(item.attrs.__getitem__, name))
@@ -341,18 +330,17 @@ def _list_fields(name: str, value: Any) -> dict[str, _Array]:
         for field in value.dtype.names:
             found |= _list_fields(f"{name}/{field}", value.flat[0][field])
     elif isinstance(value, np.ndarray) and "/" in name:
-        found[name] = _describe_values(name, value)
+        found[name] = _describe(name, value)
     return found
 
 
-def _describe_values(name: str, values: np.ndarray) -> _Array:
-    """Describe an array that is in memory."""
-    return _Array(name, values.shape, values.dtype.name, lambda: _as_text(values))
+def _describe(name: str, values: np.ndarray) -> _Array:
+    return _Array(name, values.shape, values.dtype.name, partial(_as_text, values))
 
 
 def _choose(path: Path, arrays: Mapping[str, _Array], key: str | None) -> _Array:
     """Return the 3-D numeric array `key`, or the only one but for a picture in colour."""
-    cubes = [array for array in arrays.values() if array.is_numeric and len(array.shape) == 3]
+    cubes = [array for array in arrays.values() if array.kind in _NUMERIC and len(array.shape) == 3]
     if key is None:
         found = [array for array in cubes if (array.kind, array.shape[-1]) != ("uint8", 3)] or cubes
     else:
@@ -364,15 +352,11 @@ def _choose(path: Path, arrays: Mapping[str, _Array], key: str | None) -> _Array
         # HDF5 files hold much else
         is_hdf5 = path.suffix.lower() != ".mat" and any(array.item for array in arrays.values())
         listed = ", ".join(map(str, cubes if is_hdf5 else arrays.values())) or "none"
-        raise HsisrError(
-            f"{path} holds no 3-D numeric array{'' if key is None else f' {key!r}'}; it holds {listed}. Give another "
-            "with --key, or save the cube as an array of height x width x bands."
-        )
+        lack = f"{path} holds no 3-D numeric array{'' if key is None else f' {key!r}'}; it holds {listed}"
+        raise HsisrError(f"{lack}. Give another with --key, or save one of height x width x bands.")
     if len(found) > 1:
-        raise HsisrError(
-            f"{path} holds several 3-D arrays ({', '.join(map(str, cubes))}). "
-            f"Say which one with --key (in Python: key=), for example --key {found[0].name!r}."
-        )
+        several = f"{path} holds several 3-D arrays ({', '.join(map(str, cubes))})"
+        raise HsisrError(f"{several}. Name one with --key (in Python: key=), as in --key {found[0].name!r}.")
     return found[0]
 
 
@@ -382,7 +366,11 @@ def _find_lists(array: _Array, arrays: Mapping[str, _Array], above: list[dict[st
     units = arrays["wavelength_units"].load() if "wavelength_units" in arrays else ""
     common = {name: posixpath.commonpath([f"/{array.name}", f"/{name}"]) for name in arrays}
     for other in sorted(arrays.values(), key=lambda other: -len(common[other.name])):
-        if posixpath.basename(other.name).lower() in NAMES and other.is_numeric and len(other.shape) < 3:
+        if (
+            posixpath.basename(other.name).lower() in NAMES
+            and other.kind in _NUMERIC
+            and len(other.shape) < 3
+        ):
             own = {} if other.item is None else _read_attributes(other.item)
             unit = next((own[name] for name in _UNITS if name in own), units)
             found.append((other.load(), str(_as_text(unit))))
@@ -413,8 +401,7 @@ def _find_bands(array: _Array, is_mat: bool, given: int | None, sizes: set[int],
         axis, doubt = 2 - axis, "is taken to have 31 bands, as most scenes of this field have"
     elif axis == 1 or shape.count(shape[axis]) > 1:
         raise HsisrError(
-            f"{where} has the shape {size}, which does not say which axis is the bands; expected the first or the last "
-            f"to be the shortest. Say which with {option}."
+            f"{where} has the shape {size}, which does not say which axis is bands. Use {option}."
         )
     if doubt:
         warnings.warn(f"{where} {size} {doubt}. If that is wrong, give {option}.", stacklevel=5)

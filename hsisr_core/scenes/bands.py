@@ -13,10 +13,10 @@ from hsisr_core.errors import HsisrError
 
 BandChoice = int | str | Sequence[int] | NDArray[np.intp] | None
 Wavelengths = Sequence[float] | NDArray[np.float64] | None
+# band centres in nm, None if unknown, and a note for the reader
 Spectrum = tuple[NDArray[np.float64] | None, str]
-"""Band centres in nm, None if unknown, and a note for the reader."""
+# numbers that may be the centres of the bands, and their unit
 Listed = tuple[Any, str]
-"""Numbers that may be the centres of the bands, and their unit."""
 
 # of arrays, attributes and variables that hold the centres of the bands
 NAMES = {
@@ -33,24 +33,25 @@ _UNITS = {
 
 def to_nanometres(values: Any, units: str, count: int) -> Spectrum:
     """Turn the wavelengths of `count` bands into nm; a list that cannot be used is left out with a note."""
+    note, left_out = "", "; wavelengths left out:"
     try:
         centres = np.array([float(value) for value in np.ravel(values)])
     except (TypeError, ValueError):
-        return None, "; wavelengths left out: they are not numbers"
+        return None, f"{left_out} they are not numbers"
     if centres.size != count:
-        return None, f"; wavelengths left out: {centres.size} for {count} bands"
+        return None, f"{left_out} {centres.size} for {count} bands"
     if not np.isfinite(centres).all() or centres.min() < 0 or not centres.any():
-        return None, "; wavelengths left out: some are not positive numbers"
+        return None, f"{left_out} some are not positive numbers"
     word = units.strip().lower().replace("µ", "u").replace("μ", "u")
-    note, factor = "", next((number for name, number in _UNITS.items() if re.fullmatch(name, word)), 0.0)
+    factor = next((number for name, number in _UNITS.items() if re.fullmatch(name, word)), 0.0)
     if word in ("", "unknown", "none"):
         if centres[0] in (0, 1) and np.array_equal(centres, centres[0] + np.arange(count)):
-            return None, "; wavelengths left out: they are the numbers of the bands"
+            return None, f"{left_out} they are the numbers of the bands"
         known = centres[centres > 0]
         factor = 1e3 if known.min() >= 0.3 and known.max() <= 20 else 1.0
         note = f"; wavelengths without units, taken as {'micrometres' if factor > 1 else 'nm'}"
     if not factor:
-        return None, f"; wavelengths left out: their unit is {units.strip()!r}"
+        return None, f"{left_out} their unit is {units.strip()!r}"
     if (np.diff(centres) <= 0).any():
         note += "; wavelengths do not increase, the bands are in the file's order"
     return centres * factor, note
@@ -68,13 +69,8 @@ def list_wavelengths(said: Mapping[str, Any]) -> list[Listed]:
 
 def choose_wavelengths(lists: Iterable[Listed], count: int) -> Spectrum:
     """Return the first of the lists that can be the wavelengths of `count` bands, in nm."""
-    note = ""
-    for values, units in lists:
-        centres, more = to_nanometres(values, units, count)
-        if centres is not None:
-            return centres, more
-        note = note or more
-    return None, note
+    found = [to_nanometres(values, units, count) for values, units in lists]
+    return next((one for one in found if one[0] is not None), found[0] if found else (None, ""))
 
 
 def choose_bands(bands: BandChoice, count: int, where: str) -> NDArray[np.intp]:
@@ -89,7 +85,5 @@ def choose_bands(bands: BandChoice, count: int, where: str) -> NDArray[np.intp]:
         rising = chosen.ndim == 1 and bool((np.diff(chosen.astype(np.intp)) > 0).all())
         if rising and low >= 0 and high < count:
             return chosen.astype(np.intp)
-    raise HsisrError(
-        f"bands={bands!r}: {where} has {count}; expected 'all', a number from 1 to {count}, or increasing indices "
-        f"from 0 to {count - 1}."
-    )
+    rule = f"'all', a number from 1 to {count}, or increasing indices from 0 to {count - 1}"
+    raise HsisrError(f"bands={bands!r}: {where} has {count}; expected {rule}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -40,25 +41,20 @@ def png_files(path: Path) -> list[Path]:
     folder = inner if inner.is_dir() and not holds_bands(path) else path
     found = _band_pngs(folder)
     if not found:
-        scenes = [entry.name for entry in visible(path) if entry.is_dir() and holds_bands(entry)]
-        raise HsisrError(
-            f"{path} holds no band PNGs, named like X_01.png to X_{_BANDS}.png. "
-            + (f"Name one of the scenes in it: {', '.join(scenes)}." if scenes else "Check the path.")
-        )
-    names, numbers = sorted({name for _, name, _ in found}), Counter(number for number, _, _ in found)
-    if len(names) > 1:
-        raise HsisrError(f"{folder} mixes bands of {', '.join(names)}. Keep one scene per folder.")
-    files = [file for _, _, file in found]
+        scenes = ", ".join(entry.name for entry in visible(path) if entry.is_dir() and holds_bands(entry))
+        way = f"Name one of the scenes in it: {scenes}." if scenes else "Check the path."
+        raise HsisrError(f"{path} holds no band PNGs, named like X_01.png to X_{_BANDS}.png. {way}")
+    numbers, names, files = zip(*found, strict=True)
+    if len(set(names)) > 1:
+        raise HsisrError(f"{folder} mixes bands of {', '.join(sorted({*names}))}. Keep one scene per folder.")
     first, last = (1, _BANDS) if _is_cave(files) else (min(numbers), max(numbers))
-    expected = Counter(range(first, last + 1))
-    if numbers != expected:
-        both = expected - numbers, numbers - expected
+    there, expected = Counter(numbers), Counter(range(first, last + 1))
+    if there != expected:
+        both = expected - there, there - expected
         missing, extra = (", ".join(map(str, some)) or "none" for some in both)
-        raise HsisrError(
-            f"{folder}: expected bands {first} to {last}, one PNG each; missing: {missing}; extra: {extra}. "
-            "Fetch the scene again, or move the extra files away."
-        )
-    return files
+        found = f"expected bands {first} to {last}, one PNG each; missing: {missing}; extra: {extra}"
+        raise HsisrError(f"{folder}: {found}. Fetch the scene again, or move the extra files away.")
+    return list(files)
 
 
 def open_pngs(path: Path, *_: object) -> CubeFile:
@@ -84,7 +80,7 @@ def _band_pngs(folder: Path) -> list[tuple[int, str, Path]]:
     return sorted((int(match[2]), match[1], file) for match, file in named if match)
 
 
-def _is_cave(files: list[Path]) -> bool:
+def _is_cave(files: Sequence[Path]) -> bool:
     """Whether the PNGs are CAVE's: 31 of them, or named as it names them, X_ms_01.png."""
     return len(files) == _BANDS or bool(re.search(r"_ms_\d+$", files[0].stem))
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -73,17 +74,18 @@ class CubeFile:
         return bands, rows, cols
 
     def blocks(self) -> Iterator[tuple[slice, slice, slice, np.ndarray]]:
-        """Give all values once, part by part, in whole chunks: bands, rows, columns, and (bands, height, width)."""
-        for part in _steps(self.array):
-            bands, rows, cols = (part[axis] for axis in self.axes)
+        """Give all values once, in whole chunks, about 16 MiB at a time: bands, rows, columns, and the values."""
+        (length, lines, samples), array = self.array.shape, self.array
+        chunks = array.chunks if isinstance(array, Stored) else (1, 1, 1)
+        line = samples * array.dtype.itemsize
+        first = max(_BLOCK_BYTES // (line * lines * chunks[0]), 1) * chunks[0]
+        second = max(_BLOCK_BYTES // (line * first * chunks[1]), 1) * chunks[1]
+        for start, below in product(range(0, length, first), range(0, lines, second)):
+            part = (slice(start, min(start + first, length)), slice(below, min(below + second, lines)))
+            whole = (*part, slice(0, samples))
+            bands, rows, cols = (whole[axis] for axis in self.axes)
             # so that a band is read from one place of the memory
-            yield bands, rows, cols, np.ascontiguousarray(self.array[part].transpose(self.axes))
-
-    def window(self, rows: slice, cols: slice) -> np.ndarray:
-        """Read `rows` and `cols` of all bands, (bands, height, width), and no more of the file than that."""
-        part = [slice(0, size) for size in self.array.shape]
-        part[self.axes[1]], part[self.axes[2]] = rows, cols
-        return self.array[tuple(part)].transpose(self.axes)
+            yield bands, rows, cols, np.ascontiguousarray(array[whole].transpose(self.axes))
 
     def missing(self, values: np.ndarray, rows: slice, cols: slice) -> NDArray[np.bool_] | None:
         """Return where `values` of `rows` x `cols` are no measurement; None if they all are one."""
@@ -122,11 +124,6 @@ class OpenScene:
         return (len(self.order), *self.file.shape[1:])
 
     @property
-    def mean(self) -> NDArray[np.float32]:
-        """Mean of each chosen band over its measured values; 0 where it has none."""
-        return np.nan_to_num(self.means)
-
-    @property
     def nodata(self) -> float | None:
         """The value that marks what is no measurement, NaN if the file has a mask instead; None: there is none."""
         masked = self.file.nodata is None and self.file.measured is not None
@@ -134,17 +131,15 @@ class OpenScene:
 
     @property
     def entries(self) -> dict[str, Any]:
-        """What else the file says of the values, of the chosen bands."""
-        return {name: self._choose(value) for name, value in self.file.entries.items()}
-
-    def _choose(self, value: Any) -> Any:
-        """The chosen bands' part of a list, or of a text that is one: {a, b}."""
-        if not isinstance(value, str):
-            return [value[band] for band in self.order]
-        words = value.strip("{} \r\n").split(",")
-        if not value.startswith("{") or len(words) != self.file.shape[0]:
-            return value
-        return "{" + ", ".join(words[band].strip() for band in self.order) + "}"
+        """What else the file says: of lists, and texts that are one ({a, b}), the part of the chosen bands."""
+        found = dict(self.file.entries)
+        for name, value in found.items():
+            words = value.strip("{} \r\n").split(",") if isinstance(value, str) else value
+            if not isinstance(value, str):
+                found[name] = [words[band] for band in self.order]
+            elif value.startswith("{") and len(words) == self.file.shape[0]:
+                found[name] = "{" + ", ".join(words[band].strip() for band in self.order) + "}"
+        return found
 
     @property
     def streamed(self) -> bool:
@@ -153,14 +148,17 @@ class OpenScene:
 
     def read(self, rows: slice, cols: slice) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
         """Read a part, in [0, 1], and where nothing is measured (None: nowhere): there it has the mean of its band."""
-        values = self.file.window(rows, cols)
+        part, axes = [slice(None)] * 3, self.file.axes
+        part[axes[1]], part[axes[2]] = rows, cols
+        values = self.file.array[tuple(part)].transpose(axes)
         if not np.array_equal(self.order, np.arange(len(values))):
             values = values[self.order]
         missing = self.file.missing(values, rows, cols)
         cube = np.empty(values.shape, np.float32)
         self._divide(values, cube)
         if missing is not None:
-            np.copyto(cube, self.mean[:, None, None], where=missing)
+            # a band without any measurement has no mean
+            np.copyto(cube, np.nan_to_num(self.means)[:, None, None], where=missing)
         return cube, missing
 
     def load(self) -> Scene:
@@ -243,27 +241,11 @@ def check_size(path: Path, shape: tuple[int, ...], dtype: np.dtype, plain: bool 
     """Refuse a file that claims more than its size; if not `plain`, a thousand times that, more than is compressed."""
     size, stored = math.prod(shape) * dtype.itemsize, path.stat().st_size
     if size > (stored if plain else 1000 * max(stored, 100_000)):
-        claim = f"it claims {size / 1e9:.3g} GB of values in {stored} bytes"
-        raise HsisrError(f"{path} is truncated or damaged: {claim}.")
+        raise HsisrError(f"{path} is truncated: it claims {size / 1e9:.3g} GB of values in {stored} bytes.")
 
 
-def check_memory(path: Path, size: int) -> None:
+def check_memory(path: Path, size: float) -> None:
     """Refuse to read `size` bytes into a machine that has less memory free."""
-    free = psutil.virtual_memory().available
+    size, free = size / 1e9, psutil.virtual_memory().available / 1e9
     if size > free:
-        raise HsisrError(
-            f"{path} takes {size / 1e9:.3g} GB of memory, and {free / 1e9:.3g} GB are free. ENVI is read in parts."
-        )
-
-
-def _steps(array: np.ndarray | Stored) -> Iterator[tuple[slice, slice, slice]]:
-    """Step along the first two axes in whole chunks, about `_BLOCK_BYTES` at a time."""
-    length, lines, samples = array.shape
-    chunks = array.chunks if isinstance(array, Stored) else (1, 1, 1)
-    line = samples * array.dtype.itemsize
-    first = max(_BLOCK_BYTES // (line * lines * chunks[0]), 1) * chunks[0]
-    second = max(_BLOCK_BYTES // (line * first * chunks[1]), 1) * chunks[1]
-    for start in range(0, length, first):
-        for below in range(0, lines, second):
-            stop, end = min(start + first, length), min(below + second, lines)
-            yield slice(start, stop), slice(below, end), slice(0, samples)
+        raise HsisrError(f"{path} takes {size:.3g} GB of memory, and {free:.3g} GB are free. Free some.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import struct
 import sys
 import warnings
 from collections.abc import Iterator
@@ -40,6 +39,7 @@ _READ = (*_LAYOUT, *_PLACE, "description", "file type", "wavelength", "wavelengt
 # of ENVI's entries, those that a TIFF file may have as tags
 _GAINS = "data gain values", "data offset values"
 _KEPT = ("fwhm", "bbl", "default bands", "sensor type", "acquisition time", *_GAINS)
+_KINDS = {"GTiff": "a TIFF file", "EHdr": "an ESRI file"}
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -105,10 +105,9 @@ def _find_layout(entries: dict[str, str], header: Path) -> tuple[list[str], tupl
             raise ValueError
     except (KeyError, ValueError) as error:
         found = ", ".join(f"{name} is {entries.get(name, 'missing')!r}" for name in _LAYOUT)
-        raise HsisrError(
-            f"{header}: {found}; expected whole numbers of at least 1, a type of {', '.join(map(str, ENVI_TYPES))}, "
-            "and bsq, bil or bip. Fix the header, or convert the file."
-        ) from error
+        kinds = ", ".join(map(str, ENVI_TYPES))
+        rule = f"whole numbers of at least 1, a type of {kinds}, and bsq, bil or bip"
+        raise HsisrError(f"{header}: {found}; expected {rule}. Fix the header.") from error
     return stored, shape, np.dtype((">" if entries.get("byte order") == "1" else "<") + kind), offset
 
 
@@ -116,10 +115,8 @@ def open_with_header(path: Path, *_: object) -> CubeFile:
     """Open a cube whose header is a file of its own, ENVI's or ESRI's; either of the two can be given."""
     found = header_and_values(path)
     if found is None:
-        raise HsisrError(
-            f"{path} is not a scene that can be read; expected a CAVE folder, .mat, ENVI (.hdr beside the values), "
-            ".tif, .npy or HDF5 (.h5)."
-        )
+        known = "expected a CAVE folder, .mat, ENVI (.hdr beside the values), .tif, .npy or HDF5 (.h5)"
+        raise HsisrError(f"{path} is not a scene that can be read; {known}.")
     header, raw = found
     if re.match(r"(?i)\s*(BYTEORDER|LAYOUT|N(ROWS|COLS|BANDS|BITS))\s", header.read_text("latin-1")):
         return _open_gdal(raw, "EHdr", f"ESRI file ({header.name})")
@@ -127,10 +124,8 @@ def open_with_header(path: Path, *_: object) -> CubeFile:
     stored, shape, dtype, offset = _find_layout(entries, header)
     expected, size = offset + math.prod(shape) * dtype.itemsize, raw.stat().st_size
     if size < expected or entries.get("file compression", "0") == "1":
-        raise HsisrError(
-            f"{raw} has {size} bytes; {header.name} says {expected} (or more). It is truncated, compressed or belongs "
-            "to another header. Fetch it again."
-        )
+        wrong = "It is truncated, compressed or of another header. Fetch it again"
+        raise HsisrError(f"{raw} has {size} bytes; {header.name} says {expected} (or more). {wrong}.")
     try:
         divisor, nodata = (
             float(entries[name]) if name in entries else None
@@ -170,10 +165,11 @@ def _place_envi(entries: dict[str, str], header: Path) -> Georeference | None:
     pixel = dict.fromkeys(("samples", "lines", "bands", "data type"), "1") | {"interleave": "bsq"}
     pixel |= {name: " ".join(entries[name].split()) for name in _PLACE if name in entries}
     lines = ["ENVI", *(f"{name} = {text}" for name, text in pixel.items()), ""]
-    with TemporaryDirectory(prefix="hsisr-") as folder, reading(header, "an ENVI header"):
-        (Path(folder) / "pixel").write_bytes(bytes(8))
-        (Path(folder) / "pixel.hdr").write_text("\n".join(lines), encoding="utf-8")
-        with _open_file(Path(folder) / "pixel", "ENVI") as file:
+    with TemporaryDirectory(prefix="hsisr-") as folder, reading(header, "an ENVI header"), gdal():
+        made = Path(folder) / "pixel"
+        made.write_bytes(bytes(8))
+        made.with_suffix(".hdr").write_text("\n".join(lines), encoding="utf-8")
+        with rasterio.open(made, driver="ENVI") as file:
             return _place(file)
 
 
@@ -190,8 +186,7 @@ def open_tiff(path: Path, *_: object) -> CubeFile:
 def _open_file(path: Path, driver: str, page: int = 0) -> Iterator[Any]:
     """Open a file, or a page of it, with rasterio."""
     name = f"GTIFF_DIR:{page}:{path.absolute()}" if page else path.absolute()
-    kind = "a TIFF file" if driver == "GTiff" else "an ESRI file"
-    with reading(path, kind), gdal(), rasterio.open(name, driver=driver) as file:
+    with reading(path, _KINDS[driver]), gdal(), rasterio.open(name, driver=driver) as file:
         yield file
 
 
@@ -204,7 +199,7 @@ def _open_gdal(path: Path, driver: str, kind: str) -> CubeFile:
             _check_pages(path)
         if dtype.kind not in "iuf" or count == 1:
             raise HsisrError(
-                f"{path}: {dtype.name} values in {count} bands; expected real numbers in several bands."
+                f"{path}: {dtype.name} values in {count} bands; expected several, of real numbers."
             )
         check_size(path, (count, *file.shape), dtype, driver != "GTiff")
         measured, alpha = _tiff_mask(file)
@@ -249,18 +244,16 @@ def _check_pages(path: Path) -> None:
     """Refuse a TIFF file whose chain of pages is broken: GDAL reads the pages before that place in silence."""
     with reading(path, "a TIFF file"), open(path, "rb") as file:
         order, is_big = {b"II": "<", b"MM": ">"}[file.read(2)], 43 in file.read(2)
-        word, number, entry = (f"{order}Q", f"{order}Q", 20) if is_big else (f"{order}I", f"{order}H", 12)
+        # types of a place in the file and of the number of a page's entries, and the bytes of an entry
+        word, number, entry = ("u8", "u8", 20) if is_big else ("u4", "u2", 12)
+        seen = set()
         file.seek(8 if is_big else 4)
-        seen, place = set(), 8
-        while place:
-            (place,) = struct.unpack(word, file.read(struct.calcsize(word)))
+        while place := int(np.fromfile(file, order + word, 1)[0]):
             if place in seen:
                 raise HsisrError(f"{path} is damaged: its pages lead in a circle. Fetch it again.")
             seen.add(place)
             file.seek(place)
-            if place:
-                (entries,) = struct.unpack(number, file.read(struct.calcsize(number)))
-                file.seek(entry * entries, 1)
+            file.seek(entry * int(np.fromfile(file, order + number, 1)[0]), 1)
 
 
 def _tiff_wavelengths(file: Any, count: int) -> Spectrum:

@@ -31,7 +31,7 @@ _OPENERS: dict[str, Callable[..., CubeFile]] = {
     **dict.fromkeys((".mat", ".npy", ".npz", *_HDF5), open_arrays),
     **dict.fromkeys((".tif", ".tiff"), open_tiff),
 }
-
+_SUFFIXES = (".hdr", *_OPENERS)
 # share of the values that may lie beyond the range of a cube
 _OUTLIERS = 0.01
 _INDIAN_PINES_BANDS = 31
@@ -63,8 +63,6 @@ def read_scene(
     Parameters
     ----------
     path
-        One of:
-
         - a CAVE folder: 31 16-bit gray PNGs `X_01.png` to `X_31.png`, in the folder or one folder deeper, 400 to 700
           nm; or a folder of other numbered PNGs, a band each.
         - a .mat file, v5 or v7.3, with a height x width x bands array. Keys of published datasets (`ref` with its
@@ -97,15 +95,7 @@ def read_scene(
         The path is missing or not one of these; bands are missing, damaged or of the wrong type; values are
         NaN, infinite, all zero or outside [-0.1, 1.1]; the scene is smaller than 4 pixels a side.
     """
-    opened = open_scene(
-        path,
-        key=key,
-        bands=bands,
-        divisor=divisor,
-        wavelengths=wavelengths,
-        band_axis=band_axis,
-        nodata=nodata,
-    )
+    opened = open_scene(path, key, bands, divisor, wavelengths, band_axis, nodata)
     check_memory(Path(path), 4 * math.prod(opened.shape))
     scene = opened.load()
     return scene if name is None else replace(scene, name=name)
@@ -113,7 +103,6 @@ def read_scene(
 
 def open_scene(
     path: str | os.PathLike[str],
-    *,
     key: str | None = None,
     bands: BandChoice = None,
     divisor: float | None = None,
@@ -138,9 +127,8 @@ def open_scene(
         file = replace(file, nodata=nodata)
     count, height, width = file.shape
     if min(height, width) < MINIMUM_SIDE or count < 1:
-        raise HsisrError(
-            f"{place} is {height}x{width} pixels; expected at least {MINIMUM_SIDE} a side. Check the order of its axes."
-        )
+        small = f"{height}x{width} pixels; expected at least {MINIMUM_SIDE} a side"
+        raise HsisrError(f"{place} is {small}. Check the order of its axes.")
     order, centres = choose_bands(bands, count, str(place)), _find_wavelengths(file, wavelengths, str(place))
     notes = file.notes if wavelengths is None else ""
     if len(order) < count:
@@ -150,10 +138,8 @@ def open_scene(
     if bad and not infinite[order].any() and file.is_raster and file.nodata is None:
         file, notes = replace(file, nodata=math.nan), f"{notes}; NaN is taken as no data"
     elif bad:
-        raise HsisrError(
-            f"{place}: {bad} of {len(order) * height * width} values are NaN or infinite. Fix or leave out this scene; "
-            "if NaN marks pixels without a measurement, give --nodata nan (in Python: nodata=)."
-        )
+        found = f"{bad} of {len(order) * height * width} values are NaN or infinite"
+        raise HsisrError(f"{place}: {found}. If NaN marks no data, give --nodata nan (in Python: nodata=).")
     low, high = float(lows[order].min()), float(highs[order].max())
     if low > high or low == high == 0:
         raise HsisrError(f"{place}: all values of the chosen bands are zero or no-data. Choose others.")
@@ -168,13 +154,13 @@ def open_scene(
 
 def dataset_name(path: str | os.PathLike[str]) -> str | None:
     """Return the name of the embedded dataset that `path` stands for, or None if it is a path."""
-    if not isinstance(path, str):
-        return None
-    if path.strip().lower().replace("_", "-") == INDIAN_PINES:
+    if isinstance(path, str) and path.strip().lower().replace("_", "-") == INDIAN_PINES:
         return INDIAN_PINES
-    if path and (Path(path).name != path or Path(path).suffix or Path(path).expanduser().exists()):
-        return None
-    raise HsisrError(f"Unknown dataset {path!r}, and no such file. Known: {INDIAN_PINES}, or a path.")
+    place = Path(path)
+    is_word = isinstance(path, str) and place.name == path and not place.suffix
+    if is_word and not (path and place.expanduser().exists()):
+        raise HsisrError(f"Unknown dataset {path!r}, and no such file. Known: {INDIAN_PINES}, or a path.")
+    return None
 
 
 def existing(path: str | os.PathLike[str]) -> Path:
@@ -190,16 +176,14 @@ def existing(path: str | os.PathLike[str]) -> Path:
 def scene_name(path: str | os.PathLike[str]) -> str:
     """Return the name of the scene at `path`: its last part without suffix, `_ms`, `_256` or `_ms_256`."""
     path = Path(path).absolute()
-    stem = path.stem if path.suffix.lower() in (".hdr", *_OPENERS) else path.name
-    return re.sub(r"(?<=.)(_ms)?(_256)?$", "", stem)
+    return re.sub(r"(?<=.)(_ms)?(_256)?$", "", path.stem if path.suffix.lower() in _SUFFIXES else path.name)
 
 
 def is_scene_file(path: Path) -> bool:
     """Whether the file `path` looks like a scene (of an ENVI scene, its header), and not a store."""
     suffix = path.suffix.lower()
-    if not path.is_file() or suffix not in (".hdr", *_OPENERS):
-        return False
-    return suffix not in _HDF5 or (is_hdf5(path) and not is_store(path))
+    is_known = suffix in _SUFFIXES and path.is_file()
+    return is_known and (suffix not in _HDF5 or (is_hdf5(path) and not is_store(path)))
 
 
 def scene_files(path: str | os.PathLike[str]) -> list[Path]:
@@ -239,18 +223,13 @@ def _indian_pines_file() -> Path:
 
 def _find_wavelengths(file: CubeFile, given: Wavelengths, where: str) -> NDArray[np.float64]:
     """The wavelengths of all bands in nm: those given, those of the file, those of a published dataset, or NaN."""
-    count = file.shape[0]
-    if given is not None:
-        centres = np.asarray(given)
-        if centres.shape != (count,) or centres.dtype.kind not in "iuf" or not np.isfinite(centres).all():
-            raise HsisrError(
-                f"{where}: expected {count} finite wavelengths in nm; found {reprlib.repr(given)}."
-            )
-        return centres.astype(np.float64)
-    if file.wavelengths is not None:
-        return file.wavelengths
-    _, _, ranges = _KNOWN_KEYS.get(file.key, ("", None, {}))
-    return np.linspace(*ranges.get(count, (np.nan, np.nan)), count)
+    count, found = file.shape[0], file.wavelengths if given is None else np.asarray(given)
+    if found is None:
+        _, _, ranges = _KNOWN_KEYS.get(file.key, ("", None, {}))
+        return np.linspace(*ranges.get(count, (np.nan, np.nan)), count)
+    if found.shape != (count,) or found.dtype.kind not in "iuf" or not np.isfinite(found).all():
+        raise HsisrError(f"{where}: expected {count} finite wavelengths in nm; found {reprlib.repr(given)}.")
+    return found.astype(np.float64)
 
 
 def _choose_divisor(file: CubeFile, given: float | None, low: float, high: float) -> tuple[float, str]:

@@ -29,8 +29,8 @@ from hsisr_core.scenes.arrays import MATLAB_CLASSES
 from hsisr_core.scenes.cube import OpenScene
 from hsisr_core.scenes.raster import ENVI_TYPES, as_list, gdal, read_envi_header
 
+# writes rows and columns of all bands: values (bands, height, width), in the product's type
 Writer = Callable[[slice, slice, np.ndarray], None]
-"""Writes rows and columns of all bands: values (bands, height, width), in the product's type."""
 
 _ENVI = (".hdr", ".img")
 # types of values in version 5, in the order of MATLAB's classes from 6 on, and the numbers of their values
@@ -86,11 +86,10 @@ def cube_writer(path: Path, product: Product) -> Iterator[Writer]:
     for made in (values, *beside):
         remove_leftovers(made)
     folder = next(parent for parent in values.absolute().parents if parent.is_dir())
-    size, free = math.prod(product.shape) * product.dtype.itemsize, shutil.disk_usage(folder).free
+    size, free = math.prod(product.shape) * product.dtype.itemsize / 1e9, shutil.disk_usage(folder).free / 1e9
     if free < size:
-        raise HsisrError(
-            f"{values} takes {size / 1e9:.3g} GB; {free / 1e9:.3g} GB are free. Free some space, or name another disk."
-        )
+        found = f"{values} takes {size:.3g} GB; {free:.3g} GB are free"
+        raise HsisrError(f"{found}. Free some space, or name another disk.")
     # left in reverse: the values get their name first
     with ExitStack() as stack:
         descriptions = [stack.enter_context(atomic_path(other)) for other in beside]
@@ -143,11 +142,10 @@ def _write_mat_head(path: Path, product: Product) -> tuple[int, str]:
     kind, code = product.dtype.name, product.dtype.str[1:]
     if code not in _MATLAB_5_TYPES:
         raise HsisrError(f"MATLAB has no values of type {kind}. Write float32, or another format.")
-    bands, height, width = product.shape
+    (bands, height, width), source = product.shape, product.source.file
     size = math.prod(product.shape) * product.dtype.itemsize
-    said, source = _flatten(product.describe()), product.source
-    key = source.file.key.rpartition("/")[2] or "cube"
-    if source.file.kind.startswith("MATLAB 5") and size < _MATLAB_5_BYTES:
+    said, key = _flatten(product.describe()), source.key.rpartition("/")[2] or "cube"
+    if source.kind.startswith("MATLAB 5") and size < _MATLAB_5_BYTES:
         from scipy import io  # not above: it takes memory that other formats need not
 
         io.savemat(path, said)
@@ -190,15 +188,13 @@ def _create_empty(file: h5py.File, name: str, shape: tuple[int, int, int], dtype
 
 def _write_raster_head(path: Path, product: Product, **options: Any) -> None:
     """Write an empty file with a place by GDAL."""
-    said, (bands, height, width) = product.describe(), product.shape
+    said, options["dtype"] = product.describe(), product.dtype.name
+    options |= dict(zip(("count", "height", "width"), product.shape, strict=True))
     if "geotransform" in said:
         options["transform"] = rasterio.Affine.from_gdal(*said["geotransform"])
     with suppress(CRSError):
         options["crs"] = rasterio.CRS.from_user_input(said["crs"]) if "crs" in said else None
-    with rasterio.open(
-        path, "w", count=bands, height=height, width=width, dtype=product.dtype.name, **options
-    ):
-        pass
+    rasterio.open(path, "w", **options).close()
 
 
 def _write_tiff_head(path: Path, product: Product) -> tuple[int, str]:
@@ -246,11 +242,10 @@ def _write_envi_head(path: Path, product: Product) -> tuple[int, str]:
     if said["divisor"] != 1:
         found["reflectance scale factor"] = f"{said['divisor']:.17g}"
     if "wavelengths" in said:
-        found["wavelength units"] = "Nanometers"
-        found["wavelength"] = _list_values(said["wavelengths"], ".10g")
+        found |= {"wavelength units": "Nanometers", "wavelength": _list_values(said["wavelengths"])}
     if "scales" in entries:
-        found["data gain values"] = _list_values(entries.pop("scales"), ".17g")
-        found["data offset values"] = _list_values(entries.pop("offsets"), ".17g")
+        found["data gain values"] = _list_values(entries.pop("scales"))
+        found["data offset values"] = _list_values(entries.pop("offsets"))
     found |= {name: text for name, text in entries.items() if not name.startswith("hsisr")}
     # braces and commas would make a list of a text
     words = str.maketrans("{}\n=", "() :")
@@ -263,8 +258,8 @@ def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _list_values(values: Iterable[float], digits: str) -> str:
-    return "{" + ", ".join(format(value, digits) for value in values) + "}"
+def _list_values(values: Iterable[float]) -> str:
+    return "{" + ", ".join(f"{value:.15g}" for value in values) + "}"
 
 
 def _flatten(said: dict[str, Any]) -> dict[str, Any]:

@@ -56,10 +56,8 @@ def export_onnx(model: str, out: str | os.PathLike[str]) -> str:
     content = to_onnx(weights)
     engine, difference = _compare(_Network(weights.model), content, weights.bands or 3)
     if not difference <= _TOLERANCE:
-        raise HsisrError(
-            f"{engine} computes another SR than PyTorch from {weights.name} (off by {difference:.1e} of the largest "
-            f"value): nothing was written. Update onnx, onnxscript and onnxruntime."
-        )
+        wrong = f"{engine} computes another SR than PyTorch (off by {difference:.1e} of the largest value)"
+        raise HsisrError(f"{wrong}: nothing was written. Update onnx, onnxscript and onnxruntime.")
     with atomic_path(out) as temporary:
         temporary.write_bytes(content)
     return (
@@ -81,10 +79,8 @@ def to_onnx(weights: Pretrained) -> bytes:
                 dynamic_shapes=(lr | {2: "height", 3: "width"}, mean),
             )  # fmt: skip
     except torch.onnx.errors.OnnxExporterError as error:
-        raise HsisrError(
-            f"{weights.name} cannot be exported for any size: its operations depend on it, as bicubic interpolation "
-            "(gdrrn, 3d-fcnn) and a walk over the bands (sfcsr) do. ssrnet, edsr, mcnet and ercsr can be exported."
-        ) from error
+        way = "Export ssrnet, edsr, mcnet or ercsr"
+        raise HsisrError(f"{weights.name} cannot be exported for any size. {way}.") from error
     assert program is not None
     crop = model.mirror * model.scale
     notes = {

@@ -70,7 +70,7 @@ def upscale(
         raise HsisrError(f"{target} is the cube itself: name another file with -o.")
     scene = scenes.open_scene(cube, **reading)
     count, height, width = scene.shape
-    network, mean = adapt_network(weights, scene.mean, scene.wavelengths)
+    network, mean = adapt_network(weights, np.nan_to_num(scene.means), scene.wavelengths)
     network = network.to("cuda" if torch.cuda.is_available() else "cpu")
     check_precision(network, precision)
     say(f"{scene.name}: {height} x {width} pixels, {count} bands. {scene.source}")
@@ -185,9 +185,8 @@ def _make_tiles(
     scale, device = product.scale, network.mean.device
     tiles, finished = -(-height // side) * -(-width // side), 0
     # in a log a line now and then
-    every = 0.1 if sys.stderr.isatty() else 60
-    bar_format = "{l_bar}{bar}| {elapsed}, {remaining} to go"
-    bar = tqdm(total=tiles, desc=scene.name, bar_format=bar_format, mininterval=every)
+    every, shown = 0.1 if sys.stderr.isatty() else 60, "{l_bar}{bar}| {elapsed}, {remaining} to go"
+    bar = tqdm(total=tiles, desc=scene.name, bar_format=shown, mininterval=every)
 
     def advance(share: float) -> None:
         bar.update(finished + share - bar.n)

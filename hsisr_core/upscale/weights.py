@@ -118,8 +118,7 @@ def load_pretrained(
         names = ", ".join(f"{entry['name']} (x{entry['scale']})" for entry in entries) or "none"
         raise HsisrError(
             f"There are no shipped weights {given or f'for x{scale}'}, and no file or folder there. Shipped: {names}. "
-            f"Train a network (hsisr train --preset demo -p scale={scale or 2}) and give its run folder as --model, or "
-            "use --model bicubic."
+            f"Train a network (hsisr train -p scale={scale or 2}), give its run folder, or use --model bicubic."
         )
     else:
         if place.is_file() and (place.parent / "config.yaml").is_file():
@@ -154,9 +153,8 @@ def _open_packed(path: Path) -> Pretrained:
     except HsisrError as error:
         raise HsisrError(f"{path}: {error}") from error
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise HsisrError(
-            f"{path} is not a packed file of weights, or damaged ({type(error).__name__}). Name others with --model."
-        ) from error
+        found = f"{path} is not a packed file of weights, or damaged ({type(error).__name__})"
+        raise HsisrError(f"{found}. Name others with --model.") from error
 
 
 def build_packed(tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> SuperResolver:
@@ -200,8 +198,7 @@ def find_differences(
         found.append("its wavelengths are unknown")
     elif trained.wavelengths:
         first, last = trained.wavelengths[0] - trained.step, trained.wavelengths[-1] + trained.step
-        outside = sum(not first <= centre <= last for centre in own.wavelengths)
-        if outside:
+        if outside := sum(not first <= centre <= last for centre in own.wavelengths):
             found.append(f"{outside} of {len(own.wavelengths)} bands lie beyond {first:.0f} to {last:.0f} nm")
         if not 1 / _STEP_FACTOR <= own.step / trained.step <= _STEP_FACTOR:
             found.append(f"its bands are {own.step:.1f} nm apart, those of the training {trained.step:.1f}")
@@ -222,9 +219,8 @@ def adapt_network(
     A cube of other bands than the training's (another number, or other wavelengths) has its own `mean` subtracted.
     """
     if weights.bands not in (None, len(mean)):
-        raise HsisrError(
-            f"{weights.name} takes {weights.bands} bands, the cube has {len(mean)}. Choose bands (--bands), or others."
-        )
+        found = f"{weights.name} takes {weights.bands} bands, the cube has {len(mean)}"
+        raise HsisrError(f"{found}. Choose bands (--bands), or other weights.")
     model = copy.deepcopy(weights.model)
     if len(model.mean) == 1 and not model.mean.any():
         return model, "none"

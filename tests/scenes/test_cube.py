@@ -69,7 +69,7 @@ def test_chosen_bands_are_divided_in_double_precision_and_rounded_once(
         part, missing = scene.read(slice(1, 5), slice(2, 3))
         assert np.array_equal(part, expected[:, 1:5, 2:3])
         assert missing is None
-        assert scene.mean == pytest.approx(expected.mean(axis=(1, 2)), rel=1e-6)
+        assert scene.means == pytest.approx(expected.mean(axis=(1, 2)), rel=1e-6)
 
 
 def test_bad_values_are_counted_over_all_bands(tmp_path: Path) -> None:

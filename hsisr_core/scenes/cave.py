@@ -52,8 +52,8 @@ def png_files(path: Path) -> list[Path]:
     if there != expected:
         both = expected - there, there - expected
         missing, extra = (", ".join(map(str, some)) or "none" for some in both)
-        found = f"expected bands {first} to {last}, one PNG each; missing: {missing}; extra: {extra}"
-        raise HsisrError(f"{folder}: {found}. Fetch the scene again, or move the extra files away.")
+        said = f"expected bands {first} to {last}, one PNG each; missing: {missing}; extra: {extra}"
+        raise HsisrError(f"{folder}: {said}. Fetch the scene again, or move the extra files away.")
     return list(files)
 
 

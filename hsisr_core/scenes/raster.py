@@ -8,6 +8,8 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import LogRecord, getLogger
+from logging.handlers import BufferingHandler
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -40,19 +42,24 @@ _READ = (*_LAYOUT, *_PLACE, "description", "file type", "wavelength", "wavelengt
 _GAINS = "data gain values", "data offset values"
 _KEPT = ("fwhm", "bbl", "default bands", "sensor type", "acquisition time", *_GAINS)
 _KINDS = {"GTiff": "a TIFF file", "EHdr": "an ESRI file"}
+# what GDAL says where it leaves out metadata that it does not understand
+_LEFT_OUT = re.compile(r'Expected key|"(Geo|GDAL)\w*".*(ignored|truncated)')
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 @contextmanager
-def gdal(**settings: Any) -> Iterator[None]:
-    """Set what GDAL may open, for the time of a block; what it says in another encoding than UTF-8 is dropped."""
-    hooks = sys.excepthook, sys.unraisablehook
+def gdal(**settings: Any) -> Iterator[list[LogRecord]]:
+    """Set what GDAL may open, for the time of a block; give its warnings, but for those not in UTF-8."""
+    hooks, log = (sys.excepthook, sys.unraisablehook), getLogger("rasterio._env")
+    said = BufferingHandler(1000)
     with rasterio.Env(**_GDAL, **settings), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         sys.excepthook, sys.unraisablehook = lambda *_: None, lambda _: None
+        log.addHandler(said)
         try:
-            yield
+            yield said.buffer
         finally:
+            log.removeHandler(said)
             sys.excepthook, sys.unraisablehook = hooks
 
 
@@ -131,13 +138,17 @@ def open_with_header(path: Path, *_: object) -> CubeFile:
             float(entries[name]) if name in entries else None
             for name in ("reflectance scale factor", "data ignore value")
         )
-        place = _place_envi(entries, header)
+        bad = [*map(float, as_list(entries.get("bbl", "")))].count(0)
+        for word in as_list(entries.get("map info", ""))[1:7]:
+            # GDAL takes a word for 0
+            float(word)
     except ValueError as error:
-        raise HsisrError(f"{header}: {error}, in the scale, no-data value or map info. Fix it.") from error
+        where = "in the scale, no-data value, bbl or map info"
+        raise HsisrError(f"{header}: {error}, {where}. Fix it.") from error
     listed = (as_list(entries.get("wavelength", "")), entries.get("wavelength units", ""))
     centres, note = choose_wavelengths([listed] if listed[0] else [], int(entries["bands"]))
-    if bad := [word for word in as_list(entries.get("bbl", "")) if word.strip("0.") == ""]:
-        note += f"; {len(bad)} bands marked bad (kept)"
+    if bad:
+        note += f"; {bad} bands marked bad (kept)"
     if any(name in entries for name in _GAINS):
         note += "; gains and offsets of the bands are kept, not applied"
     return CubeFile(
@@ -149,7 +160,7 @@ def open_with_header(path: Path, *_: object) -> CubeFile:
         wavelengths=centres,
         divisor=divisor,
         nodata=nodata,
-        georeference=place,
+        georeference=_place_envi(entries, header) if "map info" in entries else None,
         notes=note,
         entries={name: text for name, text in entries.items() if name not in _READ and name[:5] != "hsisr"},
     )
@@ -157,11 +168,6 @@ def open_with_header(path: Path, *_: object) -> CubeFile:
 
 def _place_envi(entries: dict[str, str], header: Path) -> Georeference | None:
     """Let GDAL say where an ENVI file lies, from a file of one pixel: it does not read all encodings and names."""
-    info = as_list(entries.get("map info", ""))
-    if not info:
-        return None
-    # GDAL takes a word for 0
-    _ = [float(word) for word in info[1:7]]
     pixel = dict.fromkeys(("samples", "lines", "bands", "data type"), "1") | {"interleave": "bsq"}
     pixel |= {name: " ".join(entries[name].split()) for name in _PLACE if name in entries}
     lines = ["ENVI", *(f"{name} = {text}" for name, text in pixel.items()), ""]
@@ -184,10 +190,12 @@ def open_tiff(path: Path, *_: object) -> CubeFile:
 
 @contextmanager
 def _open_file(path: Path, driver: str, page: int = 0) -> Iterator[Any]:
-    """Open a file, or a page of it, with rasterio."""
+    """Open a file, or a page of it, with rasterio; metadata that GDAL leaves out is an error."""
     name = f"GTIFF_DIR:{page}:{path.absolute()}" if page else path.absolute()
-    with reading(path, _KINDS[driver]), gdal(), rasterio.open(name, driver=driver) as file:
+    with reading(path, _KINDS[driver]), gdal() as said, rasterio.open(name, driver=driver) as file:
         yield file
+        for warning in filter(_LEFT_OUT.search, (record.getMessage() for record in said)):
+            raise ValueError(warning.partition(" in ")[2])
 
 
 def _open_gdal(path: Path, driver: str, kind: str) -> CubeFile:
@@ -317,6 +325,8 @@ def _tiff_mask(file: Any) -> tuple[NDArray[np.bool_] | None, bool]:
 def _place(file: Any) -> Georeference | None:
     """Where the scene lies; a coordinate system is its EPSG code where it says so, else WKT."""
     transform, crs = tuple(map(float, file.transform.to_gdal())), file.crs
+    if not np.isfinite(transform).all():
+        raise ValueError("its place is not finite")
     if crs is None:
         return None if file.transform.is_identity else Georeference(transform)
     code = crs.to_epsg()

@@ -7,6 +7,7 @@ import signal
 import struct
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import h5py
 import numpy as np
@@ -60,6 +61,41 @@ def test_a_broken_chain_of_pages_is_noticed(tmp_path: Path) -> None:
         path.write_bytes(data)
         with pytest.raises(HsisrError, match="damaged"):
             open_scene(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [("bbl = {1, 1, a, 1, 1, 1}", "'a', in the scale, no-data value, bbl"), ("rotation=1e400", "not finite")],
+)
+def test_lists_and_places_of_a_header_that_are_no_numbers_are_refused(
+    tmp_path: Path, line: str, message: str
+) -> None:
+    place = f"map info = {{UTM, 1, 1, 500000, 5000000, 30, 30, 33, North, WGS-84, {line}}}"
+    sizes = "ENVI\nsamples = 24\nlines = 20\nbands = 6\ndata type = 12\ninterleave = bsq\n"
+    (tmp_path / "a.hdr").write_text(sizes + (place if "rotation" in line else line))
+    COUNTS.tofile(tmp_path / "a.img")
+    with pytest.raises(HsisrError, match=message):
+        open_scene(tmp_path / "a.hdr")
+
+
+GEO_KEYS = (34735, "H", 8, (1, 1, 0, 1, 3072, 0, 1, 32633), True)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        # a code of a coordinate system and a kind of pixels in the types of other keys, a scale that is a text, and
+        # metadata with a hole
+        [(34735, "H", 8, (1, 1, 0, 1, 3072, 34736, 1, 0), True), (34736, "d", 1, (32633.0,), True)],
+        [(34735, "H", 8, (1, 1, 0, 1, 1025, 34737, 3, 0), True), (34737, "s", 0, "abc|", True)],
+        [(33550, "s", 0, "abcdef", True), (33922, "d", 6, (0.0, 0, 0, 5, 6, 0), True), GEO_KEYS],
+        [(42112, "s", 0, b'<GDALMetadata><Item name="a">\0</Item></GDALMetadata>', True)],
+    ],
+)
+def test_metadata_of_a_tiff_file_that_gdal_leaves_out_are_an_error(tmp_path: Path, tags: list[Any]) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", COUNTS, photometric="minisblack", extratags=tags)
+    with pytest.raises(HsisrError, match=r"truncated or damaged \(.*(Expected key|ignored|truncated)"):
+        open_scene(tmp_path / "a.tif")
 
 
 def test_what_gdal_says_in_another_encoding_is_not_printed(

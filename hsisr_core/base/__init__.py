@@ -15,4 +15,4 @@ from hsisr_core.base.files import (
     write_json,
 )
 from hsisr_core.base.processes import worker_pool
-from hsisr_core.base.threads import cores, thread_count, thread_share
+from hsisr_core.base.threads import cores, thread_count

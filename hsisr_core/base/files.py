@@ -42,14 +42,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise HsisrError(
-                f"No space left on the disk while writing {path}; nothing was changed there. "
-                "Free some space and start again."
-            ) from error
+            raise HsisrError(f"No space left on the disk: {path} is as it was. Free some space.") from error
         if isinstance(error, PermissionError | FileExistsError | NotADirectoryError | IsADirectoryError):
-            raise HsisrError(
-                f"Cannot write {path}: {error.strerror or error}. Choose another folder."
-            ) from error
+            raise HsisrError(f"Cannot write {path}: {error.strerror}. Choose another folder.") from error
         raise
     finally:
         if temporary is not None:
@@ -57,16 +52,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> None:
-    """Remove what killed processes left of `atomic_path(path)`: the temporary files that no process has locked.
-
-    One younger than a minute stays, since its process may be about to lock it. All stay where there are no locks.
-    """
+    """Remove the temporary files of `atomic_path(path)` that no process has locked: killed ones left them."""
     path = Path(path)
     # as mkstemp names them
     name = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}{re.escape(path.suffix)}")
     with suppress(OSError):
         for file in [file for file in path.parent.iterdir() if name.fullmatch(file.name)]:
             with suppress(OSError), file.open("rb+") as left:
+                # the process of a newer one may be about to lock it
                 old = time.time() - file.stat().st_mtime > 60
                 if old and lock_descriptor(left.fileno(), blocking=False):
                     file.unlink()

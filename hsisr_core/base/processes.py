@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 
 from hsisr_core.base.console import to_stderr
-from hsisr_core.base.threads import thread_share
+from hsisr_core.base.threads import cores
 
 
 @contextmanager
@@ -24,9 +24,8 @@ def worker_pool(processes: int, at_once: int | None = None) -> Iterator[ProcessP
     """
     context = multiprocessing.get_context("spawn")
     reader, writer = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(
-        processes, context, _start_worker, (reader, thread_share(at_once or processes))
-    )
+    share = {"OMP_NUM_THREADS": str(max(1, cores() // (at_once or processes)))}
+    pool = ProcessPoolExecutor(processes, context, _start_worker, (reader, share))
     try:
         yield pool
     finally:

@@ -1,13 +1,8 @@
-"""The share of the cores that each of several processes gets, so that their threads do not wait for each other."""
+"""How many threads a process may use."""
 
 from __future__ import annotations
 
 import os
-
-
-def thread_share(processes: int) -> dict[str, str]:
-    """The environment variable that gives one of `processes` at once an equal share of threads, at least one."""
-    return {"OMP_NUM_THREADS": str(max(1, cores() // processes))}
 
 
 def thread_count() -> int:

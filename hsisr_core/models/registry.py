@@ -204,7 +204,8 @@ def restore_model(
     if find_network(name) is None:
         # damaged options may ask for more than there is time or memory for
         keys = {"modules", "units", "blocks"} & set(options)
-        if math.prod(int(options[key]) for key in keys) > len(tensors):
+        counts = (options[key] for key in keys if type(options[key]) is int)
+        if math.prod(counts) > len(tensors):
             raise HsisrError("its options ask for more layers than it has.")
         with torch.device("meta"):
             empty = build_model(name, scale, bands, **options)

@@ -60,12 +60,9 @@ class Plan:
         """What sets `config` apart in this plan, for example "scale=2 seed=1 block=standard"."""
         parts = []
         for name, value in config:
+            named = name in ALWAYS or value != getattr(self.defaults, name)
             varies = any(getattr(other, name) != value for other in self.configs)
-            if (
-                varies
-                and name not in EXECUTION_FIELDS
-                and (name in ALWAYS or value != getattr(self.defaults, name))
-            ):
+            if named and varies and name not in EXECUTION_FIELDS:
                 parts.append(f"{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
         return " ".join(parts) or f"{config.method} x{config.scale}"
 

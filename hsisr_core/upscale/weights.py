@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
+from pydantic import BaseModel
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -66,6 +66,19 @@ def _noise(cube: NDArray[np.float32]) -> NDArray[np.float64]:
     both = rows[..., :-2] - 2 * rows[..., 1:-1] + rows[..., 2:]
     # 6 is the norm of the kernel
     return np.median(np.abs(both), axis=(1, 2)).astype(np.float64) / (0.6745 * 6)
+
+
+class _Info(BaseModel):
+    """What is read of the description in a packed file."""
+
+    name: str
+    method: str
+    scale: int
+    options: dict[str, Any]
+    mirror: int
+    trained_on: str
+    statistics: Statistics
+    source: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,11 +158,10 @@ def _open_packed(path: Path) -> Pretrained:
         raise HsisrError(f"{path} is not a regular file: name a file of weights or a run folder.")
     try:
         with safe_open(path, framework="pt") as file:
-            info = json.loads((file.metadata() or {})[KEY])
+            info = _Info.model_validate_json((file.metadata() or {})[KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        model = build_packed(tensors, info)
-        statistics = TypeAdapter(Statistics).validate_python(info["statistics"])
-        return Pretrained(str(info["name"]), model, sha256_file(path), str(info["trained_on"]), statistics)
+        model = build_packed(tensors, vars(info))
+        return Pretrained(info.name, model, sha256_file(path), info.trained_on, info.statistics)
     except HsisrError as error:
         raise HsisrError(f"{path}: {error}") from error
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import json
+import math
 import os
 import random
 import resource
@@ -13,14 +16,19 @@ import tempfile
 import traceback
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from hsisr_core.errors import HsisrError
 
 GOOD = ("read", "refused")
-CPU_SECONDS, WALL_SECONDS, EXTRA_BYTES = 5, 60, 2 << 30
+# for each file; a child reads BATCH files, since a fork takes longer than most of them
+CPU_SECONDS, WALL_SECONDS, EXTRA_BYTES, BATCH = 5, 300, 2 << 30, 20
 
 _MISTAKES = (
     AttributeError,
@@ -47,6 +55,10 @@ _WORDS = (
     b"'",
     b"\0",
 )
+_STRUCTURED = (".yaml", ".json", ".ipynb", ".safetensors")
+_VALUES: tuple[Any, ...] = (
+    None, True, 0, -1, 1.5, 10**30, 1e308, math.nan, "", "x" * 300, "\x1b[2J", "../a", [], {}, [[]], {"a": None},
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,32 +81,40 @@ def fuzz(kind: Kind, numbers: range, keep: Path) -> Counter[str]:
     outcomes: Counter[str] = Counter()
     smallest: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        valid, damaged = Path(folder, "valid"), Path(folder, "damaged")
+        valid, place = Path(folder, "valid"), Path(folder, "damaged")
         valid.mkdir()
         named = kind.make(valid).relative_to(valid)
         # in the parent, so that the libraries are ready in each child
         kind.read(valid / named)
         gc.collect()
         gc.freeze()
-        files = sorted(file.relative_to(valid) for file in valid.rglob("*") if file.is_file())
-        for number in numbers:
-            rng = random.Random(f"{kind} {number}")
-            shutil.rmtree(damaged, ignore_errors=True)
-            shutil.copytree(valid, damaged)
-            # the first file is as often damaged as all others together
-            file = damaged / (named if rng.random() < 0.5 and named in files else rng.choice(files))
-            file.write_bytes(mutate(file.read_bytes(), rng))
-            outcome, why = read_in_child(kind.read, damaged / named)
-            outcomes[outcome] += 1
-            size = sum(file.stat().st_size for file in damaged.rglob("*") if file.is_file())
-            failure = f"{kind}: {outcome}, {why}"
-            if outcome not in GOOD and size < smallest.get(failure, size + 1):
-                place = keep / f"{kind}-{outcome}-{zlib.crc32(failure.encode()):08x}"
-                shutil.rmtree(place, ignore_errors=True)
-                shutil.copytree(damaged, place)
-                (place / "why.txt").write_text(f"{failure}\nmutation {number}\n")
-                smallest[failure] = size
+        for first in range(0, len(numbers), BATCH):
+            damaged = {number: place / str(number) for number in numbers[first : first + BATCH]}
+            for number, folder_of_one in damaged.items():
+                _damage(valid, named, folder_of_one, random.Random(f"{kind} {number}"))
+            ends = read_in_children(kind.read, [path / named for path in damaged.values()])
+            for (number, path), (outcome, why) in zip(damaged.items(), ends, strict=True):
+                outcomes[outcome] += 1
+                size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+                failure = f"{kind}: {outcome}, {why}"
+                if outcome not in GOOD and size < smallest.get(failure, size + 1):
+                    kept = keep / f"{kind}-{outcome}-{zlib.crc32(failure.encode()):08x}"
+                    shutil.rmtree(kept, ignore_errors=True)
+                    shutil.copytree(path, kept)
+                    (kept / "why.txt").write_text(f"{failure}\nmutation {number}\n")
+                    smallest[failure] = size
+            shutil.rmtree(place)
     return outcomes
+
+
+def _damage(valid: Path, named: Path, folder: Path, rng: random.Random) -> None:
+    """Copy the files to `folder`, and damage one: the first as often as all others together."""
+    shutil.copytree(valid, folder)
+    files = sorted(file.relative_to(valid) for file in valid.rglob("*") if file.is_file())
+    file = folder / (named if rng.random() < 0.5 and named in files else rng.choice(files))
+    data = file.read_bytes()
+    structured = file.suffix in _STRUCTURED and rng.random() < 0.5
+    file.write_bytes(exchange(data, file.suffix, rng) if structured else mutate(data, rng))
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:
@@ -130,41 +150,92 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
     return bytes(out)
 
 
-def read_in_child(read: Callable[[Path], object], path: Path) -> tuple[str, str]:
-    """Read a file in a forked child; return how that ended, and where or why it failed."""
-    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as shown:
-        child = os.fork()
-        if child == 0:
-            try:
-                _limit()
-                os.dup2(shown.fileno(), 1)
-                os.dup2(shown.fileno(), 2)
-                outcome, why = _try(read, path)
-                sys.stderr.flush()
-                os.write(said.fileno(), f"{outcome}\n{why}".encode("utf-8", "backslashreplace"))
-            finally:
-                os._exit(0)
-        _, status = os.waitpid(child, 0)
-        said.seek(0)
-        shown.seek(0)
-        outcome, _, why = said.read().decode().partition("\n")
-        output = shown.read().decode("utf-8", "replace")
-    if os.WIFSIGNALED(status):
-        name = signal.Signals(os.WTERMSIG(status)).name
-        return ("hang" if name in ("SIGXCPU", "SIGALRM") else "crash"), name
-    if "Traceback (most recent call last)" in output:
-        return "traceback", output.strip().splitlines()[-1][:200]
-    return outcome, why
+def exchange(data: bytes, suffix: str, rng: random.Random) -> bytes:
+    """Replace, double or remove one value of a document of YAML or JSON, or of the header of a safetensors file."""
+    if suffix == ".yaml":
+        return yaml.safe_dump(_exchange(yaml.safe_load(data), rng), sort_keys=False).encode()
+    if suffix != ".safetensors":
+        return json.dumps(_exchange(json.loads(data), rng), indent=1).encode()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    texts = header.get("__metadata__", {})
+    for name in texts:
+        with suppress(ValueError):
+            texts[name] = json.loads(texts[name])
+    _exchange(header, rng)
+    if isinstance(texts, dict):
+        texts |= {name: json.dumps(value) for name, value in texts.items() if not isinstance(value, str)}
+    head = json.dumps(header).encode()
+    return len(head).to_bytes(8, "little") + head + data[end:]
 
 
-def _limit() -> None:
+def _exchange(document: Any, rng: random.Random) -> Any:
+    places = list(_places(document))
+    inside, key = rng.choice(places)
+    way = rng.random()
+    if way < 0.2:
+        del inside[key]
+    elif way < 0.4:
+        other, name = rng.choice(places)
+        inside[key] = copy.deepcopy(other[name])
+    else:
+        inside[key] = rng.choice(_VALUES)
+    return document
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Each list and mapping in a document, with each of its keys."""
+    if isinstance(value, dict | list):
+        for key, inner in list(value.items() if isinstance(value, dict) else enumerate(value)):
+            yield value, key
+            yield from _places(inner)
+
+
+def read_in_children(read: Callable[[Path], object], paths: Sequence[Path]) -> Iterator[tuple[str, str]]:
+    """Read files in a forked child, and in another from the one on that ended it; yield how, and why, each ended."""
+    left = list(paths)
+    while left:
+        with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as shown:
+            child = os.fork()
+            if child == 0:
+                try:
+                    _read_all(read, left, said.fileno(), shown.fileno())
+                finally:
+                    os._exit(0)
+            _, status = os.waitpid(child, 0)
+            said.seek(0)
+            ends = [json.loads(line) for line in said]
+        yield from ends
+        if len(ends) < len(left):
+            name = (
+                signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else "it left the process"
+            )
+            yield ("hang" if name in ("SIGXCPU", "SIGALRM") else "crash"), name
+        left = left[len(ends) + 1 :]
+
+
+def _read_all(read: Callable[[Path], object], paths: list[Path], said: int, shown: int) -> None:
+    """In a child: read files, and write how each ended to `said`, as JSON."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * os.sysconf("SC_PAGE_SIZE") + EXTRA_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    used = round(sum(os.times()[:2]))
-    resource.setrlimit(resource.RLIMIT_CPU, (used + CPU_SECONDS, used + CPU_SECONDS + 1))
-    signal.alarm(WALL_SECONDS)
+    os.dup2(shown, 1)
+    os.dup2(shown, 2)
+    for path in paths:
+        used = round(sum(os.times()[:2]))
+        resource.setrlimit(resource.RLIMIT_CPU, (used + CPU_SECONDS, resource.RLIM_INFINITY))
+        signal.alarm(WALL_SECONDS)
+        before = os.lseek(shown, 0, os.SEEK_CUR)
+        outcome, why = _try(read, path)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        output = os.pread(shown, 1 << 20, before).decode("utf-8", "replace")
+        if "Traceback (most recent call last)" in output:
+            outcome, why = "traceback", output.strip().splitlines()[-1][:200]
+        elif "\x1b" in output:
+            outcome, why = "traceback", "a control character reaches the terminal"
+        os.write(said, (json.dumps([outcome, why]) + "\n").encode())
 
 
 def _try(read: Callable[[Path], object], path: Path) -> tuple[str, str]:
@@ -175,7 +246,7 @@ def _try(read: Callable[[Path], object], path: Path) -> tuple[str, str]:
         return "memory", _place(error)
     except HsisrError as error:
         for cause in _causes(error):
-            if isinstance(cause, MemoryError):
+            if isinstance(cause, MemoryError) or "can't allocate memory" in str(cause):
                 return "memory", _place(cause)
             # a mistake of our own code that a catch-all hid: one on purpose stands in the same function
             frames = [frame for frame in traceback.extract_tb(cause.__traceback__) if frame.name[0] != "<"]

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from harness import GOOD, Kind, fuzz
+from own_files import OWN_FILES
 from scene_files import SCENE_FILES
 
-KINDS = [*SCENE_FILES]
+KINDS = [*OWN_FILES, *SCENE_FILES]
 KEEP = Path("_build", "fuzz")
 
 

@@ -46,6 +46,7 @@ def spoil(value: float) -> Callable[[dict[str, Any], dict[str, Tensor]], object]
         (lambda options, tensors: options.update(modules=100, units=900), "more layers than it has"),
         (lambda options, tensors: options.update(features=1000), "of other options"),
         (lambda options, tensors: options.update(features=10**9), r"features=1000000000: .* 1 to 1024"),
+        (lambda options, tensors: options.update(modules=None), "modules=None: expected a whole number"),
         (lambda options, tensors: options.update(mirror=-5), "mirror=-5: expected 0 to 1024"),
         (lambda options, tensors: options.update(mirror=10**9), "mirror=1000000000: expected 0 to 1024"),
         (lambda options, tensors: options.update(colour=1), "has no option 'colour'"),

@@ -257,6 +257,10 @@ def test_packed_weights_give_what_the_run_gives(run: Run, packed: Path, tmp_path
     damaged.write_bytes(packed.read_bytes()[:-9])
     with pytest.raises(HsisrError, match="damaged"):
         load_pretrained(damaged)
+    # of the same length, so that the header's stays true
+    damaged.write_bytes(packed.read_bytes().replace(rb"\"method\": \"ssrnet\"", rb"\"method\": 1234567890"))
+    with pytest.raises(HsisrError, match=r"damaged \(ValidationError\)"):
+        load_pretrained(damaged)
 
 
 def test_far_cubes_are_tested_and_near_ones_are_not(cube: Path, packed: Path, tmp_path: Path) -> None:

@@ -56,8 +56,8 @@ lint: venv  ## check style, types, the floors of the core, and that the notebook
 links: venv  ## list the external links of README and book; ARGS=--check asks each (needs a network)
 	@$(PY) data_scripts/links.py $(ARGS)
 
-audit:  ## look up known weaknesses of the packages in requirements-hashes.lock (needs pipx and a network)
-	@pipx run pip-audit --no-deps --disable-pip -r requirements-hashes.lock
+audit:  ## look up known weaknesses of the packages in the locks with hashes (needs pipx and a network)
+	@pipx run pip-audit --no-deps --disable-pip -r requirements-hashes.lock -r requirements-cuda.lock
 
 lab: venv  ## open the chapters in JupyterLab
 	@$(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/book $(ARGS)

@@ -74,21 +74,39 @@ def test_lock_holds_exact_pins_only(lock_lines: list[str], lock: dict[str, Requi
     assert [*lock] == sorted(lock), "the lock is not sorted"
 
 
+def read_hashed(name: str) -> dict[str, Requirement]:
+    """The pins of a lock in which every one has its hashes."""
+    hashed = dict[str, Requirement]()
+    for line in (ROOT / name).read_text().replace(" \\\n", " ").splitlines():
+        if not line.startswith("#"):
+            pin, *hashes = line.split(" --hash=")
+            assert hashes, pin
+            assert all(re.fullmatch("sha256:[0-9a-f]{64}", one.strip()) for one in hashes), pin
+            hashed[canonicalize_name(Requirement(pin).name)] = Requirement(pin)
+    return hashed
+
+
 def test_everything_but_torch_is_pinned_by_its_hash(lock: dict[str, Requirement]) -> None:
-    text = (ROOT / "requirements-hashes.lock").read_text().replace(" \\\n", " ")
-    lines = [line for line in text.splitlines() if not line.startswith("#")]
-    hashed = {}
-    for line in lines:
-        pin, *hashes = line.split(" --hash=")
-        assert hashes
-        assert all(re.fullmatch("sha256:[0-9a-f]{64}", one.strip()) for one in hashes), pin
-        hashed[canonicalize_name(Requirement(pin).name)] = Requirement(pin)
+    hashed = read_hashed("requirements-hashes.lock")
     assert {name: str(pin.specifier) for name, pin in hashed.items()} == {
         name: str(pin.specifier) for name, pin in lock.items() if name != "torch"
     }
     assert {name: str(pin.marker) for name, pin in hashed.items() if pin.marker} == {
         name: str(pin.marker) for name, pin in lock.items() if pin.marker
     }
+
+
+def test_torch_has_locks_with_hashes_for_cuda_and_macos(lock: dict[str, Requirement]) -> None:
+    """What is in several locks has one version; the others are CUDA libraries, for Linux alone."""
+    cuda = read_hashed("requirements-cuda.lock")
+    assert list(read_hashed("requirements-macos.lock").values()) == [lock["torch"]]
+    assert {"torch", "triton", "nvidia-cublas"} <= {*cuda}
+    for name, pin in cuda.items():
+        if name in lock:
+            assert pin.specifier == lock[name].specifier
+        else:
+            assert re.match(r"(nvidia|cuda)-|triton$", name)
+            assert 'sys_platform == "linux"' in str(pin.marker)
 
 
 def test_lock_pins_what_was_asked_for(lock: dict[str, Requirement]) -> None:

@@ -25,7 +25,7 @@ from hsisr_core.base import read_json
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes.bands import NAMES, Listed, choose_wavelengths, list_wavelengths
 from hsisr_core.scenes.cube import CubeFile, Stored, check_memory, check_size, reading
-from hsisr_core.scenes.raster import as_list, scale_of
+from hsisr_core.scenes.raster import place_envi, scale_of
 from hsisr_core.scenes.scene import Georeference
 
 # MATLAB's names of types that have another one in NumPy
@@ -41,8 +41,8 @@ _UNITS = ("units", "Units", "unit", "wavelength_units", "Wavelength_Units")
 _ATTRIBUTES = {*_OWN, *_NODATA, *_SCALES, *_UNITS, "add_offset", "MATLAB_class"}
 # PRISMA: its sensors, and the beginnings of the file's attributes with the centres (nm), and the ends of the range
 _PRISMA, _PRISMA_ATTRIBUTES = {"VNIR_Cube": "Vnir", "SWIR_Cube": "Swir"}, ("List_Cw_", "L2Scale")
-# NEON: ENVI's map info and an EPSG code, in a group beside the cube
-_NEON_PLACE = [f"Metadata/Coordinate_System/{name}" for name in ("Map_Info", "EPSG Code")]
+# NEON: ENVI's map info, in a group beside the cube
+_NEON_PLACE = "Metadata/Coordinate_System/Map_Info"
 # of a text of variable length: bytes, and seconds that reading it may take
 _LONGEST_TEXT, _PATIENCE = 1 << 16, 3
 # Harvard's `lbl` is 0 where something moved between the bands (its README)
@@ -74,8 +74,8 @@ def open_arrays(path: Path, key: str | None = None, band_axis: int | None = None
         attributes: list[dict[str, Any]] = [{}]
         if array.item is not None:
             # of the array, the groups above it, and the file
-            place = PurePosixPath(array.item.name)
-            attributes = [_read_attributes(array.item.file[str(one)]) for one in (place, *place.parents)]
+            name = PurePosixPath(array.item.name)
+            attributes = [_read_attributes(array.item.file[str(one)]) for one in (name, *name.parents)]
         lists, of_file = _find_lists(array, arrays, attributes), attributes[-1]
         # what an output of this project says beside a .npy file, or in other variables of a .mat file
         own, beside = {}, path.with_name(f"{path.name}.json")
@@ -91,11 +91,8 @@ def open_arrays(path: Path, key: str | None = None, band_axis: int | None = None
                 lists = [(of_file[f"List_Cw_{sensor}"], "nm")]
             if of_file.get(f"L2Scale{sensor}Min") == 0:
                 own["divisor"] = 65535 / of_file[f"L2Scale{sensor}Max"]
-        info, code = (arrays.get(posixpath.join(posixpath.dirname(array.name), name)) for name in _NEON_PLACE)
-        if info and code:
-            column, row, x, y, dx, dy = map(float, as_list(str(info.load()))[1:7])
-            own["geotransform"] = (x - (column - 1) * dx, dx, 0, y + (row - 1) * dy, 0, -dy)
-            own["crs"] = f"EPSG:{code.load()}"
+        info = arrays.get(posixpath.join(posixpath.dirname(array.name), _NEON_PLACE))
+        place = place_envi({"map info": f"{{{info.load()}}}"}, path) if info else None
         mask, labels = None, arrays.get(_MASKS.get(array.name, ""))
         if labels and labels.shape == array.shape[:2] and labels.kind in {*_NUMERIC, "logical"}:
             mask = np.ascontiguousarray(labels.load() != 0)
@@ -122,6 +119,8 @@ def open_arrays(path: Path, key: str | None = None, band_axis: int | None = None
             for names in (_NODATA, _SCALES)
         )
         corner, entries = tuple(map(float, np.ravel(said.get("geotransform", ())))), said.get("entries", {})
+        if len(corner) == 6:
+            place = Georeference(corner, str(said.get("crs", "")))
         words = (kind, array.name and f"key {array.name!r}", array.kind, "" if is_mat else " x ".join(order))
         return CubeFile(
             kind=", ".join(filter(None, words)),
@@ -134,7 +133,7 @@ def open_arrays(path: Path, key: str | None = None, band_axis: int | None = None
             divisor=None if scale is None else scale_of(scale),
             nodata=nodata,
             mask=mask,
-            georeference=Georeference(corner, str(said.get("crs", ""))) if len(corner) == 6 else None,
+            georeference=place,
             notes=notes,
             entries=json.loads(entries) if isinstance(entries, str) else entries,
         )

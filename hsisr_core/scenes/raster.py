@@ -160,13 +160,13 @@ def open_with_header(path: Path, *_: object) -> CubeFile:
         wavelengths=centres,
         divisor=divisor,
         nodata=nodata,
-        georeference=_place_envi(entries, header) if "map info" in entries else None,
+        georeference=place_envi(entries, header) if "map info" in entries else None,
         notes=note,
         entries={name: text for name, text in entries.items() if name not in _READ and name[:5] != "hsisr"},
     )
 
 
-def _place_envi(entries: dict[str, str], header: Path) -> Georeference | None:
+def place_envi(entries: dict[str, str], header: Path) -> Georeference | None:
     """Let GDAL say where an ENVI file lies, from a file of one pixel: it does not read all encodings and names."""
     pixel = dict.fromkeys(("samples", "lines", "bands", "data type"), "1") | {"interleave": "bsq"}
     pixel |= {name: " ".join(entries[name].split()) for name in _PLACE if name in entries}

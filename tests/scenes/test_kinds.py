@@ -16,7 +16,7 @@ from PIL import Image
 
 from hsisr_core.data import read_scene
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes import open_scene
+from hsisr_core.scenes import Georeference, open_scene
 from hsisr_core.upscale import upscale
 
 RNG = np.random.default_rng(3)
@@ -169,7 +169,11 @@ def test_few_outliers_are_named_and_clipped(tmp_path: Path) -> None:
 LAYOUTS: dict[str, tuple[str, tuple[int, int, int], dict[str, Any], dict[str, Any]]] = {
     "neon.h5": (
         "SERC/Reflectance/Reflectance_Data", (1, 2, 0), {"Data_Ignore_Value": -9999.0, "Scale_Factor": 10000.0},
-        {"SERC/Reflectance/Metadata/Spectral_Data/Wavelength": NM},
+        {
+            "SERC/Reflectance/Metadata/Spectral_Data/Wavelength": NM,
+            "SERC/Reflectance/Metadata/Coordinate_System/Map_Info":
+                b"UTM,  1.000,  1.000,  368000.00,  4307000.00,  1.0,  1.0,  18,  North,  WGS-84,  units=Meters, 0",
+        },
     ),
     "emit.nc": ("reflectance", (1, 2, 0), {"_FillValue": -9999}, {"sensor_band_parameters/wavelengths": NM}),
     "tanager.h5": ("HDFEOS/SWATHS/HYP/toa_radiance", (0, 1, 2), {"_FillValue": -9999, "wavelengths": NM}, {}),
@@ -191,6 +195,8 @@ def test_layouts_that_people_download(tmp_path: Path, name: str) -> None:
     scene = read_scene(tmp_path / name, key=key.rsplit("/", 1)[-1])
     assert scene.wavelengths.tolist() == (NM[::-1] if name.startswith("prisma") else NM)
     assert scene.divisor == (10000 if name.startswith("neon") else COUNTS[:, 2:].max())
+    if name.startswith("neon"):
+        assert scene.georeference == Georeference((368000, 1, 0, 4307000, 0, -1), "EPSG:32618")
     assert scene.mask is not None
     assert int((~scene.mask).sum()) == 2 * 24
     assert scene.cube[:, 2:] * scene.divisor == pytest.approx(COUNTS[:, 2:], rel=1e-5)

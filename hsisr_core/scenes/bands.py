@@ -34,12 +34,12 @@ _UNITS = {
 def to_nanometres(values: Any, units: str, count: int) -> Spectrum:
     """Turn the wavelengths of `count` bands into nm; a list that cannot be used is left out with a note."""
     note, left_out = "", "; wavelengths left out:"
+    if np.size(values) != count:
+        return None, f"{left_out} {np.size(values)} for {count} bands"
     try:
         centres = np.array([float(value) for value in np.ravel(values)])
     except (TypeError, ValueError):
         return None, f"{left_out} they are not numbers"
-    if centres.size != count:
-        return None, f"{left_out} {centres.size} for {count} bands"
     if not np.isfinite(centres).all() or centres.min() < 0 or not centres.any():
         return None, f"{left_out} some are not positive numbers"
     word = units.strip().lower().replace("µ", "u").replace("μ", "u")

@@ -63,12 +63,14 @@ def gdal(**settings: Any) -> Iterator[list[LogRecord]]:
             sys.excepthook, sys.unraisablehook = hooks
 
 
-def header_and_values(path: Path) -> tuple[Path, Path] | None:
-    """Return the header and the raw file that belong together, given either; None: `path` is not an ENVI file."""
+def header_and_values(path: Path) -> tuple[Path, Path]:
+    """Return the header and the raw file that belong together, given either."""
     if path.suffix.lower() != ".hdr":
         headers = [Path(f"{stem}{end}") for stem in (path, path.with_suffix("")) for end in (".hdr", ".HDR")]
-        found = next((header for header in headers if header.is_file()), None)
-        return None if found is None else (found, path)
+        for header in filter(Path.is_file, headers):
+            return header, path
+        known = "expected a CAVE folder, .mat, ENVI (.hdr beside the values), .tif, .npy or HDF5 (.h5)"
+        raise HsisrError(f"{path} is not a scene that can be read; {known}.")
     stem = path.name[: -len(".hdr")]
     names = [stem + end for end in (*_ENDS, *(end.upper() for end in _ENDS))]
     files = [path.parent / name for name in dict.fromkeys(names) if (path.parent / name).is_file()]
@@ -120,11 +122,7 @@ def _find_layout(entries: dict[str, str], header: Path) -> tuple[list[str], tupl
 
 def open_with_header(path: Path, *_: object) -> CubeFile:
     """Open a cube whose header is a file of its own, ENVI's or ESRI's; either of the two can be given."""
-    found = header_and_values(path)
-    if found is None:
-        known = "expected a CAVE folder, .mat, ENVI (.hdr beside the values), .tif, .npy or HDF5 (.h5)"
-        raise HsisrError(f"{path} is not a scene that can be read; {known}.")
-    header, raw = found
+    header, raw = header_and_values(path)
     if re.match(r"(?i)\s*(BYTEORDER|LAYOUT|N(ROWS|COLS|BANDS|BITS))\s", header.read_text("latin-1")):
         return _open_gdal(raw, "EHdr", f"ESRI file ({header.name})")
     entries = read_envi_header(header)

@@ -193,7 +193,7 @@ def scene_files(path: str | os.PathLike[str]) -> list[Path]:
     path = existing(path)
     if path.is_dir():
         return png_files(path)
-    return [path] if path.suffix.lower() in _OPENERS else [*(header_and_values(path) or (path,))]
+    return [path] if path.suffix.lower() in _OPENERS else [*header_and_values(path)]
 
 
 def _open_indian_pines(*_: object) -> CubeFile:

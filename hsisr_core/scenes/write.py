@@ -107,11 +107,11 @@ def cube_writer(path: Path, product: Product) -> Iterator[Writer]:
                 if suffix == ".mat":
                     # the columns come before the rows
                     lines, samples, rows, columns, part = samples, lines, columns, rows, part.swapaxes(1, 2)
-                part = np.ascontiguousarray(part, product.dtype)
+                # line by line: a part that is not contiguous is not copied as a whole
                 for band, row in np.ndindex(part.shape[:2]):
                     place = (band * lines + rows.start + row) * samples + columns.start
-                    file.seek(offset + place * part.itemsize)
-                    file.write(part[band, row].data)
+                    file.seek(offset + place * product.dtype.itemsize)
+                    file.write(np.ascontiguousarray(part[band, row], product.dtype).data)
 
             yield write
         # an older one must not describe the new values

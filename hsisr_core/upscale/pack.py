@@ -15,15 +15,7 @@ from hsisr_core.paper import DATA_NAMES
 from hsisr_core.runs import Run, RunConfig
 from hsisr_core.training import reduced_pairs, super_resolve_clipped, write_tensors
 from hsisr_core.upscale.export import fold
-from hsisr_core.upscale.weights import (
-    FOLDER,
-    KEY,
-    build_packed,
-    describe,
-    load_training_data,
-    measure_training,
-    shipped,
-)
+from hsisr_core.upscale.weights import FOLDER, KEY, build_packed, describe, load_data, measure, shipped
 
 _TOLERANCE = 1e-4  # of full scale: half precision is kept where SR changes by no more
 _CROP = 64  # LR pixels a side on which that is tried
@@ -36,7 +28,7 @@ def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
     stays the same to 1e-4 of full scale. An entry of the same name is replaced.
     """
     metrics, model = run.metrics, run.model()
-    dataset = load_training_data(run)
+    dataset = load_data(run)
     options = run.config.model_options()
     if not run.config.source:
         # without weight normalisation
@@ -59,7 +51,7 @@ def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
         "change_by_float16": change,
         "trained_on": describe(metrics),
         "run": run.folder.name,
-        "statistics": asdict(measure_training(dataset)),
+        "statistics": asdict(measure(dataset)),
         "metrics": {key: value for key, value in metrics.items() if key != "versions"} | {"config": config},
         "versions": metrics["versions"],
     }

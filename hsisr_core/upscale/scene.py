@@ -210,8 +210,8 @@ def _make_tiles(
 
 
 def _in_units(sr: np.ndarray, scene: scenes.OpenScene, dtype: np.dtype) -> np.ndarray:
-    """SR in the units of the cube, as `dtype`."""
-    values = np.empty(sr.shape, dtype)
+    """SR in the units of the cube, as `dtype`; in its own memory if that is its type."""
+    values = sr if sr.dtype == dtype else np.empty(sr.shape, dtype)
     limits = np.iinfo(dtype) if dtype.kind in "iu" else None
     # band by band: all at once in double precision take twice the memory of SR
     for band, out in zip(sr, values, strict=True):

@@ -146,7 +146,7 @@ def load_pretrained(
 def _open_run(folder: Path) -> Pretrained:
     run = read_run(folder)
     try:
-        statistics = measure_training(load_training_data(run))
+        statistics = measure(load_data(run))
     except HsisrError:  # the data are not here, or others now
         statistics = None
     digest = sha256_file(folder / "weights.safetensors")
@@ -185,7 +185,7 @@ def describe(metrics: dict[str, Any]) -> str:
     )
 
 
-def load_training_data(run: Run) -> Dataset:
+def load_data(run: Run) -> Dataset:
     """The data of `run`; HsisrError if they are not at hand or have changed since."""
     dataset = run.config.load_dataset()
     if dataset.fingerprint != run.fingerprint:
@@ -193,7 +193,7 @@ def load_training_data(run: Run) -> Dataset:
     return dataset
 
 
-def measure_training(dataset: Dataset) -> Statistics:
+def measure(dataset: Dataset) -> Statistics:
     """Statistics of the training images of `dataset`."""
     return Statistics.of([dataset.scene(name).cube for name in dataset.train], dataset.wavelengths)
 

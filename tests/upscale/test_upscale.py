@@ -171,8 +171,8 @@ def test_a_tile_is_in_memory_once(tile: int | None, tmp_path: Path) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     written = 4 * math.prod(made.shape) * ((tile or 100) / 100) ** 2
-    # PyTorch's own memory is not counted; with LR beside SR, twice that is two tiles, or one in double precision
-    assert peak < 1.9 * written
+    # PyTorch's own memory is not counted: LR and a band in double precision are, and no second tile of SR
+    assert peak < 0.9 * written
 
 
 def test_an_interrupted_run_leaves_the_old_file(
@@ -308,7 +308,7 @@ def test_packed_weights_name_no_folder_of_the_machine_that_made_them(run: Run, t
     moved = replace(run, folder=folder, config=run.config.changed(data=f"{tmp_path}/cave"))
     with pytest.MonkeyPatch.context() as patch:
         module = importlib.import_module("hsisr_core.upscale.pack")
-        patch.setattr(module, "load_training_data", lambda _: load_dataset("indian-pines", None))
+        patch.setattr(module, "load_data", lambda _: load_dataset("indian-pines", None))
         packed = pack(moved, "moved", tmp_path / "packed")
     for file in packed.parent.iterdir():
         assert str(tmp_path).encode() not in file.read_bytes()

@@ -178,7 +178,6 @@ def place_envi(entries: dict[str, str], header: Path) -> Georeference | None:
 
 
 def open_tiff(path: Path, *_: object) -> CubeFile:
-    """Open a TIFF file: its bands are samples of a pixel, or pages."""
     for end in (".msk", ".MSK", ".ovr", ".OVR"):
         beside = path.with_name(path.name + end)
         if beside.is_file() and beside.read_bytes()[:4] not in _TIFF_STARTS:

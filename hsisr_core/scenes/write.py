@@ -187,7 +187,6 @@ def _create_empty(file: h5py.File, name: str, shape: tuple[int, int, int], dtype
 
 
 def _write_raster_head(path: Path, product: Product, **options: Any) -> None:
-    """Write an empty file with a place by GDAL."""
     said, options["dtype"] = product.describe(), product.dtype.name
     options |= dict(zip(("count", "height", "width"), product.shape, strict=True))
     if "geotransform" in said:
@@ -263,7 +262,6 @@ def _list_values(values: Iterable[float]) -> str:
 
 
 def _flatten(said: dict[str, Any]) -> dict[str, Any]:
-    """As `said`, with JSON where a value has names of its own."""
     return {name: json.dumps(value) if isinstance(value, dict) else value for name, value in said.items()}
 
 

@@ -194,7 +194,6 @@ def load_data(run: Run) -> Dataset:
 
 
 def measure(dataset: Dataset) -> Statistics:
-    """Statistics of the training images of `dataset`."""
     return Statistics.of([dataset.scene(name).cube for name in dataset.train], dataset.wavelengths)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os.path
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -66,7 +67,7 @@ def parse_settings(settings: list[str] | None, data: str | None = None, **readin
 
 @app.command()
 def book(
-    preset: Annotated[str | None, Option(help="For all chapters; default: that which each names.")] = None,
+    preset: Annotated[str | None, Option(help="For all chapters; default: each its own; with -p, demo.")] = None,
     data: Data = None,
     settings: Settings = None,
     jobs: Jobs = None,
@@ -83,8 +84,11 @@ def book(
     values = parse_settings(settings, data)
     # A chapter may have parameters of its own, too.
     settings_of_runs = {name: values[name] for name in values if name in RunConfig.model_fields}
+    # the runs that came with the book have its settings
+    preset = preset or ("demo" if settings_of_runs else None)
     plan = plan_for_chapters(preset or "demo", settings_of_runs)
-    first = partial(train_shown, plan.shown(), train, jobs)
+    shown = plan.shown() if preset else replace(plan, entries=((None, plan.defaults),))
+    first = partial(train_shown, shown, train, jobs)
     index = build_book(preset, values, jobs=jobs, strict=strict, force=force, out=out, before=first)
     say(f"\n{results_table(open_run(plan.defaults))}\n\nThe book: {index}")
 

@@ -78,13 +78,15 @@ ALL = [path.stem for path in sorted(BOOK.glob("*.ipynb")) if hints(path.stem)]
 def test_a_hint_names_a_parameter_and_another_value(name: str) -> None:
     """Of settings of runs, one that gives other runs than the chapter shows without it."""
     declared = chapter_parameters(BOOK / f"{name}.ipynb")
-    plan = plan_for_chapters("demo", {}).shown()
     for hint in hints(name):
         assert set(hint) <= set(declared)
         assert all(declared[key].default != value for key, value in hint.items())
         settings = {key: value for key, value in hint.items() if key in RunConfig.model_fields}
+        preset = settings.pop("preset", None)
         if settings and {"preset", "steps"} <= set(declared):
-            assert set(plan_for_chapters("demo", settings).shown().configs) != set(plan.configs), hint
+            preset = preset or declared["preset"].default
+            plan = plan_for_chapters(preset, {}).shown()
+            assert set(plan_for_chapters(preset, settings).shown().configs) != set(plan.configs), hint
 
 
 @pytest.mark.slow

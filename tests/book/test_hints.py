@@ -11,6 +11,7 @@ import io
 import json
 import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from hsisr_core.training import training_flop
 BOOK = Path(__file__).parents[2] / "book"
 # nothing is trained or timed there; the numbers of 03 are in a test of their own
 QUICK = ("02-degradation-and-metrics", "11-paper-against-itself")
+# trained for seconds instead of minutes
+TINY = "tests/tiny.yaml"
 
 
 def cells(name: str) -> list[dict[str, Any]]:
@@ -72,6 +75,12 @@ def shown(name: str, values: dict[str, Any]) -> str:
 
 
 ALL = [path.stem for path in sorted(BOOK.glob("*.ipynb")) if hints(path.stem)]
+# the others show their runs in a widget
+TRAINED = [
+    name
+    for name in ALL
+    if name[0].isdigit() and {"preset", "steps"} <= set(chapter_parameters(BOOK / f"{name}.ipynb"))
+]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -114,3 +123,28 @@ def test_what_a_hint_changes_is_seen(name: str, monkeypatch: pytest.MonkeyPatch,
     plain = shown(name, {})
     assert all(shown(name, hint) != plain for hint in hints(name))
     assert shown(name, {}) == plain
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One folder of runs for all chapters, which share some."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(BOOK.parent)
+        patch.setenv("MPLBACKEND", "agg")
+        for variable in ("HSISR_CACHE", "HSISR_RUNS"):
+            patch.setenv(variable, str(tmp_path_factory.mktemp(variable)))
+        yield
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRAINED)
+def test_what_a_hint_trains_changes_a_number(name: str, trained: None) -> None:
+    def numbers(values: dict[str, Any]) -> list[str]:
+        steps = {"steps": 12} if "steps" in values else {}
+        text = shown(name, {**values, "preset": TINY, **steps})
+        # a caption names the settings themselves
+        return re.findall(r"\d+\.\d+", re.sub(r"<caption>.*?</caption>", "", text, flags=re.DOTALL))
+
+    plain = numbers({})
+    for hint in hints(name):
+        assert numbers(hint) != plain, hint

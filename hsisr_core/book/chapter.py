@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any
@@ -86,8 +87,12 @@ class Chapter:
             except NotAtHandError as error:
                 drawn = Image(path) if path.is_file() else Markdown(f"*Not drawn here. {error}*")
             if os.environ.get(KEEP) and hasattr(drawn, "savefig"):
+                from PIL import Image as Picture
+
+                drawn.savefig(pixels := BytesIO(), dpi=100)
                 with atomic_path(path) as temporary:
-                    drawn.savefig(temporary, dpi=100)
+                    # 256 colours: less than half the bytes
+                    Picture.open(pixels).convert("RGB").quantize().save(temporary, "PNG", optimize=True)
             display(drawn)
 
         return show

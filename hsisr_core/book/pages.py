@@ -55,7 +55,8 @@ def keep_figures(preset: str, parameters: Mapping[str, Any], jobs: int | None = 
     chapters = [page for page in book_pages() if "@chapter.figure(" in page.read_text(encoding="utf-8")]
     os.environ[KEEP] = "1"
     with tempfile.TemporaryDirectory() as out:
-        execute_chapters(chapters, _given(preset, parameters), out, jobs)
+        # scores of the self-ensemble take minutes, and no figure shows them
+        execute_chapters(chapters, _given(preset, {"ensemble": False, **parameters}), out, jobs)
 
 
 def train_shown(plan: Plan, train: Train, jobs: int | None = None) -> None:

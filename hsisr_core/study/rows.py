@@ -11,7 +11,7 @@ from pandas.io.formats.style import Styler
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.paper import data_label, method_label, paper_table, table_settings
-from hsisr_core.runs import EXECUTION_FIELDS, Run, RunConfig, find_run, read_plan
+from hsisr_core.runs import EXECUTION_FIELDS, Run, RunConfig, find_run, read_plan, results_folder
 from hsisr_core.training import train
 
 _LOSS_LABELS = {"l1": "L1", "mse": "MSE", "0.5*mse+0.5*sam": "0.5 MSE + 0.5 SAM"}
@@ -77,7 +77,7 @@ def get_runs(configs: Sequence[RunConfig]) -> list[Run]:
     Where some of them came with the book, the others take hours: then only those that are finished.
     """
     found = [run for config in configs if (run := find_run(config))]
-    if any(run.committed for run in found):
+    if any((results_folder() / run.config.preset / run.folder.name).is_dir() for run in found):
         return found
     return [train(config) for config in configs]
 

@@ -56,7 +56,7 @@ def test_error_maps_share_one_scale(methods: tuple[dict[str, np.ndarray], np.nda
     assert len(limits) == 1
     assert limits.pop() == (0, pytest.approx(np.percentile(list(errors.values()), 99.5)))
     assert "HR, band 4 of 5" in result_plots.error_maps(srs, hr, 3, float("nan")).axes[0].get_title()
-    assert figure.axes[-1].get_ylabel() == "absolute error (full scale = 1)"  # the colour bar
+    assert figure.axes[-1].get_ylabel() == "absolute error"  # the colour bar
 
 
 def test_error_maps_of_a_perfect_result(methods: tuple[dict[str, np.ndarray], np.ndarray]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from small_plan import small_plan
 
-from hsisr_core.base import write_json
+from hsisr_core.base import sha256_file, write_json
 from hsisr_core.errors import HsisrError
 from hsisr_core.runs import Run, find_run, open_run, read_plan, results_folder
 from hsisr_core.study import (
@@ -116,6 +117,13 @@ def test_what_came_with_the_book_is_taken_and_the_rest_not_trained(
     assert all(run.committed for run in runs)
     assert [run.config for run in runs] == [run.config for config in tries if (run := find_run(config))]
     assert not list(tmp_path.iterdir())
+    # also where one of them was trained here
+    own = tmp_path / runs[0].folder.name
+    shutil.copytree(runs[0].folder, own)
+    (own / "weights.safetensors").write_bytes(b"weights")
+    digest = sha256_file(own / "weights.safetensors")
+    write_json(own / "metrics.json", runs[0].metrics | {"weights_sha256": digest})
+    assert [run.folder for run in get_runs(tries)] == [own, *(run.folder for run in runs[1:])]
 
 
 def test_other_runs_are_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

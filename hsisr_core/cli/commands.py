@@ -67,7 +67,9 @@ def parse_settings(settings: list[str] | None, data: str | None = None, **readin
 
 @app.command()
 def book(
-    preset: Annotated[str | None, Option(help="For all chapters; default: each its own; with -p, demo.")] = None,
+    preset: Annotated[
+        str | None, Option(help="For all chapters; default: each its own; with -p, demo.")
+    ] = None,
     data: Data = None,
     settings: Settings = None,
     jobs: Jobs = None,

@@ -22,7 +22,6 @@ from hsisr_core.plots.style import (
     styled_figure,
 )
 from hsisr_core.plots.tables import (
-    convergence,
     forest,
     gain_panels,
     method_curves,

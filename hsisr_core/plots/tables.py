@@ -15,34 +15,6 @@ from hsisr_core.plots import style
 from hsisr_core.plots.style import COLOURS, DASHES, WIDTH, styled_figure
 
 _PAPER, _OURS = COLOURS[1], COLOURS[0]
-_NOT_MEASURED = "No run has a PSNR measured while it trained: set evaluate_every in the preset."
-
-
-@styled_figure
-def convergence(histories: Mapping[str, Sequence[pd.DataFrame]], bicubic_psnr: float) -> Figure:
-    """Test PSNR against the step, a line per setting: the mean over its runs, and their range (the paper's Fig. 7)."""
-    curves = {}
-    for label, runs in histories.items():
-        measured = [run.dropna(subset="psnr").set_index("step")["psnr"] for run in runs]
-        if any(len(curve) for curve in measured):
-            curves[label] = pd.concat(measured, axis=1)
-    if not curves:
-        raise HsisrError(_NOT_MEASURED)
-    last = max(curve.index.max() for curve in curves.values())
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.9))
-    for panel, first in ((left, 0.0), (right, last / 2)):
-        for label, look in style.line_styles(curves).items():
-            shown = curves[label][curves[label].index >= first]
-            steps = shown.index.to_numpy()
-            panel.plot(steps, shown.mean(axis=1), marker=".", **look)
-            low, high = shown.min(axis=1), shown.max(axis=1)
-            panel.fill_between(steps, low, high, color=look["color"], alpha=0.15, linewidth=0)
-        panel.axhline(bicubic_psnr, color="black", linewidth=0.9, label=f"bicubic, {bicubic_psnr:.2f} dB")
-        panel.set_xlabel("step")
-    left.set_ylabel("PSNR on test data (dB)")
-    right.set_title("second half")
-    style.add_legend(figure, 5)
-    return figure
 
 
 @styled_figure
@@ -91,19 +63,24 @@ def gain_panels(table: pd.DataFrame) -> Figure:
 
 @styled_figure
 def method_curves(histories: Mapping[str, Mapping[str, Sequence[pd.DataFrame]]]) -> Figure:
-    """PSNR over bicubic against the step, a panel per scale and a line per method: the mean over its runs."""
+    """PSNR over bicubic against the step, a line per method: the mean over its runs, in a band of their range.
+
+    `histories` are panels, from `study.learning_curves` or `study.row_curves`.
+    """
     methods = list(dict.fromkeys(method for panel in histories.values() for method in panel))
     styles = _method_styles(methods)
     figure, axes = style.panel_grid(max(1, len(histories)), 3, 2.6)
     for panel, (title, lines) in zip(axes, histories.items(), strict=False):
         for method, runs in lines.items():
             measured = [run.dropna(subset="over_bicubic").set_index("step")["over_bicubic"] for run in runs]
-            mean = pd.concat(measured, axis=1).mean(axis=1)
-            if len(mean):
-                panel.plot(mean.index, mean, **styles[method], label=method)
+            curve = pd.concat(measured, axis=1)
+            if len(curve):
+                panel.plot(curve.index, curve.mean(axis=1), **styles[method], label=method)
+                low, high, colour = curve.min(axis=1), curve.max(axis=1), styles[method]["color"]
+                panel.fill_between(curve.index, low, high, color=colour, alpha=0.15, linewidth=0)
         panel.set(title=title, xlabel="step")
     if not any(panel.get_legend_handles_labels()[0] for panel in axes):
-        raise HsisrError(_NOT_MEASURED)
+        raise HsisrError("No run has a PSNR measured while it trained: set evaluate_every in the preset.")
     style.mark_zero(*axes)
     axes[0].set_ylabel("PSNR over bicubic (dB)")
     style.add_legend(figure)

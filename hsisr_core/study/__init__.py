@@ -24,6 +24,7 @@ from hsisr_core.study.rows import (
     not_converged,
     origin,
     paired,
+    row_curves,
     row_label,
     rows_of,
     show_rows,

@@ -25,7 +25,7 @@ from hsisr_core.paper import (
     successor_table,
 )
 from hsisr_core.runs import Run, RunConfig
-from hsisr_core.study.rows import COSTS, SHORT, SHOWN, origin, style_table
+from hsisr_core.study.rows import COSTS, SHORT, SHOWN, gain_curve, origin, style_table
 from hsisr_core.training import evaluate, mean_scores, reduced_pairs, super_resolve_clipped
 
 _KEYS = ["data", "scale", "method"]
@@ -76,13 +76,11 @@ def by_row(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def learning_curves(runs: Sequence[Run]) -> dict[str, dict[str, list[pd.DataFrame]]]:
-    """For `method_curves`: a panel per scale and data; the history of each run, with ``over_bicubic`` (dB)."""
+    """For `method_curves`: a panel per scale and data; the `gain_curve` of each run."""
     ordered = sorted(runs, key=_run_order)
     panels: dict[str, dict[str, list[pd.DataFrame]]] = {}
     for run, place in zip(ordered, _places(ordered), strict=True):
-        history = run.history()
-        gain = history.assign(over_bicubic=history["psnr"] - run.metrics["mean"]["bicubic"]["psnr"])
-        panels.setdefault(place, {}).setdefault(_label(run.config), []).append(gain)
+        panels.setdefault(place, {}).setdefault(_label(run.config), []).append(gain_curve(run))
     return panels
 
 

@@ -110,6 +110,20 @@ def compare_rows(name: str, runs: Sequence[Run]) -> pd.DataFrame:
     return table
 
 
+def gain_curve(run: Run) -> pd.DataFrame:
+    """The history of a run with ``over_bicubic``, its PSNR minus that of bicubic (dB)."""
+    history = run.history()
+    return history.assign(over_bicubic=history["psnr"] - run.metrics["mean"]["bicubic"]["psnr"])
+
+
+def row_curves(groups: Mapping[str, Sequence[Run]]) -> dict[str, dict[str, list[pd.DataFrame]]]:
+    """For `method_curves`: the `gain_curve` of each run of each row, whole and in the second half of the steps."""
+    whole = {label: [gain_curve(run) for run in runs] for label, runs in groups.items() if runs}
+    half = max(curve["step"].max() for curves in whole.values() for curve in curves) / 2
+    late = {label: [curve[curve["step"] >= half] for curve in curves] for label, curves in whole.items()}
+    return {"all steps": whole, "second half": late}
+
+
 def show_tries(preset: str) -> Styler:
     """The finished runs of a plan as they stand in a chapter: the settings in which they differ, and their scores."""
     runs = get_runs(read_plan(preset).configs)

@@ -8,26 +8,25 @@ import pytest
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.plots import (
-    convergence,
     forest,
+    method_curves,
     rows_beside,
 )
 
 
-def curve(*psnr: float) -> pd.DataFrame:
-    return pd.DataFrame({"step": range(0, 10 * len(psnr), 10), "psnr": psnr})
+def curve(*gains: float) -> pd.DataFrame:
+    return pd.DataFrame({"step": range(0, 10 * len(gains), 10), "over_bicubic": gains})
 
 
-def test_convergence_is_the_mean_over_runs() -> None:
-    figure = convergence({"a": [curve(20, 30, 31), curve(22, 32, 33)], "b": [curve(25, 26, 27)]}, 28.0)
-    left, right = figure.axes
-    assert left.lines[0].get_ydata().tolist() == [21, 31, 32]
-    assert right.lines[0].get_xdata().tolist() == [10, 20]
-    band = left.collections[0].get_paths()[0].vertices
-    assert (band[:, 1].min(), band[:, 1].max()) == (20, 33)
-    assert left.lines[2].get_ydata() == [28, 28]
+def test_a_curve_is_the_mean_over_runs_in_a_band_of_their_range() -> None:
+    figure = method_curves({"all": {"a": [curve(0, 1, 2), curve(2, 3, 4)], "b": [curve(5, 6, 7)]}})
+    panel = figure.axes[0]
+    assert panel.lines[0].get_ydata().tolist() == [1, 2, 3]
+    band = panel.collections[0].get_paths()[0].vertices
+    assert (band[:, 1].min(), band[:, 1].max()) == (0, 4)
+    assert panel.lines[2].get_ydata() == [0, 0]
     with pytest.raises(HsisrError, match="set evaluate_every"):
-        convergence({"a": [curve(np.nan, np.nan)]}, 28.0)
+        method_curves({"all": {"a": [curve(np.nan, np.nan)]}})
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from hsisr_core.study import (
     not_converged,
     paired,
     repeats_needed,
+    row_curves,
     row_label,
     rows_of,
     show_rows,
@@ -76,6 +77,15 @@ def test_labels_and_the_paper_s_own_row() -> None:
     ]
     assert row_label("ablation", {"local_fusion": False, "global_residual": False}) == "neither"
     assert row_label("ablation", {"local_fusion": False, "global_residual": True}) == "GRL"
+
+
+def test_curves_of_rows_also_of_their_second_half(losses: list[Run]) -> None:
+    curves = row_curves(rows_of("loss", losses))
+    assert [curve["over_bicubic"].tolist() for curve in curves["all steps"]["MSE"]] == [
+        pytest.approx([-9.5, -0.7, -0.5]),
+        pytest.approx([-9.5, 0.1, 0.3]),
+    ]
+    assert curves["second half"]["L1"][0]["step"].tolist() == [10, 20]
 
 
 def test_rows_means_and_differences(losses: list[Run]) -> None:

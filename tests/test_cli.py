@@ -154,6 +154,8 @@ def test_a_plan_with_a_failure_then_its_results(hsisr: Hsisr, tmp_path: Path) ->
     assert "3 runs: 1 done, 1 failed, 1 missing" in status.stdout
     second = hsisr("runs", plan, "--shard", "2/2", runs=runs)
     assert second.returncode == 0, second.stderr
+    (tmp_path / "none").mkdir()
+    assert hsisr("results", str(tmp_path / "none"), runs=runs).stdout == "No finished run.\n"
     table = hsisr("results", str(runs), "-o", str(tmp_path / "all.csv"), runs=runs)
     assert table.returncode == 0, table.stderr
     assert len(table.stdout.splitlines()) == 1 + 4

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from small_plan import finish, small_plan
 
-from hsisr_core.cli.report import duration, estimate_table, frame_table, status_table
+from hsisr_core.cli.report import duration, estimate_table, status_table
 from hsisr_core.runs.status import RunState, run_state
 from hsisr_core.training import Estimate
 
@@ -49,7 +48,3 @@ def test_estimates_say_what_they_are(tmp_path: Path) -> None:
         in text
     )
     assert "not measured" not in estimate_table(runs, [Estimate(1, 1.0, 1, 1.0, "", None)] * 2, None)
-
-
-def test_an_empty_table_is_a_sentence() -> None:
-    assert frame_table(pd.DataFrame()) == "No finished run."

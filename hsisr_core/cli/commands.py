@@ -206,13 +206,13 @@ def results(
     out: TableFile = None,
 ) -> None:
     """Print the results of all finished runs, a row per run and image."""
-    from hsisr_core.cli.report import frame_table
     from hsisr_core.runs import load_results, short_results, write_table
 
     table = load_results(folder)
     if out is not None:
         write_table(table, out)
-    say(frame_table(short_results(table)))
+    text = short_results(table).to_string(index=False, float_format="{:.4f}".format)
+    say("No finished run." if table.empty else text)
 
 
 @app.command()

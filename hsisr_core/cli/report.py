@@ -94,12 +94,6 @@ def estimate_table(runs: Sequence[PlannedRun], estimates: Sequence[Estimate], gp
     return f"{table.to_string()}\n\n{total}.\n\n{note}"
 
 
-def frame_table(table: pd.DataFrame) -> str:
-    """A results table as plain text."""
-    text = str(table.to_string(index=False, float_format="{:.4f}".format))
-    return "No finished run." if table.empty else text
-
-
 def scene_table(scene: Scene) -> str:
     """What a scene is: size, range, wavelengths, and how it was read."""
     cube = scene.cube

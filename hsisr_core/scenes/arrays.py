@@ -114,11 +114,18 @@ def open_arrays(path: Path, key: str | None = None, band_axis: int | None = None
         said = ChainMap(own, attributes[0])
         if np.any(said.get("add_offset", 0)):
             notes += "; an offset is declared, and not applied"
-        nodata, scale = (
-            next((float(np.ravel(said[name])[0]) for name in names if name in said), None)
-            for names in (_NODATA, _SCALES)
-        )
-        corner, entries = tuple(map(float, np.ravel(said.get("geotransform", ())))), said.get("entries", {})
+        try:
+            nodata, scale = (
+                next((float(np.ravel(said[name])[0]) for name in names if name in said), None)
+                for names in (_NODATA, _SCALES)
+            )
+            corner, entries = (
+                tuple(map(float, np.ravel(said.get("geotransform", ())))),
+                said.get("entries", {}),
+            )
+        except (TypeError, ValueError, IndexError):
+            named = ", ".join(name for name in (*_NODATA, *_SCALES, "geotransform") if name in said)
+            raise HsisrError(f"{where}: {named}: expected numbers. Fix what the file says.") from None
         if len(corner) == 6:
             place = Georeference(corner, str(said.get("crs", "")))
         words = (kind, array.name and f"key {array.name!r}", array.kind, "" if is_mat else " x ".join(order))

@@ -48,6 +48,16 @@ def test_an_attribute_of_another_type_is_not_read(tmp_path: Path) -> None:
     assert open_scene(path).wavelengths.tolist() == [400, 401, 402, 403, 404, 405]
 
 
+@pytest.mark.parametrize(
+    "said", ['{"divisor": {}}', '{"divisor": []}', '{"nodata": "none"}', '{"geotransform": "x"}']
+)
+def test_what_is_said_of_an_array_must_be_numbers(tmp_path: Path, said: str) -> None:
+    np.save(tmp_path / "a.npy", np.ones((8, 40, 40), np.float32))
+    (tmp_path / "a.npy.json").write_text(said)
+    with pytest.raises(HsisrError, match="expected numbers"):
+        read_scene(tmp_path / "a.npy")
+
+
 def test_a_broken_chain_of_pages_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     pages = [Image.fromarray(band) for band in COUNTS]

@@ -77,7 +77,7 @@ def tasks(
     """An inference and a training step by this code in this mode."""
     model = network(SCALE, features).to(device)
     if "channels last" in mode:
-        model = model.to(memory_format=torch.channels_last_3d)
+        model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # PyTorch has no types for it
     half = partial(torch.autocast, device, torch.bfloat16) if mode.startswith("bf16") else nullcontext
     forward: Any = Trainer(model) if code == "ours" else model
     if "compiled" in mode:

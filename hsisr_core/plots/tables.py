@@ -63,10 +63,7 @@ def gain_panels(table: pd.DataFrame) -> Figure:
 
 @styled_figure
 def method_curves(histories: Mapping[str, Mapping[str, Sequence[pd.DataFrame]]]) -> Figure:
-    """PSNR over bicubic against the step, a line per method: the mean over its runs, in a band of their range.
-
-    `histories` are panels, from `study.learning_curves` or `study.row_curves`.
-    """
+    """PSNR over bicubic against the step, in panels: the mean over the runs of a method, in a band of their range."""
     methods = list(dict.fromkeys(method for panel in histories.values() for method in panel))
     styles = _method_styles(methods)
     figure, axes = style.panel_grid(max(1, len(histories)), 3, 2.6)

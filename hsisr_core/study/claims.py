@@ -72,17 +72,16 @@ def judge_claims(runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
 
 def list_claims(table: pd.DataFrame) -> str:
     """The rows of `judge_claims` as a list in HTML, linked to their chapters: a line each, or one for those open."""
-    lines: list[str] = []
-    open_ones: dict[str, list[str]] = {"cannot be told": [], "not trained": []}
+    lines, missing = [], []
     for row in table.to_dict("records"):
         link = f'<a href="{row["chapter"]}.html">{row["claim"]}, x{row["scale"]}</a>'
-        if row["verdict"] in open_ones:
-            open_ones[row["verdict"]].append(link)
+        if row["verdict"] == "not trained":
+            missing.append(link)
             continue
         found = f"{row['ours']:+.2f} dB, better on {row['better']:.0f} of {row['images']:.0f} scenes"
-        paper = f"{row['seeds']:.0f} seeds; paper, CAVE: {row['paper']:+.2f} dB"
-        lines.append(f"{link}: <b>{row['verdict']}</b> ({found}, {paper})")
-    lines += [f"<b>{verdict}</b>: {'; '.join(links)}" for verdict, links in open_ones.items() if links]
+        seeds = f"{row['seeds']:.0f} seed{'s' * (row['seeds'] > 1)}; paper, CAVE: {row['paper']:+.2f} dB"
+        lines.append(f"{link}: <b>{row['verdict']}</b> ({found}, {seeds})")
+    lines += [f"<b>not trained</b>: {'; '.join(missing)}"] * bool(missing)
     return f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>"
 
 

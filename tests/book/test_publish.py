@@ -39,6 +39,7 @@ def test_the_workflow_calls_targets_that_exist() -> None:
         "test-all",
         "book",
         "audit",
+        "fuzz",
         "links",
     }
     assert {"lint", "snakemake", "test", "test-all", "book", "serve"} <= targets

@@ -46,8 +46,8 @@ def reduce_measured(
 ) -> tuple[np.ndarray, np.ndarray]:
     """`make_pair` of a cube of which the pixels inside `mask` (height, width) are measured.
 
-    Where it is False the nearest measured pixel stands in. HR is NaN in all pixels that SR makes of an LR pixel whose
-    kernel touches one of these. HsisrError, which names `what`, if so little is left that there is no SSIM.
+    Where it is False the nearest measured pixel stands in. HR is NaN in all pixels that bicubic interpolation makes of
+    an LR pixel whose kernel touches one of these. HsisrError, which names `what`, if too little is left for an SSIM.
     """
     if mask is None:
         return make_pair(cube, scale)
@@ -56,8 +56,7 @@ def reduce_measured(
 
     rows, columns = distance_transform_edt(~mask, return_distances=False, return_indices=True)
     lr, hr = make_pair(cube[:, rows, columns], scale)
-    measured = shrink_mask(mask[: hr.shape[1], : hr.shape[2]], 1 / scale)
-    measured = measured.repeat(scale, axis=0).repeat(scale, axis=1)
+    measured = shrink_mask(shrink_mask(mask[: hr.shape[1], : hr.shape[2]], 1 / scale), scale)
     if not whole_windows(measured, WINDOW).any():
         raise HsisrError(
             f"{what} has too few measured pixels: no {WINDOW}x{WINDOW} that the reduction by {scale} keeps clear of "

@@ -57,11 +57,11 @@ def test_what_touches_a_masked_pixel_is_not_scored() -> None:
         pair = reduce_measured(np.where(mask, cube, nothing), mask, 2, "it")
         rows += evaluate(build_model("bicubic", 2, len(cube)), {"a": pair}, "bicubic", bicubic=False)
     assert rows[0] == rows[1]
-    # rows 20 to 23 come from LR whose kernel (4 LR pixels) reaches row 24; so do the first 6 x 8 from the hole
+    # LR rows from 10 on have a kernel that reaches row 24, and SR is made of 4 LR rows; LR 3 x 4 touches the hole
     scored = np.isfinite(pair[1]).all(axis=0)
     expected = np.zeros_like(mask)
-    expected[:20] = True
-    expected[:6, :8] = False
+    expected[:17] = True
+    expected[:9, :11] = False
     np.testing.assert_array_equal(scored, expected)
     assert rows[0]["masked_pixels"] == (~expected).sum()
     # as of the measured part alone, but for its own border

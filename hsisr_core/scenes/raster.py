@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 import sys
 import warnings
 from collections.abc import Iterator
@@ -250,15 +251,15 @@ def _check_pages(path: Path) -> None:
     with reading(path, "a TIFF file"), open(path, "rb") as file:
         order, is_big = {b"II": "<", b"MM": ">"}[file.read(2)], 43 in file.read(2)
         # types of a place in the file and of the number of a page's entries, and the bytes of an entry
-        word, number, entry = ("u8", "u8", 20) if is_big else ("u4", "u2", 12)
+        word, number, entry = ("Q", "Q", 20) if is_big else ("I", "H", 12)
         seen = set()
         file.seek(8 if is_big else 4)
-        while place := int(np.fromfile(file, order + word, 1)[0]):
+        while place := struct.unpack(order + word, file.read(struct.calcsize(word)))[0]:
             if place in seen:
                 raise HsisrError(f"{path} is damaged: its pages lead in a circle. Fetch it again.")
             seen.add(place)
             file.seek(place)
-            file.seek(entry * int(np.fromfile(file, order + number, 1)[0]), 1)
+            file.seek(entry * struct.unpack(order + number, file.read(struct.calcsize(number)))[0], 1)
 
 
 def _tiff_wavelengths(file: Any, count: int) -> Spectrum:

@@ -144,7 +144,7 @@ def test_a_run_that_kills_its_workers_is_recorded_and_the_others_go_on(
 @pytest.mark.slow
 def test_each_worker_has_its_share_of_the_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS")
-    monkeypatch.setattr("hsisr_core.base.threads.cores", lambda: 6)
+    monkeypatch.setattr("hsisr_core.base.processes.cores", lambda: 6)
     runs = small_plan(tmp_path, "[{product: {seed: [1, 2]}}]")
     carry_out(runs, fake_train, jobs=2)
     assert [json.loads((run.folder / "metrics.json").read_text())["threads"] for run in runs] == ["3", "3"]

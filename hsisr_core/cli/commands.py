@@ -67,9 +67,7 @@ def parse_settings(settings: list[str] | None, data: str | None = None, **readin
 
 @app.command()
 def book(
-    preset: Annotated[
-        str | None, Option(help="For all chapters; default: each its own; with -p, demo.")
-    ] = None,
+    preset: Annotated[str | None, Option(help="For all chapters; default: their own; with -p demo.")] = None,
     data: Data = None,
     settings: Settings = None,
     jobs: Jobs = None,
@@ -86,7 +84,7 @@ def book(
     values = parse_settings(settings, data)
     # A chapter may have parameters of its own, too.
     settings_of_runs = {name: values[name] for name in values if name in RunConfig.model_fields}
-    # the runs that came with the book have its settings
+    # committed runs have settings of their own: others are trained, which takes hours but for the demo's
     preset = preset or ("demo" if settings_of_runs else None)
     plan = plan_for_chapters(preset or "demo", settings_of_runs)
     shown = plan.shown() if preset else replace(plan, entries=((None, plan.defaults),))

@@ -119,13 +119,11 @@ def open_arrays(path: Path, key: str | None = None, band_axis: int | None = None
                 next((float(np.ravel(said[name])[0]) for name in names if name in said), None)
                 for names in (_NODATA, _SCALES)
             )
-            corner, entries = (
-                tuple(map(float, np.ravel(said.get("geotransform", ())))),
-                said.get("entries", {}),
-            )
+            corner = tuple(map(float, np.ravel(said.get("geotransform", ()))))
         except (TypeError, ValueError, IndexError):
             named = ", ".join(name for name in (*_NODATA, *_SCALES, "geotransform") if name in said)
             raise HsisrError(f"{where}: {named}: expected numbers. Fix what the file says.") from None
+        entries = said.get("entries", {})
         if len(corner) == 6:
             place = Georeference(corner, str(said.get("crs", "")))
         words = (kind, array.name and f"key {array.name!r}", array.kind, "" if is_mat else " x ".join(order))

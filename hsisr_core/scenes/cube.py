@@ -248,4 +248,5 @@ def check_memory(path: Path, size: float) -> None:
     """Refuse to read `size` bytes into a machine that has less memory free."""
     size, free = size / 1e9, psutil.virtual_memory().available / 1e9
     if size > free:
-        raise HsisrError(f"{path} takes {size:.3g} GB of memory, and {free:.3g} GB are free. Free some.")
+        found = f"{path} takes {size:.3g} GB of memory, and {free:.3g} GB are free"
+        raise HsisrError(f"{found}. Free some memory.")

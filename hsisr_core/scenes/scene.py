@@ -77,14 +77,17 @@ class Scene:
 
     @property
     def bands(self) -> int:
+        """Number of bands."""
         return int(self.cube.shape[0])
 
     @property
     def height(self) -> int:
+        """Number of rows (pixels)."""
         return int(self.cube.shape[1])
 
     @property
     def width(self) -> int:
+        """Number of columns (pixels)."""
         return int(self.cube.shape[2])
 
     @property

@@ -258,7 +258,7 @@ def _as_text(value: Any) -> str:
 
 
 def _list_values(values: Iterable[float]) -> str:
-    return "{" + ", ".join(f"{value:.15g}" for value in values) + "}"
+    return "{" + ", ".join(str(float(value)) for value in values) + "}"
 
 
 def _flatten(said: dict[str, Any]) -> dict[str, Any]:

@@ -174,12 +174,11 @@ def show_rows(table: pd.DataFrame) -> Styler:
     # one seed has no spread
     layout = {name: place for name, place in layout.items() if table[name].notna().any()}
     spread = "; means over the seeds, ± their standard deviation" if "spread" in layout else ""
-    missing = ", ".join(table.index[table["psnr"].isna()])
+    missing = table.index[table["psnr"].isna()]
+    left = f" Not trained: {', '.join(missing)}." if len(missing) else ""
     return style_table(table, layout).set_caption(
         f"{table.attrs['table']}. Ours: {table.attrs['ours']}{spread}. PSNR, the difference (Δ) to "
-        f'"{table.attrs["baseline"]}" and the gain over bicubic in dB, SAM in degrees.'
-        + f" Not trained: {missing}."
-        * bool(missing)
+        f'"{table.attrs["baseline"]}" and the gain over bicubic in dB, SAM in degrees.{left}'
     )
 
 

@@ -15,7 +15,7 @@ from hsisr_core.paper import DATA_NAMES
 from hsisr_core.runs import Run, RunConfig
 from hsisr_core.training import reduced_pairs, super_resolve_clipped, write_tensors
 from hsisr_core.upscale.export import fold
-from hsisr_core.upscale.weights import FOLDER, KEY, build_packed, describe, load_data, measure, shipped
+from hsisr_core.upscale.weights import FOLDER, KEY, build_packed, describe, load_data, measure_data, shipped
 
 _TOLERANCE = 1e-4  # of full scale: half precision is kept where SR changes by no more
 _CROP = 64  # LR pixels a side on which that is tried
@@ -51,7 +51,7 @@ def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
         "change_by_float16": change,
         "trained_on": describe(metrics),
         "run": run.folder.name,
-        "statistics": asdict(measure(dataset)),
+        "statistics": asdict(measure_data(dataset)),
         "metrics": {key: value for key, value in metrics.items() if key != "versions"} | {"config": config},
         "versions": metrics["versions"],
     }

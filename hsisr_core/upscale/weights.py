@@ -146,7 +146,7 @@ def load_pretrained(
 def _open_run(folder: Path) -> Pretrained:
     run = read_run(folder)
     try:
-        statistics = measure(load_data(run))
+        statistics = measure_data(load_data(run))
     except HsisrError:  # the data are not here, or others now
         statistics = None
     digest = sha256_file(folder / "weights.safetensors")
@@ -193,7 +193,8 @@ def load_data(run: Run) -> Dataset:
     return dataset
 
 
-def measure(dataset: Dataset) -> Statistics:
+def measure_data(dataset: Dataset) -> Statistics:
+    """Statistics of the training images of `dataset`."""
     return Statistics.of([dataset.scene(name).cube for name in dataset.train], dataset.wavelengths)
 
 

@@ -38,7 +38,9 @@ def run_app(app: Callable[[], None]) -> None:
     """Run a typer application; an error ends it with one line and exit code 2, SIGTERM as Ctrl-C with 130."""
     warnings.showwarning = lambda message, *_: to_stderr(f"warning: {message}")
     # So that files half written are removed.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, signal.default_int_handler)
+    sys.unraisablehook = _interrupt_again
     try:
         app()
     except HsisrError as error:
@@ -48,3 +50,11 @@ def run_app(app: Callable[[], None]) -> None:
         if end.code == _INTERRUPTED:
             to_stderr("stopped; nothing is left half-written, and the same command goes on where it can")
         raise
+
+
+def _interrupt_again(raised: sys.UnraisableHookArgs) -> None:
+    """Repeat, a little later, a Ctrl-C that came during a callback of the interpreter, which ignores what it raises."""
+    if issubclass(raised.exc_type, KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+    else:
+        sys.__unraisablehook__(raised)

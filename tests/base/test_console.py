@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import warnings
 
 import pytest
@@ -16,10 +17,12 @@ from hsisr_core.errors import HsisrError
 
 @pytest.fixture(autouse=True)
 def _restore() -> object:
-    show, handler = warnings.showwarning, signal.getsignal(signal.SIGTERM)
+    show, ignored = warnings.showwarning, sys.unraisablehook
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
     yield
-    warnings.showwarning = show
-    signal.signal(signal.SIGTERM, handler)
+    warnings.showwarning, sys.unraisablehook = show, ignored
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def test_a_users_mistake_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,3 +98,19 @@ run_command(command)
 
 def test_control_characters_are_written_out() -> None:
     assert printable("a\x1b[2Jb\x07\x9b\tc\nd") == "a\\x1b[2Jb\\x07\\x9b\tc\nd"
+
+
+def test_an_interrupt_that_the_interpreter_ignores_comes_again() -> None:
+    class Closed:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    def command() -> None:
+        held = Closed()
+        del held
+        for _ in range(500):
+            time.sleep(0.01)
+        raise AssertionError("it went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        run_app(command)

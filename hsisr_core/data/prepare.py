@@ -21,7 +21,7 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.scenes import (
     CAVE_DIVISOR,
     Scene,
-    holds_bands,
+    band_pngs,
     is_scene_file,
     read_scene,
     scene_files,
@@ -156,12 +156,12 @@ def reduce_scene(scene: Scene, side: int | None) -> Scene:
 
 def _places(place: Path) -> Iterator[Path]:
     """Every CAVE folder and scene file at `place` and below; hidden ones and stores are left out."""
-    if is_scene_file(place) or (place.is_dir() and holds_bands(place)):
+    if is_scene_file(place) or (place.is_dir() and band_pngs(place)):
         yield place
     elif place.is_dir():
         for entry in visible(place):
             # a link to a scene is followed, one to other folders is not: it may lead back
-            if not (entry.is_symlink() and entry.is_dir() and not holds_bands(entry)):
+            if not (entry.is_symlink() and entry.is_dir() and not band_pngs(entry)):
                 yield from _places(entry)
 
 

@@ -16,7 +16,6 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 
 from hsisr_core.base import atomic_path
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes import Bounds, Scene, check_stored, is_variable, open_hdf5, read_apart, span, walk
+from hsisr_core.scenes import Bounds, Scene, check_stored, open_hdf5, read_attribute, span, walk
 
 # Raised by one when the layout, or what a reader makes of a file, changes. Version 1 has texts of variable length.
 STORE_FORMAT = 2
@@ -75,12 +74,12 @@ class Store:
         with self._open() as file:
             version = int(_read_attribute(file, "hsisr_format", "i"))
             # no link is followed, and no other file read
-            items = {name: item for name, item in walk(file) if isinstance(item, h5py.Dataset)}
+            items = dict(walk(file))
             if version not in (1, STORE_FORMAT) or "sources" not in items:
                 found = f"{self.path} lacks its sources or is of version {version}; expected version {STORE_FORMAT}"
                 raise HsisrError(f"{found}. Delete it and prepare the data again.")
-            self.dataset = _read_attribute(file, "dataset", "S").decode()
-            self.fingerprint = _read_attribute(file, "fingerprint", "S").decode()
+            self.dataset = _read_attribute(file, "dataset", "S")
+            self.fingerprint = _read_attribute(file, "fingerprint", "S")
             for item in items.values():
                 check_stored(self.path, item)
             stated = json.loads(items["sources"][()]) if version == STORE_FORMAT else []
@@ -110,7 +109,7 @@ class Store:
             item = file[f"scenes/{name}"]
             stored = item[:, top:bottom, left:right]
             divisor = float(_read_attribute(item, "divisor", "f"))
-            source = _read_attribute(item, "source", "S").decode()
+            source = _read_attribute(item, "source", "S")
             mask = None
             if name in self._masked:
                 mask = file[f"masks/{name}"][top:bottom, left:right].astype(np.bool_)
@@ -126,13 +125,11 @@ class Store:
 
 
 def _read_attribute(item: h5py.Dataset | h5py.File, name: str, kind: str) -> Any:
-    """An attribute of the kind that was written: libhdf5 may crash on another one."""
-    dtype = item.attrs.get_id(name).dtype
-    if kind == "S" and is_variable(dtype):
-        return read_apart(partial(item.attrs.__getitem__, name)).encode()
-    if dtype.kind != kind:
+    """An attribute of the kind that was written."""
+    value = read_attribute(item, name, kind)
+    if value is None:
         raise ValueError(f"{name} has another type than it was written with")
-    return item.attrs[name]
+    return value
 
 
 def _write_scene(file: h5py.File, scene: Scene) -> None:

@@ -6,8 +6,7 @@ import json
 import math
 import os
 import posixpath
-import select
-import signal
+import resource
 import struct
 import warnings
 from collections import ChainMap
@@ -23,14 +22,12 @@ import numpy as np
 
 from hsisr_core.base import read_json
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes.bands import NAMES, Listed, choose_wavelengths, list_wavelengths
-from hsisr_core.scenes.cube import CubeFile, Stored, check_memory, check_size, reading
-from hsisr_core.scenes.raster import place_envi, scale_of
-from hsisr_core.scenes.scene import Georeference
+from hsisr_core.scenes.bands import NAMES, choose_wavelengths, find_numbers, list_wavelengths, scale_of
+from hsisr_core.scenes.raster import place_envi
+from hsisr_core.scenes.scene import CubeFile, Georeference, Stored, check_memory, check_size, reading
 
-# MATLAB's names of types that have another one in NumPy
-MATLAB_CLASSES = {"float64": "double", "float32": "single"}
-_NUMERIC = {np.dtype(code).name for code in np.typecodes["AllInteger"] + "efd"} | {*MATLAB_CLASSES.values()}
+# types of real numbers, as NumPy and MATLAB call them
+_NUMERIC = {np.dtype(code).name for code in np.typecodes["AllInteger"] + "efd"} | {"double", "single"}
 # of the elements of a .mat file of version 5
 _MATLAB_5_KINDS = {*range(1, 8), 9, *range(12, 19)}
 # what `cube_writer` says of a cube, and names that others give to it
@@ -43,10 +40,10 @@ _ATTRIBUTES = {*_OWN, *_NODATA, *_SCALES, *_UNITS, "add_offset", "MATLAB_class"}
 _PRISMA, _PRISMA_ATTRIBUTES = {"VNIR_Cube": "Vnir", "SWIR_Cube": "Swir"}, ("List_Cw_", "L2Scale")
 # NEON: ENVI's map info, in a group beside the cube
 _NEON_PLACE = "Metadata/Coordinate_System/Map_Info"
-# of a text of variable length: bytes, and seconds that reading it may take
-_LONGEST_TEXT, _PATIENCE = 1 << 16, 3
 # Harvard's `lbl` is 0 where something moved between the bands (its README)
 _MASKS = {"ref": "lbl"}
+# of a text of variable length: bytes, and seconds of a processor that reading it may take
+_LONGEST_TEXT, _PATIENCE = 1 << 16, 3
 
 
 @dataclass(frozen=True)
@@ -71,24 +68,22 @@ def open_arrays(path: Path, key: str | None = None, band_axis: int | None = None
     with _open_file(path) as (kind, arrays):
         array = _choose(path, arrays, key)
         where, is_mat = f"{path}: {array.name}".removesuffix(": "), path.suffix.lower() == ".mat"
-        attributes: list[dict[str, Any]] = [{}]
-        if array.item is not None:
-            # of the array, the groups above it, and the file
-            name = PurePosixPath(array.item.name)
-            attributes = [_read_attributes(array.item.file[str(one)]) for one in (name, *name.parents)]
-        lists, of_file = _find_lists(array, arrays, attributes), attributes[-1]
         # what an output of this project says beside a .npy file, or in other variables of a .mat file
         own, beside = {}, path.with_name(f"{path.name}.json")
         if path.suffix.lower() == ".npy" and beside.is_file():
             own = read_json(beside)
         elif "provenance" in arrays:
             own = {name: arrays[name].load() for name in _OWN if name in arrays}
+        attributes: list[dict[str, Any]] = [{}]
+        if array.item is not None:
+            # of the array, the groups above it, and the file
+            name = PurePosixPath(array.item.name)
+            attributes = [_read_attributes(array.item.file[str(one)]) for one in (name, *name.parents)]
 
         # PRISMA, NEON and Harvard
         if sensor := _PRISMA.get(posixpath.basename(array.name)):
-            band_axis = 1 if band_axis is None else band_axis
-            if f"List_Cw_{sensor}" in of_file:
-                lists = [(of_file[f"List_Cw_{sensor}"], "nm")]
+            band_axis, of_file = 1 if band_axis is None else band_axis, attributes[-1]
+            own["wavelengths_nm"] = of_file.get(f"List_Cw_{sensor}", "")
             if of_file.get(f"L2Scale{sensor}Min") == 0:
                 own["divisor"] = 65535 / of_file[f"L2Scale{sensor}Max"]
         info = arrays.get(posixpath.join(posixpath.dirname(array.name), _NEON_PLACE))
@@ -97,15 +92,11 @@ def open_arrays(path: Path, key: str | None = None, band_axis: int | None = None
         if labels and labels.shape == array.shape[:2] and labels.kind in {*_NUMERIC, "logical"}:
             mask = np.ascontiguousarray(labels.load() != 0)
 
-        if array.item is None:
-            values = array.load()
-        else:
-            check_stored(path, array.item)
-            read = partial(_read_part, path, array.item.name)
-            values = Stored(array.item.shape, array.item.dtype, read, array.item.chunks or (1, 1, 1))
+        values = array.load()
         if values.dtype.kind == "c":
             raise HsisrError(f"{where} is complex; expected real numbers. Save its real part.")
-        lists += list_wavelengths(own)
+        lists = [listed for said in (own, *attributes) for listed in list_wavelengths(said)]
+        lists += _find_lists(array, arrays)
         axis = _find_bands(array, is_mat, band_axis, {np.size(listed) for listed, _ in lists}, where)
         axes, order = [axis, *(other for other in range(3) if other != axis)], ["height", "width"]
         order.insert(axis, "bands")
@@ -114,18 +105,13 @@ def open_arrays(path: Path, key: str | None = None, band_axis: int | None = None
         said = ChainMap(own, attributes[0])
         if np.any(said.get("add_offset", 0)):
             notes += "; an offset is declared, and not applied"
-        try:
-            nodata, scale = (
-                next((float(np.ravel(said[name])[0]) for name in names if name in said), None)
-                for names in (_NODATA, _SCALES)
-            )
-            corner = tuple(map(float, np.ravel(said.get("geotransform", ()))))
-        except (TypeError, ValueError, IndexError):
-            named = ", ".join(name for name in (*_NODATA, *_SCALES, "geotransform") if name in said)
-            raise HsisrError(f"{where}: {named}: expected numbers. Fix what the file says.") from None
-        entries = said.get("entries", {})
+        nodata, scale, corner = (
+            find_numbers(said, names, where) for names in (_NODATA, _SCALES, ("geotransform",))
+        )
         if len(corner) == 6:
-            place = Georeference(corner, str(said.get("crs", "")))
+            place = Georeference(tuple(corner), str(said.get("crs", "")))
+        entries = said.get("entries", {})
+        entries = json.loads(entries) if isinstance(entries, str) else entries
         words = (kind, array.name and f"key {array.name!r}", array.kind, "" if is_mat else " x ".join(order))
         return CubeFile(
             kind=", ".join(filter(None, words)),
@@ -135,12 +121,12 @@ def open_arrays(path: Path, key: str | None = None, band_axis: int | None = None
             key=array.name,
             is_double=array.kind == "double",
             wavelengths=spectrum,
-            divisor=None if scale is None else scale_of(scale),
-            nodata=nodata,
+            divisor=scale_of(scale),
+            nodata=next(iter(nodata), None),
             mask=mask,
             georeference=place,
             notes=notes,
-            entries=json.loads(entries) if isinstance(entries, str) else entries,
+            entries={name: str(text) for name, text in entries.items()},
         )
 
 
@@ -170,7 +156,7 @@ def _open_file(path: Path) -> Iterator[tuple[str, dict[str, _Array]]]:
     elif suffix == ".npz":
         with reading(path, "a .npz file of numbers"), np.load(path, allow_pickle=False) as file:
             check_memory(path, sum(item.file_size for item in file.zip.infolist()))
-            yield "NumPy file", {name: _describe(name, values) for name, values in file.items()}
+            yield "NumPy file", {one.name: one for item in file.items() for one in _list_fields(*item)}
     elif suffix == ".mat" and not h5py.is_hdf5(path):
         with reading(path, "a MATLAB file"):
             yield "MATLAB 5 file", _list_mat5(path)
@@ -189,44 +175,37 @@ def open_hdf5(path: Path, kind: str = "an HDF5 file", advice: str = "") -> Itera
         yield file
 
 
-def _read_part(path: Path, name: str, part: tuple[slice, ...]) -> np.ndarray:
-    with open_hdf5(path) as file:
-        return np.asarray(file[name][part])
-
-
 def _list_hdf5(path: Path, file: h5py.File, is_mat: bool) -> dict[str, _Array]:
     arrays: dict[str, _Array] = {}
 
     def load(item: h5py.Dataset, kind: str) -> Any:
         check_stored(path, item)
-        if is_variable(item.dtype):
-            return read_apart(lambda: item[()])
-        values = item[()]
+        if len(item.shape) == 3:
+            return Stored(item.shape, item.dtype, partial(read, item.name), item.chunks or (1, 1, 1))
+        values = _read_apart(lambda: item[()], item.dtype)
         if kind == "char":
             return values.astype("<u2").tobytes().decode("utf-16-le")
-        return _as_text(values.T if is_mat else values)
+        return values.T if is_mat and not isinstance(values, str) else values
+
+    def read(name: str, part: tuple[slice, ...]) -> np.ndarray:
+        with open_hdf5(path) as file:
+            return np.asarray(file[name][part])
 
     for name, item in walk(file):
-        if not isinstance(item, h5py.Dataset):
-            # MATLAB's structures
-            if is_mat and "/" not in name:
-                arrays[name] = _Array(name, (), "struct or group", dict)
-        elif item.is_virtual or item.external:
+        if item.is_virtual or item.external:
             arrays[name] = _Array(name, item.shape or (), "in another file, which is not read", dict)
         else:
             shape, kind = item.shape or (), item.dtype.name
             if is_mat:
-                # without MATLAB's own class, the type decides
-                own = _read_attributes(item).get("MATLAB_class", "")
-                shape, kind = shape[::-1], own or MATLAB_CLASSES.get(kind, kind)
+                shape, kind = shape[::-1], _read_attributes(item).get("MATLAB_class", kind)
                 if item.dtype.kind not in "iuf" and kind in _NUMERIC:
                     kind = f"complex {kind}"
             arrays[name] = _Array(name, shape, kind, partial(load, item, kind), item)
     return dict(sorted(arrays.items()))
 
 
-def walk(file: h5py.File) -> Iterator[tuple[str, Any]]:
-    """Give each item once, with its name; h5py's own walk takes hours in deep groups."""
+def walk(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Give each dataset once, with its name; h5py's own walk takes hours in deep groups."""
     rest: list[tuple[str, h5py.Group]] = [("", file)]
     seen = set()
     while rest:
@@ -239,8 +218,9 @@ def walk(file: h5py.File) -> Iterator[tuple[str, Any]]:
             address = h5py.h5o.get_info(item.id).addr
             if address not in seen:
                 seen.add(address)
-                yield prefix + name, item
-                if isinstance(item, h5py.Group):
+                if isinstance(item, h5py.Dataset):
+                    yield prefix + name, item
+                elif isinstance(item, h5py.Group):
                     rest.append((f"{prefix}{name}/", item))
 
 
@@ -256,38 +236,39 @@ def _read_attributes(item: h5py.Dataset | h5py.Group) -> dict[str, Any]:
     found = {}
     for name in item.attrs:
         if name.lower() in NAMES or name in _ATTRIBUTES or name.startswith(_PRISMA_ATTRIBUTES):
-            own = item.attrs.get_id(name)
-            if is_variable(own.dtype):
-                found[name] = read_apart(partial(item.attrs.__getitem__, name))
-            elif own.dtype.kind in "iufS" and own.shape is not None:
-                found[name] = _as_text(item.attrs[name])
-    return found
+            found[name] = read_attribute(item, name)
+    return {name: value for name, value in found.items() if value is not None}
 
 
-def is_variable(dtype: np.dtype) -> bool:
-    """Whether values of a type are texts of variable length."""
+def read_attribute(item: h5py.Dataset | h5py.Group, name: str, kinds: str = "iufS") -> Any:
+    """Read an attribute if it is of one of the `kinds` of NumPy's types: libhdf5 may crash on others. Else None."""
+    own = item.attrs.get_id(name)
+    kind = own.dtype.kind if h5py.check_string_dtype(own.dtype) is None else "S"
+    if own.shape is None or kind not in kinds:
+        return None
+    return _read_apart(lambda: item.attrs[name], own.dtype)
+
+
+def _read_apart(read: Callable[[], Any], dtype: np.dtype) -> Any:
+    """Read a value; a text of variable length in a child process, because libhdf5 may loop or crash on one."""
     text = h5py.check_string_dtype(dtype)
-    return text is not None and text.length is None
-
-
-def read_apart(read: Callable[[], Any]) -> str:
-    """Read a text of variable length in a child process, because libhdf5 may loop or crash on a damaged one."""
+    if text is None or text.length is not None:
+        return _as_text(read())
     receiver, sender = os.pipe()
     with warnings.catch_warnings(action="ignore"):
         child = os.fork()
     if child == 0:
         with suppress(BaseException):
+            resource.setrlimit(resource.RLIMIT_CPU, (_PATIENCE, _PATIENCE))
             os.write(sender, f"={_as_text(np.ravel(read())[0])}".encode("utf-8", "replace")[:_LONGEST_TEXT])
         os._exit(0)
     os.close(sender)
-    ready, _, _ = select.select([receiver], [], [], _PATIENCE)
-    text = os.read(receiver, _LONGEST_TEXT) if ready else b""
-    os.kill(child, signal.SIGKILL)
+    with open(receiver, "rb") as pipe:
+        found = pipe.read()
     os.waitpid(child, 0)
-    os.close(receiver)
-    if not text:
+    if not found:
         raise OSError("a text in it cannot be read")
-    return text[1:].decode("utf-8", "replace")
+    return found[1:].decode("utf-8", "replace")
 
 
 def _list_mat5(path: Path) -> dict[str, _Array]:
@@ -305,7 +286,7 @@ def _list_mat5(path: Path) -> dict[str, _Array]:
     for name, shape, kind in io.whosmat(path):
         arrays[name] = _Array(name, shape, kind, partial(load, name, shape))
         if kind == "struct" and math.prod(shape) == 1:
-            arrays |= _list_fields(name, arrays[name].load())
+            arrays |= {one.name: one for one in _list_fields(name, arrays[name].load())}
     return arrays
 
 
@@ -327,19 +308,13 @@ def _check_whole(path: Path) -> None:
             position = end if kind == 15 else end + -end % 8
 
 
-def _list_fields(name: str, value: Any) -> dict[str, _Array]:
-    """The arrays in a structure, hsi/Data; a list of structures has none."""
-    found: dict[str, _Array] = {}
+def _list_fields(name: str, value: Any) -> Iterator[_Array]:
+    """Give an array, or the arrays in a structure, hsi/Data; a list of structures is one array."""
     if isinstance(value, np.ndarray) and value.dtype.names and value.size == 1:
         for field in value.dtype.names:
-            found |= _list_fields(f"{name}/{field}", value.flat[0][field])
-    elif isinstance(value, np.ndarray) and "/" in name:
-        found[name] = _describe(name, value)
-    return found
-
-
-def _describe(name: str, values: np.ndarray) -> _Array:
-    return _Array(name, values.shape, values.dtype.name, partial(_as_text, values))
+            yield from _list_fields(f"{name}/{field}", value.flat[0][field])
+    elif isinstance(value, np.ndarray):
+        yield _Array(name, value.shape, value.dtype.name, partial(_as_text, value))
 
 
 def _choose(path: Path, arrays: Mapping[str, _Array], key: str | None) -> _Array:
@@ -353,9 +328,9 @@ def _choose(path: Path, arrays: Mapping[str, _Array], key: str | None) -> _Array
         found = [array for array in cubes if f".{array.name.replace('/', '.')}".endswith(ends)]
         found = sorted(found, key=lambda array: len(array.name))[:1]
     if not found:
-        # HDF5 files hold much else
-        is_hdf5 = path.suffix.lower() != ".mat" and any(array.item for array in arrays.values())
-        listed = ", ".join(map(str, cubes if is_hdf5 else arrays.values())) or "none"
+        # HDF5 files may hold a thousand
+        first = sorted(arrays.values(), key=lambda array: -len(array.shape))[:20]
+        listed = ", ".join(map(str, first)) or "none"
         lack = f"{path} holds no 3-D numeric array{'' if key is None else f' {key!r}'}; it holds {listed}"
         raise HsisrError(f"{lack}. Give another with --key, or save one of height x width x bands.")
     if len(found) > 1:
@@ -364,49 +339,43 @@ def _choose(path: Path, arrays: Mapping[str, _Array], key: str | None) -> _Array
     return found[0]
 
 
-def _find_lists(array: _Array, arrays: Mapping[str, _Array], above: list[dict[str, Any]]) -> list[Listed]:
-    """Wavelengths in attributes of an array and the groups above it, then in other arrays, the nearest first."""
-    found = [listed for own in above for listed in list_wavelengths(own)]
+def _find_lists(array: _Array, arrays: Mapping[str, _Array]) -> Iterator[tuple[Any, str]]:
+    """Give the wavelengths in other arrays, the nearest first."""
     units = arrays["wavelength_units"].load() if "wavelength_units" in arrays else ""
     common = {name: posixpath.commonpath([f"/{array.name}", f"/{name}"]) for name in arrays}
-    for other in sorted(arrays.values(), key=lambda other: -len(common[other.name])):
-        if (
-            posixpath.basename(other.name).lower() in NAMES
-            and other.kind in _NUMERIC
-            and len(other.shape) < 3
-        ):
+    for name in sorted(arrays, key=lambda name: -len(common[name])):
+        other = arrays[name]
+        is_list = other.kind in _NUMERIC and len(other.shape) < 3
+        if is_list and posixpath.basename(name).lower() in NAMES:
             own = {} if other.item is None else _read_attributes(other.item)
-            unit = next((own[name] for name in _UNITS if name in own), units)
-            found.append((other.load(), str(_as_text(unit))))
-    return found
+            yield other.load(), str(_as_text(next((own[unit] for unit in _UNITS if unit in own), units)))
 
 
 def _find_bands(array: _Array, is_mat: bool, given: int | None, sizes: set[int], where: str) -> int:
     """The axis of the bands: `given`, the only one that wavelengths fit (`sizes`), or by rule, with a warning."""
-    shape, option = array.shape, "--band-axis 0, 1 or 2 (in Python: band_axis=)"
-    size = "x".join(map(str, shape))
+    shape, size = array.shape, "x".join(map(str, array.shape))
+    option = "--band-axis 0, 1 or 2 (in Python: band_axis=)"
     if 0 in shape:
         raise HsisrError(f"{where} has the shape {size}: it is empty. Save it again.")
+    if given not in (None, 0, 1, 2):
+        raise HsisrError(f"band_axis={given!r}: expected 0, 1 or 2, which axis of {where} is the bands.")
     if given is not None:
-        if given not in (0, 1, 2):
-            raise HsisrError(f"band_axis={given!r}: expected 0, 1 or 2, which axis of {where} is the bands.")
         return given
     fitting = [axis for axis in range(3) if shape[axis] in sizes]
     if len(fitting) == 1:
         return fitting[0]
-    axis, doubt = int(np.argmin(shape)), ""
+    shortest, axis, doubt = int(np.argmin(shape)), 2, ""
     if is_mat:
         if array.item is not None and "MATLAB_class" not in array.item.attrs:
             doubt = "was not written by MATLAB, so the order of its axes is not certain"
-        elif axis == 0 and shape[0] < shape[2]:
+        elif shortest == 0 and shape[0] < shape[2]:
             doubt = "has a first axis that is the shortest, but the last one is taken as the bands"
-        axis = 2
-    elif axis != 1 and shape.count(31) == 1 and shape[2 - axis] == 31:
-        axis, doubt = 2 - axis, "is taken to have 31 bands, as most scenes of this field have"
-    elif axis == 1 or shape.count(shape[axis]) > 1:
-        raise HsisrError(
-            f"{where} has the shape {size}, which does not say which axis is bands. Use {option}."
-        )
+    elif shortest != 1 and shape.count(31) == 1 and shape[2 - shortest] == 31:
+        axis, doubt = 2 - shortest, "is taken to have 31 bands, as most scenes of this field have"
+    elif shortest == 1 or shape.count(shape[shortest]) > 1:
+        raise HsisrError(f"{where}: the shape {size} does not say which axis is bands. Use {option}.")
+    else:
+        axis = shortest
     if doubt:
         warnings.warn(f"{where} {size} {doubt}. If that is wrong, give {option}.", stacklevel=5)
     return axis

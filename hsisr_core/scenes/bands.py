@@ -1,8 +1,10 @@
-"""The bands of a scene: wavelengths in any unit, and the choice of some of the bands."""
+"""What files say of bands: numbers, and wavelengths in any unit; and the choice of some of the bands."""
 
 from __future__ import annotations
 
+import math
 import re
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -31,7 +33,52 @@ _UNITS = {
 }
 
 
-def to_nanometres(values: Any, units: str, count: int) -> Spectrum:
+def as_list(text: str) -> list[str]:
+    """Split a list of an ENVI header, {a, b}."""
+    words = text.strip("{} \r\n").rstrip(",")
+    return [word.strip() for word in words.split(",")] if words else []
+
+
+def find_numbers(said: Mapping[str, Any], names: Iterable[str], where: str) -> list[float]:
+    """Return the numbers under the first of `names` that a file says anything of, or none."""
+    for name in filter(said.__contains__, names):
+        try:
+            words = as_list(said[name]) if isinstance(said[name], str) else np.ravel(said[name])
+            return [float(word) for word in words]
+        except (TypeError, ValueError) as error:
+            found = f"{name} is {reprlib.repr(said[name])}"
+            raise HsisrError(f"{where}: {found}; expected numbers. Fix what it says.") from error
+    return []
+
+
+def scale_of(factors: list[float]) -> float | None:
+    """Return the value that stands for 1, given a factor (0.0001) or its inverse (10000), if any."""
+    if not factors or not 0 < factors[0] < math.inf:
+        return None
+    return factors[0] if factors[0] >= 1 else float(f"{1 / factors[0]:.12g}")
+
+
+def list_wavelengths(said: Mapping[str, Any]) -> list[Listed]:
+    """List what may be the wavelengths among attributes, variables, tags or the entries of a header."""
+    named = {name.lower().replace(" ", "_"): value for name, value in said.items()}
+    units, found = str(named.get("wavelength_units", "")), []
+    for name in filter(NAMES.__contains__, named):
+        values = named[name]
+        if isinstance(values, str) and ("{" in values or "," in values):
+            values = as_list(values)
+        elif np.asarray(values).dtype.kind not in "iuf":
+            continue
+        found.append((values, "nm" if name.endswith("_nm") else units))
+    return found
+
+
+def choose_wavelengths(lists: Iterable[Listed], count: int) -> Spectrum:
+    """Return the first of the lists that can be the wavelengths of `count` bands, in nm."""
+    found = [_to_nanometres(values, units, count) for values, units in lists]
+    return next((one for one in found if one[0] is not None), found[0] if found else (None, ""))
+
+
+def _to_nanometres(values: Any, units: str, count: int) -> Spectrum:
     """Turn the wavelengths of `count` bands into nm; a list that cannot be used is left out with a note."""
     note, left_out = "", "; wavelengths left out:"
     if np.size(values) != count:
@@ -55,22 +102,6 @@ def to_nanometres(values: Any, units: str, count: int) -> Spectrum:
     if (np.diff(centres) <= 0).any():
         note += "; wavelengths do not increase, the bands are in the file's order"
     return centres * factor, note
-
-
-def list_wavelengths(said: Mapping[str, Any]) -> list[Listed]:
-    """List what may be the wavelengths among attributes or variables."""
-    units = next((str(said[name]) for name in ("wavelength_units", "Wavelength_Units") if name in said), "")
-    return [
-        (said[name], "nm" if name.lower().endswith("_nm") else units)
-        for name in said
-        if name.lower() in NAMES and np.asarray(said[name]).dtype.kind in "iuf"
-    ]
-
-
-def choose_wavelengths(lists: Iterable[Listed], count: int) -> Spectrum:
-    """Return the first of the lists that can be the wavelengths of `count` bands, in nm."""
-    found = [to_nanometres(values, units, count) for values, units in lists]
-    return next((one for one in found if one[0] is not None), found[0] if found else (None, ""))
 
 
 def choose_bands(bands: BandChoice, count: int, where: str) -> NDArray[np.intp]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes.cube import CubeFile, check_size, reading
+from hsisr_core.scenes.scene import CubeFile, check_size, reading
 
 _BANDS = 31
 CAVE_DIVISOR = 65535.0  # fixed, not the maximum of the image (PROTOCOL: evaluation scripts of the group)
@@ -21,9 +21,10 @@ CAVE_DIVISOR = 65535.0  # fixed, not the maximum of the image (PROTOCOL: evaluat
 _BAND_NAME = re.compile(r"(.+)_(\d+)\.png", re.IGNORECASE)
 
 
-def holds_bands(folder: Path) -> bool:
-    """Whether `folder` itself holds band PNGs."""
-    return bool(_band_pngs(folder))
+def band_pngs(folder: Path) -> list[tuple[int, str, Path]]:
+    """Return number, scene and file of each band in a folder, in band order."""
+    named = [(_BAND_NAME.fullmatch(file.name), file) for file in visible(folder) if file.is_file()]
+    return sorted((int(match[2]), match[1], file) for match, file in named if match)
 
 
 def visible(folder: Path) -> list[Path]:
@@ -38,10 +39,10 @@ def png_files(path: Path) -> list[Path]:
     """Return the PNGs of the bands in the folder `path`, in band order; stray files are left out."""
     # CAVE's zip nests X_ms/X_ms/
     inner = path / path.absolute().name
-    folder = inner if inner.is_dir() and not holds_bands(path) else path
-    found = _band_pngs(folder)
+    folder = inner if inner.is_dir() and not band_pngs(path) else path
+    found = band_pngs(folder)
     if not found:
-        scenes = ", ".join(entry.name for entry in visible(path) if entry.is_dir() and holds_bands(entry))
+        scenes = ", ".join(entry.name for entry in visible(path) if entry.is_dir() and band_pngs(entry))
         way = f"Name one of the scenes in it: {scenes}." if scenes else "Check the path."
         raise HsisrError(f"{path} holds no band PNGs, named like X_01.png to X_{_BANDS}.png. {way}")
     numbers, names, files = zip(*found, strict=True)
@@ -72,12 +73,6 @@ def open_pngs(path: Path, *_: object) -> CubeFile:
         divisor=CAVE_DIVISOR if is_cave else None,
         why="",
     )
-
-
-def _band_pngs(folder: Path) -> list[tuple[int, str, Path]]:
-    """Number, scene and file of each band in a folder, in band order."""
-    named = [(_BAND_NAME.fullmatch(file.name), file) for file in visible(folder) if file.is_file()]
-    return sorted((int(match[2]), match[1], file) for match, file in named if match)
 
 
 def _is_cave(files: Sequence[Path]) -> bool:

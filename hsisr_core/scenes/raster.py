@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-import struct
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from logging import LogRecord, getLogger
+from logging import INFO, LogRecord, getLogger
 from logging.handlers import BufferingHandler
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,9 +22,8 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes.bands import Listed, Spectrum, choose_wavelengths, to_nanometres
-from hsisr_core.scenes.cube import CubeFile, Stored, check_size, reading
-from hsisr_core.scenes.scene import Georeference
+from hsisr_core.scenes.bands import as_list, choose_wavelengths, find_numbers, list_wavelengths, scale_of
+from hsisr_core.scenes.scene import CubeFile, Georeference, Stored, check_size, reading
 
 # one driver for each file, no other file but masks and metadata beside it, no network
 _GDAL = {
@@ -39,27 +37,30 @@ _INTERLEAVES = {"bsq": "bands lines samples", "bil": "lines bands samples", "bip
 _LAYOUT = ("samples", "lines", "bands", "header offset", "data type", "interleave", "byte order")
 _PLACE = ("map info", "projection info", "coordinate system string", "geo points", "pixel size")
 _READ = (*_LAYOUT, *_PLACE, "description", "file type", "wavelength", "wavelength units", "data ignore value")
+GAINS = "data gain values", "data offset values"
+_NUMBERS = ("reflectance scale factor", "data ignore value", "bbl", "map info", *GAINS)
 # of ENVI's entries, those that a TIFF file may have as tags
-_GAINS = "data gain values", "data offset values"
-_KEPT = ("fwhm", "bbl", "default bands", "sensor type", "acquisition time", *_GAINS)
+_KEPT = ("fwhm", "bbl", "default bands", "sensor type", "acquisition time", *GAINS)
 _KINDS = {"GTiff": "a TIFF file", "EHdr": "an ESRI file"}
-# what GDAL says where it leaves out metadata that it does not understand
-_LEFT_OUT = re.compile(r'Expected key|"(Geo|GDAL)\w*".*(ignored|truncated)')
+# what GDAL says where it leaves out metadata that it does not understand, or pages
+_LEFT_OUT = re.compile(r'Expected key|"(Geo|GDAL)\w*".*(ignored|truncated)|looping|read directory at offset')
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 @contextmanager
 def gdal(**settings: Any) -> Iterator[list[LogRecord]]:
-    """Set what GDAL may open, for the time of a block; give its warnings, but for those not in UTF-8."""
+    """Set what GDAL may open, for the time of a block; give what it says, but for what is not in UTF-8."""
     hooks, log = (sys.excepthook, sys.unraisablehook), getLogger("rasterio._env")
-    said = BufferingHandler(1000)
+    said, level = BufferingHandler(1000), log.level
     with rasterio.Env(**_GDAL, **settings), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         sys.excepthook, sys.unraisablehook = lambda *_: None, lambda _: None
         log.addHandler(said)
+        log.setLevel(INFO)
         try:
             yield said.buffer
         finally:
+            log.setLevel(level)
             log.removeHandler(said)
             sys.excepthook, sys.unraisablehook = hooks
 
@@ -100,11 +101,6 @@ def read_envi_header(header: Path) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def as_list(text: str) -> list[str]:
-    """Split a list of a header, {a, b}."""
-    return [word.strip() for word in text.strip("{} \r\n").split(",") if word.strip()]
-
-
 def _find_layout(entries: dict[str, str], header: Path) -> tuple[list[str], tuple[int, ...], np.dtype, int]:
     """Return the axes in the order of the file, their sizes, the type of the values, and where they begin."""
     try:
@@ -132,23 +128,13 @@ def open_with_header(path: Path, *_: object) -> CubeFile:
     if size < expected or entries.get("file compression", "0") == "1":
         wrong = "It is truncated, compressed or of another header. Fetch it again"
         raise HsisrError(f"{raw} has {size} bytes; {header.name} says {expected} (or more). {wrong}.")
-    try:
-        divisor, nodata = (
-            float(entries[name]) if name in entries else None
-            for name in ("reflectance scale factor", "data ignore value")
-        )
-        bad = [*map(float, as_list(entries.get("bbl", "")))].count(0)
-        for word in as_list(entries.get("map info", ""))[1:7]:
-            # GDAL takes a word for 0
-            float(word)
-    except ValueError as error:
-        where = "in the scale, no-data value, bbl or map info"
-        raise HsisrError(f"{header}: {error}, {where}. Fix it.") from error
-    listed = (as_list(entries.get("wavelength", "")), entries.get("wavelength units", ""))
-    centres, note = choose_wavelengths([listed] if listed[0] else [], int(entries["bands"]))
-    if bad:
+    # GDAL takes a word in its place for 0
+    said = {**entries, "map info": as_list(entries.get("map info", ""))[1:7]}
+    numbers = {name: find_numbers(said, [name], str(header)) for name in _NUMBERS}
+    centres, note = choose_wavelengths(list_wavelengths(entries), int(entries["bands"]))
+    if bad := numbers["bbl"].count(0):
         note += f"; {bad} bands marked bad (kept)"
-    if any(name in entries for name in _GAINS):
+    if any(name in entries for name in GAINS):
         note += "; gains and offsets of the bands are kept, not applied"
     return CubeFile(
         kind=f"ENVI file, {entries['interleave'].lower()}, {dtype.name}",
@@ -157,8 +143,8 @@ def open_with_header(path: Path, *_: object) -> CubeFile:
         axes=tuple(stored.index(name) for name in ("bands", "lines", "samples")),
         is_raster=True,
         wavelengths=centres,
-        divisor=divisor,
-        nodata=nodata,
+        divisor=scale_of(numbers["reflectance scale factor"]),
+        nodata=next(iter(numbers["data ignore value"]), None),
         georeference=place_envi(entries, header) if "map info" in entries else None,
         notes=note,
         entries={name: text for name, text in entries.items() if name not in _READ and name[:5] != "hsisr"},
@@ -193,7 +179,7 @@ def _open_file(path: Path, driver: str, page: int = 0) -> Iterator[Any]:
     with reading(path, _KINDS[driver]), gdal() as said, rasterio.open(name, driver=driver) as file:
         yield file
         for warning in filter(_LEFT_OUT.search, (record.getMessage() for record in said)):
-            raise ValueError(warning.partition(" in ")[2])
+            raise ValueError(warning.split(" in ", 1)[-1])
 
 
 def _open_gdal(path: Path, driver: str, kind: str) -> CubeFile:
@@ -201,8 +187,6 @@ def _open_gdal(path: Path, driver: str, kind: str) -> CubeFile:
     with _open_file(path, driver) as file:
         paged = file.count == 1 and len(file.subdatasets) > 1
         count, dtype = len(file.subdatasets) if paged else file.count, np.dtype(file.dtypes[0])
-        if paged:
-            _check_pages(path)
         if dtype.kind not in "iuf" or count == 1:
             raise HsisrError(
                 f"{path}: {dtype.name} values in {count} bands; expected several, of real numbers."
@@ -212,13 +196,23 @@ def _open_gdal(path: Path, driver: str, kind: str) -> CubeFile:
         shape = (count - alpha, *file.shape)
         together = not paged and file.interleaving is not None and file.interleaving.value != "BAND"
         chunks = (shape[0] if together else 1, *file.block_shapes[0])
-        centres, note = _tiff_wavelengths(file, shape[0])
-        entries, divisor, more = _tiff_entries(file)
-        nodata, place = file.nodata, _place(file)
+        centres, note = choose_wavelengths(_list_wavelengths(file, shape[0]), shape[0])
+        own, nodata, place = file.tags() | file.tags(ns="ENVI"), file.nodata, _place(file)
+        names, scales, offsets = (of[: shape[0]] for of in (file.descriptions, file.scales, file.offsets))
+    entries = {name: own[name.replace(" ", "_")] for name in _KEPT if name.replace(" ", "_") in own}
+    if any(names):
+        entries["band names"] = "{" + ", ".join(text or "" for text in names) + "}"
+    divisors = find_numbers(own, ("hsisr_divisor",), str(path))
+    if any(scale != 1 for scale in scales) or any(offsets):
+        note += "; scales and offsets of the bands are kept, not applied"
+        for name, values in zip(GAINS, (scales, offsets), strict=True):
+            entries[name] = "{" + ", ".join(map(str, values)) + "}"
+        if len({*scales}) == 1 and scales[0] < 1:
+            divisors.append(scales[0])
     if place is not None and driver == "GTiff":
         kind = f"Geo{kind}"
     if alpha:
-        more += "; the alpha band is the mask"
+        note += "; the alpha band is the mask"
 
     def read(part: tuple[slice, ...]) -> np.ndarray:
         bands, window = range(shape[0])[part[0]], Window.from_slices(*part[1:])
@@ -236,73 +230,34 @@ def _open_gdal(path: Path, driver: str, kind: str) -> CubeFile:
         array=Stored(shape, dtype, read, chunks),
         is_raster=True,
         wavelengths=centres,
-        divisor=divisor,
-        why="the scale in the file",
+        divisor=scale_of(divisors),
         nodata=None if nodata is None else float(nodata),
         measured=measured,
         georeference=place,
-        notes=note + more,
+        notes=note,
         entries=entries,
     )
 
 
-def _check_pages(path: Path) -> None:
-    """Refuse a TIFF file whose chain of pages is broken: GDAL reads the pages before that place in silence."""
-    with reading(path, "a TIFF file"), open(path, "rb") as file:
-        order, is_big = {b"II": "<", b"MM": ">"}[file.read(2)], 43 in file.read(2)
-        # types of a place in the file and of the number of a page's entries, and the bytes of an entry
-        word, number, entry = ("Q", "Q", 20) if is_big else ("I", "H", 12)
-        seen = set()
-        file.seek(8 if is_big else 4)
-        while place := struct.unpack(order + word, file.read(struct.calcsize(word)))[0]:
-            if place in seen:
-                raise HsisrError(f"{path} is damaged: its pages lead in a circle. Fetch it again.")
-            seen.add(place)
-            file.seek(place)
-            file.seek(entry * struct.unpack(order + number, file.read(struct.calcsize(number)))[0], 1)
-
-
-def _tiff_wavelengths(file: Any, count: int) -> Spectrum:
-    """Wavelengths from the metadata of the bands, of the file, or the names of the bands, whichever is first."""
-    # GDAL rounds those of IMAGERY to whole nm where it makes them itself
-    spaces = [file.tags(band, ns="IMAGERY") | file.tags(band) for band in file.indexes[:count]]
-    tags = [{name.lower(): text for name, text in own.items()} for own in spaces]
-    units = {own.get("wavelength_units", "") for own in tags}
-    unit = units.pop() if len(units) == 1 else "several"
-    lists: list[Listed] = [
-        ([own[name] for own in tags if name in own], unit)
-        for name, unit in (("wavelength", unit), ("central_wavelength_um", "um"))
-    ]
-    for own in (file.tags(), file.tags(ns="ENVI")):
-        entries = {name.lower(): text for name, text in own.items()}
-        lists.append((as_list(entries.get("wavelength", "")), entries.get("wavelength_units", "")))
-    centres, note = choose_wavelengths([listed for listed in lists if listed[0]], count)
+def _list_wavelengths(file: Any, count: int) -> list[Any]:
+    """Wavelengths in the names or the metadata of the bands, or in the metadata of the file."""
     # in the name of a band: "Band 1 (420.0 Nanometers)", "420.5 nm" or "420.5"
     name = re.compile(r"(?<![\d.])(\d+\.\d+|\d{3,})\s*([^\W\d]*)\)?$")
     found = (name.search((text or "").strip()) for text in file.descriptions[:count])
     named = [match for match in found if match]
-    if len(named) == count:
-        exact, more = to_nanometres([match[1] for match in named], named[0][2], count)
-        # GDAL writes the wavelengths of an ENVI file as whole numbers in the metadata, and exactly in the names
-        if exact is not None and (centres is None or np.abs(exact - centres).max() < 1 or "units" in note):
-            return exact, more
-    return centres, note
-
-
-def _tiff_entries(file: Any) -> tuple[dict[str, Any], float | None, str]:
-    """What the reader of the output needs, the divisor and a note."""
-    entries: dict[str, Any] = {}
-    if any(file.descriptions):
-        entries["band names"] = "{" + ", ".join(text or "" for text in file.descriptions) + "}"
-    own = file.tags() | file.tags(ns="ENVI")
-    entries |= {name: own[name.replace(" ", "_")] for name in _KEPT if name.replace(" ", "_") in own}
-    divisor, note = scale_of(float(own.get("hsisr_divisor", "nan"))), ""
-    if any(scale != 1 for scale in file.scales) or any(file.offsets):
-        entries["scales"], entries["offsets"] = list(file.scales), list(file.offsets)
-        if divisor is None and len(set(file.scales)) == 1 and 0 < file.scales[0] < 1:
-            divisor = scale_of(file.scales[0])
-        note = "; scales and offsets of the bands are kept, not applied"
-    return entries, divisor, note
+    in_names = [([match[1] for match in named], named[0][2])] if len(named) == count else []
+    # GDAL rounds those of IMAGERY to whole nm where it makes them itself
+    spaces = [file.tags(band, ns="IMAGERY") | file.tags(band) for band in file.indexes[:count]]
+    tags = [{name.lower(): text for name, text in own.items()} for own in spaces]
+    units = " and ".join({own.get("wavelength_units", "") for own in tags})
+    lists = [
+        ([own[name] for own in tags if name in own], unit)
+        for name, unit in (("wavelength", units), ("central_wavelength_um", "um"))
+    ]
+    lists += [*list_wavelengths(file.tags()), *list_wavelengths(file.tags(ns="ENVI"))]
+    # GDAL writes the wavelengths of an ENVI file as whole numbers in the metadata, and exactly with units in the names
+    lists = in_names + lists if in_names and in_names[0][1] else lists + in_names
+    return [listed for listed in lists if listed[0]]
 
 
 def _tiff_mask(file: Any) -> tuple[NDArray[np.bool_] | None, bool]:
@@ -330,10 +285,3 @@ def _place(file: Any) -> Georeference | None:
     code = crs.to_epsg()
     is_code = code and crs == rasterio.CRS.from_epsg(code)
     return Georeference(transform, f"EPSG:{code}" if is_code else str(crs.to_wkt()))
-
-
-def scale_of(value: float) -> float | None:
-    """Return the value that stands for 1, given a factor (0.0001) or its inverse (10000)."""
-    if not math.isfinite(value) or value <= 0:
-        return None
-    return value if value >= 1 else float(f"{1 / value:.12g}")

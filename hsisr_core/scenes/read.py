@@ -7,9 +7,10 @@ import math
 import os
 import re
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from h5py import is_hdf5
@@ -19,9 +20,8 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.scenes.arrays import is_store, open_arrays
 from hsisr_core.scenes.bands import BandChoice, Wavelengths, choose_bands
 from hsisr_core.scenes.cave import CAVE_DIVISOR, open_pngs, png_files
-from hsisr_core.scenes.cube import HIGHEST, LOWEST, CubeFile, OpenScene, check_memory, count_outside, survey
 from hsisr_core.scenes.raster import header_and_values, open_tiff, open_with_header
-from hsisr_core.scenes.scene import MINIMUM_SIDE, Scene
+from hsisr_core.scenes.scene import HIGHEST, LOWEST, MINIMUM_SIDE, CubeFile, OpenScene, Scene, check_memory
 
 INDIAN_PINES = "indian-pines"
 
@@ -146,10 +146,18 @@ def open_scene(
     if dead := int(np.isnan(means[order]).sum()):
         notes += f"; {dead} bands have no measured value"
     scale, why = _choose_divisor(file, divisor, float(lows.min()), float(highs.max()))
-    outliers = _check_range(file, str(place), low, high, scale, given=divisor is not None)
-    source = f"{file.kind}, divided by {scale:.9g}{why and f' ({why})'}{notes}{outliers}."
+    if clipped := low / scale < LOWEST or high / scale > HIGHEST:
+        outside, share = _count_outside(file, scale)
+        if divisor is None and (share > _OUTLIERS or file.key in _KNOWN_KEYS):
+            raise HsisrError(
+                f"{place}: values run from {low:.6g} to {high:.6g}; expected [0, 1] within 0.1 after division by "
+                f"{scale:.6g}. Give the value that stands for 1 with --divisor (in Python: divisor=)."
+            )
+        beyond = f"beyond [-0.1, 1.1], from {low:.6g} to {high:.6g}, are clipped"
+        notes += f"; {outside} values ({100 * share:.2g} %) {beyond}"
+    source = f"{file.kind}, divided by {scale:.9g}{why and f' ({why})'}{notes}."
     name, means = scene_name(place), (means[order] / scale).astype(np.float32)
-    return OpenScene(file, order, name, centres[order], scale, source, low, means, bool(outliers))
+    return OpenScene(file, order, name, centres[order], scale, source, low, means, clipped)
 
 
 def dataset_name(path: str | os.PathLike[str]) -> str | None:
@@ -244,20 +252,42 @@ def _choose_divisor(file: CubeFile, given: float | None, low: float, high: float
         return 1.0, "already in [0, 1]"
     if divisor is not None:
         return divisor, f"full range of {dataset}"
-    if is_float and not dataset and count_outside(file, 1.0)[1] <= _OUTLIERS:
+    if is_float and not dataset and _count_outside(file, 1.0)[1] <= _OUTLIERS:
         return 1.0, "already in [0, 1] but for outliers"
     # An image without a positive value has no maximum to divide by; the range check then says so.
     return (high if high > 0 else 1.0), "the maximum of the whole image"
 
 
-def _check_range(file: CubeFile, where: str, low: float, high: float, divisor: float, *, given: bool) -> str:
-    """Check that values, divided by `divisor`, lie in [-0.1, 1.1]; return what is said of outliers."""
-    if low / divisor >= LOWEST and high / divisor <= HIGHEST:
-        return ""
-    outside, share = count_outside(file, divisor)
-    if not given and (share > _OUTLIERS or file.key in _KNOWN_KEYS):
-        raise HsisrError(
-            f"{where}: values run from {low:.6g} to {high:.6g}; expected [0, 1] within 0.1 after division by "
-            f"{divisor:.6g}. Give the value that stands for 1 with --divisor (in Python: divisor=)."
-        )
-    return f"; {outside} values ({100 * share:.2g} %) beyond [-0.1, 1.1], from {low:.6g} to {high:.6g}, are clipped"
+def survey(file: CubeFile) -> tuple[NDArray[Any], ...]:
+    """Return the least, largest and mean finite value of each band, and its numbers of NaN and infinite values."""
+    count = file.shape[0]
+    low, high, total = np.full(count, math.inf), np.full(count, -math.inf), np.zeros(count)
+    number, nan, infinite = np.zeros((3, count), np.int64)
+    for band, values in _measured(file):
+        if values.dtype.kind == "f" and not np.isfinite(np.sum(values, dtype=np.float64)):
+            nan[band] += np.count_nonzero(np.isnan(values))
+            infinite[band] += np.count_nonzero(np.isinf(values))
+            values = values[np.isfinite(values)]
+        if values.size:
+            low[band], high[band] = min(low[band], values.min()), max(high[band], values.max())
+            total[band] += np.sum(values, dtype=np.float64)
+            number[band] += values.size
+    means = np.divide(total, number, out=np.full(count, np.nan), where=number > 0)
+    return low, high, means, nan, infinite
+
+
+def _count_outside(file: CubeFile, divisor: float) -> tuple[int, float]:
+    """Return how many measured values lie beyond the range of a cube after the division, and their share."""
+    outside, number = 0, 0
+    for _, values in _measured(file):
+        outside += int(np.count_nonzero((values < LOWEST * divisor) | (values > HIGHEST * divisor)))
+        number += values.size
+    return outside, outside / max(number, 1)
+
+
+def _measured(file: CubeFile) -> Iterator[tuple[int, np.ndarray]]:
+    """Give all measured values once, with the number of their band."""
+    for bands, rows, cols, block in file.blocks():
+        missing = file.missing(block, rows, cols)
+        for index, band in enumerate(block):
+            yield bands.start + index, band if missing is None else band[~missing[index]]

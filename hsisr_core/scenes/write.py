@@ -10,7 +10,7 @@ import json
 import math
 import shutil
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +25,9 @@ from rasterio.errors import CRSError
 from hsisr_core import __version__
 from hsisr_core.base import atomic_path, remove_leftovers
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes.arrays import MATLAB_CLASSES
-from hsisr_core.scenes.cube import OpenScene
-from hsisr_core.scenes.raster import ENVI_TYPES, as_list, gdal, read_envi_header
+from hsisr_core.scenes.bands import as_list
+from hsisr_core.scenes.raster import ENVI_TYPES, GAINS, gdal, read_envi_header
+from hsisr_core.scenes.scene import OpenScene
 
 # writes rows and columns of all bands: values (bands, height, width), in the product's type
 Writer = Callable[[slice, slice, np.ndarray], None]
@@ -121,8 +121,7 @@ def cube_writer(path: Path, product: Product) -> Iterator[Writer]:
 
 def _write_npy_head(path: Path, product: Product) -> tuple[int, str]:
     """Make a .npy file; return where its values go, and what is said of them beside it."""
-    made = np.lib.format.open_memmap(path, "w+", product.dtype, product.shape)
-    said = product.describe()
+    made, said = np.lib.format.open_memmap(path, "w+", product.dtype, product.shape), product.describe()
     if "nodata" in said:
         # a text, because JSON has no NaN
         said["nodata"] = str(said["nodata"])
@@ -131,134 +130,104 @@ def _write_npy_head(path: Path, product: Product) -> tuple[int, str]:
 
 def _write_hdf5_head(path: Path, product: Product) -> tuple[int, str]:
     """Make an HDF5 file with a dataset `cube` (bands, height, width), whose attributes say what is known of it."""
+    # of one piece that has its place in the file, but no values yet
+    settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     with h5py.File(path, "w") as file:
-        item = _create_empty(file, "cube", product.shape, product.dtype)
+        item = file.create_dataset("cube", product.shape, product.dtype, dcpl=settings)
         item.attrs.update(_flatten(product.describe()))
         return int(item.id.get_offset()), ""
 
 
 def _write_mat_head(path: Path, product: Product) -> tuple[int, str]:
-    """Make a .mat file with a variable, height x width x bands: version 5 where the source is, up to 2 GB, else 7.3."""
-    kind, code = product.dtype.name, product.dtype.str[1:]
+    """Make a .mat file of version 5 with a variable, height x width x bands, and what is known of it in others."""
+    from scipy import io  # not above: it takes memory that other formats need not
+
+    (bands, height, width), code = product.shape, product.dtype.str[1:]
+    size, key = math.prod(product.shape) * product.dtype.itemsize, product.source.file.key.rpartition("/")[2]
     if code not in _MATLAB_5_TYPES:
-        raise HsisrError(f"MATLAB has no values of type {kind}. Write float32, or another format.")
-    (bands, height, width), source = product.shape, product.source.file
-    size = math.prod(product.shape) * product.dtype.itemsize
-    said, key = _flatten(product.describe()), source.key.rpartition("/")[2] or "cube"
-    if source.kind.startswith("MATLAB 5") and size < _MATLAB_5_BYTES:
-        from scipy import io  # not above: it takes memory that other formats need not
-
-        io.savemat(path, said)
-        name, padding = key.encode("ascii"), -size % 8
-        number = _MATLAB_5_TYPES.index(code)
-        # of the array: its flags, its dimensions, its name, and the type and size of its values
-        head = struct.pack("<4I2I3iI2I", 6, 8, 6 + number, 0, 5, 12, height, width, bands, 0, 1, len(name))
-        head += name + bytes(-len(name) % 8) + struct.pack("<2I", _MATLAB_5_VALUES[number], size)
-        with open(path, "ab") as file:
-            file.write(struct.pack("<2I", 14, len(head) + size + padding) + head)
-            offset = file.tell()
-            file.truncate(offset + size + padding)
-        return offset, ""
-    # MATLAB's own 512 bytes come before the HDF5 content
-    with h5py.File(path, "w", userblock_size=512) as stored:
-        item = _create_empty(stored, key, (bands, width, height), product.dtype)
-        item.attrs["MATLAB_class"] = np.bytes_(MATLAB_CLASSES.get(kind, kind))
-        # as MATLAB has them: a 1 x n row of characters or of doubles
-        for title, value in said.items():
-            is_text = isinstance(value, str)
-            row = np.frombuffer(value.encode("utf-16-le"), "<u2") if is_text else np.ravel(np.float64(value))
-            other = stored.create_dataset(title, data=row[:, None])
-            other.attrs["MATLAB_class"] = np.bytes_("char" if is_text else "double")
-            if is_text:
-                other.attrs["MATLAB_int_decode"] = np.int32(2)
-        offset = int(item.id.get_offset())
-    with open(path, "rb+") as raw:
-        # version 0x0200, little-endian
-        raw.write(b"MATLAB 7.3 MAT-file, written by hsisr".ljust(124) + b"\x00\x02IM")
+        raise HsisrError(f"MATLAB has no values of type {product.dtype}. Write float32, or another format.")
+    if size > _MATLAB_5_BYTES:
+        raise HsisrError(f"{size / 1e9:.3g} GB do not fit in a .mat file. Write .h5, which MATLAB reads.")
+    io.savemat(path, _flatten(product.describe()))
+    padding, number = -size % 8, _MATLAB_5_TYPES.index(code)
+    name = key.encode() if key.isidentifier() and key.isascii() else b"cube"
+    # of the array: its flags, its dimensions, its name, and the type and size of its values
+    head = struct.pack("<4I2I3iI2I", 6, 8, 6 + number, 0, 5, 12, height, width, bands, 0, 1, len(name))
+    head += name + bytes(-len(name) % 8) + struct.pack("<2I", _MATLAB_5_VALUES[number], size)
+    with open(path, "ab") as file:
+        file.write(struct.pack("<2I", 14, len(head) + size + padding) + head)
+        offset = file.tell()
+        file.truncate(offset + size + padding)
     return offset, ""
-
-
-def _create_empty(file: h5py.File, name: str, shape: tuple[int, int, int], dtype: np.dtype) -> h5py.Dataset:
-    """Make a dataset of one piece that has its place in the file, but no values yet."""
-    settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    return file.create_dataset(name, shape, dtype, dcpl=settings)
-
-
-def _write_raster_head(path: Path, product: Product, **options: Any) -> None:
-    said, options["dtype"] = product.describe(), product.dtype.name
-    options |= dict(zip(("count", "height", "width"), product.shape, strict=True))
-    if "geotransform" in said:
-        options["transform"] = rasterio.Affine.from_gdal(*said["geotransform"])
-    with suppress(CRSError):
-        options["crs"] = rasterio.CRS.from_user_input(said["crs"]) if "crs" in said else None
-    rasterio.open(path, "w", **options).close()
 
 
 def _write_tiff_head(path: Path, product: Product) -> tuple[int, str]:
     """Make a TIFF file whose values lie band after band, row after row."""
-    said, entries = product.describe(), product.source.entries
-    with gdal(GDAL_PAM_ENABLED=False):
-        _write_raster_head(path, product, driver="GTiff", interleave="band", blockysize=1, BIGTIFF="IF_SAFER")
-        # a second time, because the empty file takes no space on the disk only without a no-data value
-        with rasterio.open(path, "r+", driver="GTiff") as file:
-            if "nodata" in said:
-                file.nodata = said["nodata"]
-            if "scales" in entries:
-                file.scales, file.offsets = entries.pop("scales"), entries.pop("offsets")
-            for band, name in enumerate(as_list(entries.pop("band names", "")), start=1):
-                file.set_band_description(band, name)
-            for band, centre in enumerate(said.get("wavelengths", ()), start=1):
-                file.update_tags(band, wavelength=f"{centre:.10g}", wavelength_units="nanometers")
-            tags = {f"hsisr_{name}": value for name, value in product.provenance.items()}
-            tags |= {"hsisr_divisor": f"{said['divisor']:.17g}", "TIFFTAG_SOFTWARE": f"hsisr {__version__}"}
-            tags |= {name.replace(" ", "_"): value for name, value in entries.items()}
-            file.update_tags(**{name: _as_text(value) for name, value in tags.items()})
-            return int(file.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1)), ""
+    tags = {f"hsisr_{name}": value for name, value in product.provenance.items()}
+    tags |= {"hsisr_divisor": f"{product.source.divisor:.17g}", "TIFFTAG_SOFTWARE": f"hsisr {__version__}"}
+    options = {"interleave": "band", "blockysize": 1, "BIGTIFF": "IF_SAFER"}
+    return _write_raster(path, product, "GTiff", tags, **options), ""
 
 
 def _write_envi_head(path: Path, product: Product) -> tuple[int, str]:
-    """Make the file of values; return its header, too, which GDAL begins."""
-    said, entries, made = product.describe(), product.source.entries, path.with_suffix(".hdr")
+    """Make the file of values; return its header, too, which GDAL writes but for a part."""
+    said, made = product.describe(), path.with_suffix(".hdr")
     if product.dtype.str[1:] not in ENVI_TYPES.values():
         raise HsisrError(f"ENVI has no type {product.dtype}. Write float32, or another format.")
+    # braces and commas would make a list of a text
+    words = str.maketrans("{}\n=", "() :")
+    tags = {f"hsisr_{name}": _as_text(value).translate(words) for name, value in product.provenance.items()}
+    if said["divisor"] != 1:
+        tags["reflectance_scale_factor"] = f"{said['divisor']:.17g}"
+    if "wavelengths" in said:
+        tags |= {"wavelength_units": "Nanometers", "wavelength": "{" + str(said["wavelengths"])[1:-1] + "}"}
     try:
-        with gdal(GDAL_PAM_ENABLED=False):
-            _write_raster_head(path, product, driver="ENVI")
+        _write_raster(path, product, "ENVI", tags)
         found = read_envi_header(made)
     finally:
         made.unlink(missing_ok=True)
     found["description"] = "{Made by hsisr upscale; see the entries that begin with hsisr}"
-    found.pop("band names", None)
     _, a, _, _, d, _ = said.get("geotransform", (0.0,) * 6)
     if d and "rotation" not in found["map info"]:
         # GDAL leaves it out for projections that ENVI has no name for
         rotation = math.degrees(math.atan2(d, a))
         found["map info"] = f"{found['map info'].rstrip('}')}, rotation={rotation:.15g}}}"
-    if "nodata" in said:
-        found["data ignore value"] = f"{said['nodata']:.17g}"
-    if said["divisor"] != 1:
-        found["reflectance scale factor"] = f"{said['divisor']:.17g}"
-    if "wavelengths" in said:
-        found |= {"wavelength units": "Nanometers", "wavelength": _list_values(said["wavelengths"])}
-    if "scales" in entries:
-        found["data gain values"] = _list_values(entries.pop("scales"))
-        found["data offset values"] = _list_values(entries.pop("offsets"))
-    found |= {name: text for name, text in entries.items() if not name.startswith("hsisr")}
-    # braces and commas would make a list of a text
-    words = str.maketrans("{}\n=", "() :")
-    for name, value in product.provenance.items():
-        found[f"hsisr {name.replace('_', ' ')}"] = _as_text(value).translate(words)
     return 0, "ENVI\n" + "".join(f"{name} = {value}\n" for name, value in found.items())
+
+
+def _write_raster(path: Path, product: Product, driver: str, tags: dict[str, Any], **options: Any) -> int:
+    """Let GDAL make a file of zeros that takes no space on the disk yet; return where its values begin."""
+    said, entries = product.describe(), product.source.entries
+    options |= dict(zip(("count", "height", "width"), product.shape, strict=True), dtype=product.dtype.name)
+    if "geotransform" in said:
+        options["transform"] = rasterio.Affine.from_gdal(*said["geotransform"])
+    with suppress(CRSError):
+        options["crs"] = rasterio.CRS.from_user_input(said["crs"]) if "crs" in said else None
+    with gdal(GDAL_PAM_ENABLED=False):
+        rasterio.open(path, "w", driver=driver, **options).close()
+        # a second time, because the file takes space where a no-data value is known at first
+        with rasterio.open(path, "r+", driver=driver) as file:
+            if "nodata" in said:
+                file.nodata = said["nodata"]
+            gains = [as_list(entries.get(name, "")) for name in GAINS]
+            if {len(gain) for gain in gains} == {file.count}:
+                file.scales, file.offsets = ([float(word) for word in gain] for gain in gains)
+                entries = {name: text for name, text in entries.items() if name not in GAINS}
+            for band, name in zip(file.indexes, as_list(entries.pop("band names", "")), strict=False):
+                file.set_band_description(band, name)
+            for band, centre in enumerate(said.get("wavelengths", ()), start=1):
+                if driver == "GTiff":
+                    file.update_tags(band, wavelength=f"{centre:.10g}", wavelength_units="nanometers")
+            tags |= {name.replace(" ", "_"): text for name, text in entries.items()}
+            domain = "ENVI" if driver == "ENVI" else None
+            file.update_tags(ns=domain, **{name: _as_text(value) for name, value in tags.items()})
+            return int(file.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1) or 0)
 
 
 def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _list_values(values: Iterable[float]) -> str:
-    return "{" + ", ".join(str(float(value)) for value in values) + "}"
 
 
 def _flatten(said: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import warnings
@@ -25,7 +26,8 @@ from hsisr_core.upscale.weights import Pretrained, adapt_network, find_differenc
 _Scores = dict[str, dict[str, Any]]
 _Say = Callable[[str], None]
 
-_GIGABYTES = 1.5  # that the network may hold for a tile
+# that the network may hold for a tile; bytes of SR in a tile, where a smaller one costs little
+_GIGABYTES, _TILE_BYTES = 1.5, 1 << 27
 _LEAST_SIDE = 16  # LR pixels a side in the self-test
 
 
@@ -56,8 +58,9 @@ def upscale(
 
     Values are in the units of the file, float32 unless `keep_type`, and none is below zero where the file has none.
     All SR pixels of a value without a measurement have the file's no-data value. `out` names the file and its format.
-    A `tile` has so many LR pixels a side (None: what takes the network at most 1.5 GB). `check` asks for a self-test
-    (None: where the cube is far from the training data). `say` takes lines for the reader.
+    A `tile` has so many LR pixels a side (None: what takes the network at most 1.5 GB, and less where the network sees
+    few pixels around one). `check` asks for a self-test (None: where the cube is far from the training data). `say`
+    takes lines for the reader.
     """
     weights = load_pretrained(model, scale)
     source = Path(scenes.dataset_name(cube) or scenes.existing(cube))
@@ -96,8 +99,7 @@ def upscale(
         provenance["self_test_psnr"] = {name: round(scores["psnr"], 3) for name, scores in tested.items()}
     dtype = scene.file.array.dtype.newbyteorder("=") if keep_type else np.dtype(np.float32)
     product = scenes.Product(scene, scale, dtype, provenance)
-    shape = np.broadcast_to(np.float32(0), scene.shape)
-    side = tile or tile_for(network, shape, _GIGABYTES) or max(height, width)
+    side = tile or _choose_tile(network, scene.shape)
     with scenes.cube_writer(target, product) as write:
         for part in _make_tiles(network, scene, product, side, precision):
             write(*part)
@@ -175,6 +177,14 @@ def _check(
         said = f"In the self-test, {weights.name} is worse than bicubic interpolation. Use --model bicubic, or train"
         warnings.warn(f"{said} on cubes of this sensor.", stacklevel=3)
     return scores
+
+
+def _choose_tile(network: SuperResolver, shape: tuple[int, int, int]) -> int:
+    """LR pixels a side of a tile: as memory allows, but no more than 64 halos or 128 MiB of SR take."""
+    bands, height, width = shape
+    side = tile_for(network, np.broadcast_to(np.float32(0), shape), _GIGABYTES) or max(height, width)
+    small = math.isqrt(_TILE_BYTES // (4 * bands * network.scale**2))
+    return min(side, max(16, 64 * network.halo, small))
 
 
 def _make_tiles(

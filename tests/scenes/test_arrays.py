@@ -45,7 +45,7 @@ def test_an_unclear_order_is_asked_for(tmp_path: Path, save: Any, shape: tuple[i
     array = np.random.default_rng(8).random(shape)
     path = save(tmp_path / "scene", array)
     with pytest.raises(
-        HsisrError, match=f"{'x'.join(map(str, shape))}, which does not say which axis .*--band-axis"
+        HsisrError, match=f"{'x'.join(map(str, shape))} does not say which axis .*--band-axis"
     ):
         read_scene(path)
     for axis in range(3):

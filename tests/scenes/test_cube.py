@@ -11,8 +11,9 @@ import pytest
 
 from hsisr_core.data import read_scene
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes import OpenScene, cube, open_scene
-from hsisr_core.scenes.cube import CubeFile, Stored, survey
+from hsisr_core.scenes import OpenScene, open_scene
+from hsisr_core.scenes.read import survey
+from hsisr_core.scenes.scene import CubeFile, Stored
 
 RNG = np.random.default_rng(9)
 AXES = [(0, 1, 2), (1, 0, 2), (2, 0, 1), (0, 2, 1)]
@@ -30,7 +31,7 @@ def open_bands(file: CubeFile, order: list[int], divisor: float = 1.0) -> OpenSc
 def test_blocks_cover_every_value_once(
     axes: tuple[int, int, int], budget: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cube, "_BLOCK_BYTES", budget)
+    monkeypatch.setattr("hsisr_core.scenes.scene._BLOCK_BYTES", budget)
     array = RNG.random((7, 5, 6))
     expected = array.transpose(axes)
     back, times = np.zeros_like(expected), np.zeros(expected.shape, int)
@@ -43,7 +44,7 @@ def test_blocks_cover_every_value_once(
 
 
 def test_chunks_are_never_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cube, "_BLOCK_BYTES", 1)
+    monkeypatch.setattr("hsisr_core.scenes.scene._BLOCK_BYTES", 1)
     array = RNG.random((7, 10, 6))
     stored = Stored(array.shape, array.dtype, array.__getitem__, chunks=(3, 4, 2))
     starts = [(bands.start, rows.start) for bands, rows, _, _ in CubeFile("", stored, (0, 1, 2)).blocks()]
@@ -55,7 +56,7 @@ def test_chunks_are_never_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_chosen_bands_are_divided_in_double_precision_and_rounded_once(
     axes: tuple[int, int, int], dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cube, "_BLOCK_BYTES", 200)
+    monkeypatch.setattr("hsisr_core.scenes.scene._BLOCK_BYTES", 200)
     high = 255 if dtype == "uint8" else 60_000
     shape = tuple((4, 6, 5)[axes.index(axis)] for axis in range(3))
     array = (RNG.random(shape) * high).astype(dtype)

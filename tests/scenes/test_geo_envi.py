@@ -149,9 +149,13 @@ def test_doubles_are_rounded_once_and_masked_too(tmp_path: Path) -> None:
         (
             "header offset = 0",
             "data ignore value = none",
-            "'none', in the scale, no-data value",
+            "data ignore value is 'none'; expected numbers",
         ),
-        ("header offset = 0", "map info = {UTM, a, 1, 1, 1, 1, 1}", "'a', in .*map info"),
+        (
+            "header offset = 0",
+            "map info = {UTM, a, 1, 1, 1, 1, 1}",
+            r"map info is \['a', '1'.*expected numbers",
+        ),
     ],
 )
 def test_wrong_headers_are_refused(tmp_path: Path, old: str, new: str, message: str) -> None:

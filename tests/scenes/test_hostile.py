@@ -48,9 +48,7 @@ def test_an_attribute_of_another_type_is_not_read(tmp_path: Path) -> None:
     assert open_scene(path).wavelengths.tolist() == [400, 401, 402, 403, 404, 405]
 
 
-@pytest.mark.parametrize(
-    "said", ['{"divisor": {}}', '{"divisor": []}', '{"nodata": "none"}', '{"geotransform": "x"}']
-)
+@pytest.mark.parametrize("said", ['{"divisor": {}}', '{"nodata": "none"}', '{"geotransform": "x"}'])
 def test_what_is_said_of_an_array_must_be_numbers(tmp_path: Path, said: str) -> None:
     np.save(tmp_path / "a.npy", np.ones((8, 40, 40), np.float32))
     (tmp_path / "a.npy.json").write_text(said)
@@ -75,7 +73,7 @@ def test_a_broken_chain_of_pages_is_noticed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [("bbl = {1, 1, a, 1, 1, 1}", "'a', in the scale, no-data value, bbl"), ("rotation=1e400", "not finite")],
+    [("bbl = {1, 1, a, 1, 1, 1}", "bbl is '{1, 1, a.*expected numbers"), ("rotation=1e400", "not finite")],
 )
 def test_lists_and_places_of_a_header_that_are_no_numbers_are_refused(
     tmp_path: Path, line: str, message: str

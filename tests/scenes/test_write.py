@@ -12,7 +12,7 @@ import pytest
 from hsisr_core.data import read_scene
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes import Georeference, OpenScene, Product, cube_writer, output_files
-from hsisr_core.scenes.cube import CubeFile
+from hsisr_core.scenes.scene import CubeFile
 
 PLACE = Georeference((500000.0, 5.0, 0.0, 4600000.0, 0.0, -4.0), "EPSG:32633")
 SUFFIXES = [".h5", ".hdf5", ".mat", ".npy", ".tif", ".tiff", ".hdr", ".img"]

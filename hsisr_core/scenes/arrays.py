@@ -105,9 +105,8 @@ def open_arrays(path: Path, key: str | None = None, band_axis: int | None = None
         said = ChainMap(own, attributes[0])
         if np.any(said.get("add_offset", 0)):
             notes += "; an offset is declared, and not applied"
-        nodata, scale, corner = (
-            find_numbers(said, names, where) for names in (_NODATA, _SCALES, ("geotransform",))
-        )
+        nodata, scale = find_numbers(said, _NODATA, where), find_numbers(said, _SCALES, where)
+        corner = find_numbers(said, ["geotransform"], where)
         if len(corner) == 6:
             place = Georeference(tuple(corner), str(said.get("crs", "")))
         entries = said.get("entries", {})

@@ -188,9 +188,7 @@ def _open_gdal(path: Path, driver: str, kind: str) -> CubeFile:
         paged = file.count == 1 and len(file.subdatasets) > 1
         count, dtype = len(file.subdatasets) if paged else file.count, np.dtype(file.dtypes[0])
         if dtype.kind not in "iuf" or count == 1:
-            raise HsisrError(
-                f"{path}: {dtype.name} values in {count} bands; expected several, of real numbers."
-            )
+            raise HsisrError(f"{path}: {dtype.name} values in {count} bands; expected real ones in several.")
         check_size(path, (count, *file.shape), dtype, driver != "GTiff")
         measured, alpha = _tiff_mask(file)
         shape = (count - alpha, *file.shape)
@@ -250,10 +248,8 @@ def _list_wavelengths(file: Any, count: int) -> list[Any]:
     spaces = [file.tags(band, ns="IMAGERY") | file.tags(band) for band in file.indexes[:count]]
     tags = [{name.lower(): text for name, text in own.items()} for own in spaces]
     units = " and ".join({own.get("wavelength_units", "") for own in tags})
-    lists = [
-        ([own[name] for own in tags if name in own], unit)
-        for name, unit in (("wavelength", units), ("central_wavelength_um", "um"))
-    ]
+    names = {"wavelength": units, "central_wavelength_um": "um"}
+    lists = [([own[name] for own in tags if name in own], unit) for name, unit in names.items()]
     lists += [*list_wavelengths(file.tags()), *list_wavelengths(file.tags(ns="ENVI"))]
     # GDAL writes the wavelengths of an ENVI file as whole numbers in the metadata, and exactly with units in the names
     lists = in_names + lists if in_names and in_names[0][1] else lists + in_names

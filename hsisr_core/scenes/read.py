@@ -174,10 +174,9 @@ def dataset_name(path: str | os.PathLike[str]) -> str | None:
 def existing(path: str | os.PathLike[str]) -> Path:
     """Return `path` as a Path (with ~ expanded), or raise `HsisrError` if nothing is there."""
     found = Path(path).expanduser()
-    if not found.exists():
-        raise HsisrError(f"{found} does not exist. Check the path.")
     if not (found.is_file() or found.is_dir()):
-        raise HsisrError(f"{found} is not a regular file. Copy what it gives into one.")
+        wrong = "is not a regular file. Copy what it gives into one" if found.exists() else "does not exist"
+        raise HsisrError(f"{found} {wrong}. Check the path.")
     return found
 
 

@@ -242,7 +242,9 @@ class OpenScene:
         """Read a part, in [0, 1], and where nothing is measured (None: nowhere): there it has the mean of its band."""
         part, axes = [slice(None)] * 3, self.file.axes
         part[axes[1]], part[axes[2]] = rows, cols
-        values = self.file.array[tuple(part)].transpose(axes)[self.order]
+        values = self.file.array[tuple(part)].transpose(axes)
+        if not np.array_equal(self.order, np.arange(len(values))):
+            values = values[self.order]
         missing = self.file.missing(values, rows, cols)
         cube = np.empty(values.shape, np.float32)
         self._divide(values, cube)
@@ -303,8 +305,7 @@ def check_memory(path: Path, size: float) -> None:
     """Refuse to read `size` bytes into a machine that has less memory free."""
     size, free = size / 1e9, psutil.virtual_memory().available / 1e9
     if size > free:
-        found = f"{path} takes {size:.3g} GB of memory, and {free:.3g} GB are free"
-        raise HsisrError(f"{found}. Free some memory.")
+        raise HsisrError(f"{path} takes {size:.3g} GB of memory, and {free:.3g} GB are free. Free some.")
 
 
 def span(bounds: Bounds, size: int, what: str) -> tuple[int, int]:

@@ -149,7 +149,7 @@ def _write_mat_head(path: Path, product: Product) -> tuple[int, str]:
     if code not in _MATLAB_5_TYPES:
         raise HsisrError(f"MATLAB has no values of type {product.dtype}. Write float32, or another format.")
     if size > _MATLAB_5_BYTES:
-        raise HsisrError(f"{size / 1e9:.3g} GB do not fit in a .mat file. Write .h5, which MATLAB reads.")
+        raise HsisrError(f"{size / 1e9:.3g} GB do not fit in a .mat file. Name an .h5 with -o.")
     io.savemat(path, _flatten(product.describe()))
     padding, number = -size % 8, _MATLAB_5_TYPES.index(code)
     name = key.encode() if key.isidentifier() and key.isascii() else b"cube"

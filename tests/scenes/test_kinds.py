@@ -133,6 +133,18 @@ def test_scale_and_offset_of_a_geotiff_are_kept(tmp_path: Path) -> None:
         assert (file.scales[5], file.offsets[5]) == (0.0001, -0.1)
 
 
+def test_gains_go_from_envi_to_geotiff_and_back(tmp_path: Path) -> None:
+    gains = ("data gain values = {.1, .2, .3, .4, .5, .6}", "data offset values = {1, 2, 3, 4, 5, 6}")
+    source = save_envi(tmp_path, *gains, "reflectance scale factor = 0.0001")
+    upscale(source, 2, "bicubic", tmp_path / "b.tif", bands=[1, 5], check=False)
+    with rasterio.open(tmp_path / "b.tif") as file:
+        assert (file.scales, file.offsets) == ((0.2, 0.6), (2, 6))
+    upscale(tmp_path / "b.tif", 2, "bicubic", tmp_path / "c.hdr", check=False)
+    scene = open_scene(tmp_path / "c.hdr")
+    assert scene.divisor == 10000
+    assert [float(word) for word in scene.entries["data gain values"].strip("{}").split(",")] == [0.2, 0.6]
+
+
 @pytest.mark.parametrize("kind", ["inside", "beside", "alpha", "nan"])
 def test_masks_are_no_data(tmp_path: Path, kind: str) -> None:
     measured = np.ones((20, 24), np.uint8) * 255

@@ -73,8 +73,12 @@ def test_a_full_disk_is_reported_and_nothing_is_left(tmp_path: Path, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
-def test_types_and_names_that_a_format_does_not_have_are_refused(tmp_path: Path) -> None:
+def test_types_names_and_sizes_that_a_format_does_not_have_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hsisr_core.scenes.write._MATLAB_5_BYTES", 1439)
     for name, dtype, message in (
+        ("a.mat", "float32", r"1\.44e-06 GB do not fit in a \.mat file"),
         ("a.hdr", "int8", "ENVI has no type int8"),
         ("a.mat", "float16", "MATLAB has no values of type float16"),
         ("a.jpg", "float32", r"expected one of \.h5"),

@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 from hsisr_core.base import sha256_file
 from hsisr_core.data import load_dataset, read_scene
 from hsisr_core.errors import HsisrError
+from hsisr_core.fast import super_resolve_tiles
 from hsisr_core.predict import super_resolve
 from hsisr_core.runs.folder import Run, RunConfig
 from hsisr_core.scenes import open_scene
@@ -173,6 +174,24 @@ def test_a_tile_is_in_memory_once(tile: int | None, tmp_path: Path) -> None:
     written = 4 * math.prod(made.shape) * ((tile or 100) / 100) ** 2
     # PyTorch's own memory is not counted: LR and a band in double precision are, and no second tile of SR
     assert peak < 0.9 * written
+
+
+def test_a_network_that_sees_few_pixels_takes_small_tiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "cube.npy", np.random.default_rng(0).random((2, 150, 140), dtype=np.float32))
+    tiles = []
+
+    def note(*given: Any) -> Any:
+        tiles.append(given[3])
+        return super_resolve_tiles(*given)
+
+    monkeypatch.setattr("hsisr_core.upscale.scene.super_resolve_tiles", note)
+    for name, limit in (("whole", 1 << 27), ("tiles", 1)):
+        monkeypatch.setattr("hsisr_core.upscale.scene._TILE_BYTES", limit)
+        upscale(tmp_path / "cube.npy", 2, "bicubic", tmp_path / f"{name}.npy", check=False)
+    assert tiles == [150, 128]
+    assert np.array_equal(np.load(tmp_path / "tiles.npy"), np.load(tmp_path / "whole.npy"))
 
 
 def test_an_interrupted_run_leaves_the_old_file(

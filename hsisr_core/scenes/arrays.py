@@ -42,8 +42,8 @@ _PRISMA, _PRISMA_ATTRIBUTES = {"VNIR_Cube": "Vnir", "SWIR_Cube": "Swir"}, ("List
 _NEON_PLACE = "Metadata/Coordinate_System/Map_Info"
 # Harvard's `lbl` is 0 where something moved between the bands (its README)
 _MASKS = {"ref": "lbl"}
-# of a text of variable length: bytes, and seconds of a processor that reading it may take
-_LONGEST_TEXT, _PATIENCE = 1 << 16, 3
+# of a text of variable length: bytes, and seconds of computing that reading it may take
+_LONGEST_TEXT, _PATIENCE = 1 << 16, 1
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from numbers import Real
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +22,8 @@ from hsisr_core.errors import HsisrError
 
 SCALES = (2, 3, 4)
 """The factors r of the paper."""
+Scale = Literal[2, 3, 4, 8]
+"""The factors that are possible here."""
 
 # Values in and out of `imresize`, from where threads pay.
 _THREADED = 1_000_000
@@ -182,9 +184,9 @@ def _is_whole(value: object) -> bool:
 
 
 def check_scale(scale: Any) -> int:
-    """`scale` as an int; HsisrError unless it is one of the paper's."""
-    if not _is_whole(scale) or scale not in SCALES:
-        raise HsisrError(f"scale is {scale!r}; expected one of 2, 3 and 4.")
+    """`scale` as an int; HsisrError unless it is one of `Scale`."""
+    if not _is_whole(scale) or scale not in get_args(Scale):
+        raise HsisrError(f"scale is {scale!r}; expected 2, 3, 4 or 8.")
     return int(scale)
 
 
@@ -197,8 +199,8 @@ def make_pair(hr: ArrayLike, scale: int) -> tuple[_Array, _Array]:
 
     Returns LR (bands, height // scale, width // scale) and the crop of HR
     that belongs to it, both in the dtype of `hr`. HsisrError: `scale` is not
-    2, 3 or 4; `hr` is not a 3-D array of float32 or float64, is smaller than
-    `scale` pixels, or holds NaN or inf.
+    one of `Scale`; `hr` is not a 3-D array of float32 or float64, has fewer
+    than `scale` pixels a side, or holds NaN or inf.
     """
     scale = check_scale(scale)
     cube = np.asarray(hr)
@@ -219,5 +221,5 @@ def make_pair(hr: ArrayLike, scale: int) -> tuple[_Array, _Array]:
 
 
 def bicubic(lr: ArrayLike, scale: int) -> _Array:
-    """The paper's first baseline: `imresize` by 2, 3 or 4; not clipped."""
+    """The paper's first baseline: `imresize`; not clipped."""
     return imresize(lr, scale=check_scale(scale))

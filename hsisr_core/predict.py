@@ -23,7 +23,7 @@ def super_resolve_array(
     cube : array, shape (bands, height, width)
         Real numbers in any units.
     scale : int
-        Factor: 2, 3 or 4.
+        Factor: 2, 3, 4 or 8.
     model : str, optional
         As in `load_pretrained`: weights, a run folder or "bicubic". None: the shipped weights for `scale`, trained on
         CAVE (31 bands, 400 to 700 nm), for any number of bands.

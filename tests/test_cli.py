@@ -99,7 +99,7 @@ def test_help_waits_for_no_large_library() -> None:
     ("arguments", "words"),
     [
         (["train", "--preset", "demos"], "demo, evidence, paper"),
-        (["train", "--preset", TINY, "-p", "scale=7"], "2, 3 or 4"),
+        (["train", "--preset", TINY, "-p", "scale=7"], "2, 3, 4 or 8"),
         (["train", "--preset", TINY, "-p", "filters=7"], "Valid settings"),
         (["train", "--preset", TINY, "-p", "steps"], "NAME=VALUE"),
         (["train", "--preset", TINY, "--data", "nowhere"], "nowhere"),

@@ -194,7 +194,7 @@ def test_resize_matrix_keeps_constants_and_is_read_only() -> None:
     assert resize_matrix(11, 4, 1 / 3) is matrix
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_make_pair_crops_at_the_bottom_right(scale: int) -> None:
     cube = np.random.default_rng(2).random((3, 26, 35)).astype(np.float32)
     lr, hr = make_pair(cube, scale)
@@ -217,9 +217,9 @@ def test_make_pair_does_not_clip() -> None:
 
 @pytest.mark.parametrize("scale", [1, 5, 2.0, True, "2", None])
 def test_pairs_refuse_a_bad_scale(scale: Any) -> None:
-    with pytest.raises(HsisrError, match="2, 3 and 4"):
+    with pytest.raises(HsisrError, match="2, 3, 4 or 8"):
         make_pair(np.zeros((1, 8, 8)), scale)
-    with pytest.raises(HsisrError, match="2, 3 and 4"):
+    with pytest.raises(HsisrError, match="2, 3, 4 or 8"):
         bicubic(np.zeros((1, 8, 8)), scale)
 
 

@@ -269,7 +269,7 @@ def info(
 @app.command()
 def upscale(
     cube: Annotated[str, Argument(help="A scene of any format, a CAVE folder, or 'indian-pines'.")],
-    scale: Annotated[int, Option(help="Factor: 2, 3 or 4.")],
+    scale: Annotated[int, Option(help="Factor: 2, 3, 4 or 8.")],
     model: Annotated[str | None, Option(help="Weights, a packed file, a run folder, 'bicubic'.")] = None,
     out: Annotated[Path | None, Option("-o", "--out", help="A .h5, .mat, .npy, .tif or .hdr (ENVI).")] = None,
     tile: Annotated[int | None, Option(min=1, help="LR pixels a side; less takes less memory.")] = None,

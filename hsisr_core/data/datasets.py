@@ -113,12 +113,22 @@ class Dataset:
         """Names of the test regions."""
         return [region.name for region in self.split.test]
 
-    def scene(self, name: str) -> Scene:
-        """Read the region `name` as a scene of its own, or raise HsisrError if there is none."""
+    def _region(self, name: str) -> Region:
         region = next((region for region in self.split.regions if region.name == name), None)
         if region is None:
             names = ", ".join(self.train + self.test)
             raise HsisrError(f"Split {self.split.name} has no region {name!r}. It has: {names}.")
+        return region
+
+    def size(self, name: str) -> tuple[int, int]:
+        """Height and width of the region `name`, which is not read for it."""
+        region = self._region(name)
+        (top, bottom), (left, right) = region.bounds(*self.store.shape(region.scene)[1:])
+        return bottom - top, right - left
+
+    def scene(self, name: str) -> Scene:
+        """Read the region `name` as a scene of its own, or raise HsisrError if there is none."""
+        region = self._region(name)
         scene = self.store.read(region.scene, region.rows, region.cols)
         # Harvard's says where something moved between two bands: like the paper we do not use it
         return replace(scene, name=name, mask=None if self.name in DATASETS else scene.mask)

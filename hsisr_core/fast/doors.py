@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from typing import Any, TypeGuard
 
 import torch
@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 from hsisr_core.errors import HsisrError
 from hsisr_core.fast.ssrnet import bytes_of_rows, super_resolve_rows, super_resolve_whole
 from hsisr_core.fast.threads import in_threads
-from hsisr_core.models import SSRNet, SuperResolver
+from hsisr_core.models import Repeated, SSRNet, SuperResolver
 
 # values of a batch's widest layer from where sharing pays (two threads: 130,000 no gain, 460,000 a quarter)
 PAYS = 250_000
@@ -81,6 +81,9 @@ def runner(
 
     `progress` is called with the share of the rows that are done, where they come piece by piece.
     """
+    if isinstance(net, Repeated):
+        once = runner(net.network, precision=precision)
+        return lambda lr: reduce(lambda x, _: once(x), range(net.times), lr)
     check_precision(net, precision)
     half = precision == "bf16"
 
@@ -117,6 +120,10 @@ def computes_bf16() -> bool:
 
 def bytes_needed(net: SuperResolver, bands: int, height: int, width: int) -> int:
     """Bytes that a `runner` holds at once for an LR scene of this shape, about."""
+    if isinstance(net, Repeated):
+        # in the last pass
+        before = net.scale // net.network.scale
+        return bytes_needed(net.network, bands, before * height, before * width)
     if has_engine(net):
         return bytes_of_rows(net, bands, height, width)
     # at HR size

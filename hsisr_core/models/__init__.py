@@ -22,5 +22,6 @@ from hsisr_core.models.registry import (
     register,
     restore_model,
 )
+from hsisr_core.models.repeated import Repeated
 from hsisr_core.models.sfcsr import SFCSR
 from hsisr_core.models.ssrnet import SSRNet

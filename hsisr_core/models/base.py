@@ -111,7 +111,7 @@ class SuperResolver(nn.Module):
 
 
 def check_options(scale: int, init: str, **counts: int) -> None:
-    """Raise HsisrError unless the scale is 2, 3 or 4, `init` is one of `INITS`
+    """Raise HsisrError unless `scale` is possible, `init` is one of `INITS`
     and each of `counts` a whole number from 1 to `MOST`."""
     check_scale(scale)
     check_choice("init", init, INITS)

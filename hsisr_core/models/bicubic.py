@@ -24,8 +24,7 @@ def upsample(lr: Tensor, scale: int) -> Tensor:
 
 
 class Bicubic(SuperResolver):
-    """MATLAB's `imresize(lr, scale, 'bicubic')`, r = `scale` in {2, 3, 4};
-    nothing to train."""
+    """MATLAB's `imresize(lr, scale, 'bicubic')`; nothing to train."""
 
     def __init__(self, scale: int) -> None:
         super().__init__(scale, halo=BICUBIC_REACH)

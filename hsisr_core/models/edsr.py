@@ -10,7 +10,8 @@ weights.
 
 Ours: the adaptation to cubes, which the authors of the SSRNet paper never
 published. All bands enter the first convolution as channels and leave the
-last one; the mean of each band takes the place of the mean colour.
+last one; the mean of each band takes the place of the mean colour. At x8 a
+third pixel shuffle, which its authors' code allows.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from torch.nn.functional import pixel_shuffle
 
 from hsisr_core.models.base import SuperResolver, check_options
 from hsisr_core.models.starts import convolutions, shuffle_kernels, start
+
+# the factors of the pixel shuffles, where there are several
+SHUFFLES = {4: (2, 2), 8: (2, 2, 2)}
 
 
 class EDSR(SuperResolver):
@@ -45,7 +49,7 @@ class EDSR(SuperResolver):
         check_options(scale, init, features=features, blocks=blocks)
         # LR pixels: 3x3 kernels before the shuffle, and one more for the rest
         super().__init__(scale, halo=1 + 2 * blocks + 1 + 1 + 1)
-        self.factors = (2, 2) if scale == 4 else (scale,)
+        self.factors = SHUFFLES.get(scale, (scale,))
         self.head = conv2d(bands, features)
         self.blocks = nn.Sequential(*(Block(features) for _ in range(blocks)))
         self.body_end = conv2d(features, features)

@@ -233,7 +233,7 @@ def build_model(
     ----------
     name : str
         A key of `MODELS`, or a network of your own (`register`).
-    scale : {2, 3, 4}
+    scale : {2, 3, 4, 8}
         Factor r.
     bands : int
         Of the cubes; only GDRRN and EDSR, whose channels they are, need it.

@@ -18,7 +18,7 @@ from torch.nn.functional import pixel_shuffle
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.models.base import SuperResolver, check_options
-from hsisr_core.models.edsr import conv2d
+from hsisr_core.models.edsr import SHUFFLES, conv2d
 from hsisr_core.models.ssrnet import SPATIAL, SPECTRAL, convolution
 from hsisr_core.models.starts import (
     convolutions,
@@ -49,7 +49,7 @@ class SFCSR(SuperResolver):
         check_options(scale, init, features=features)
         # LR pixels: 3x3 kernels before the shuffle, and one more for the rest
         super().__init__(scale, halo=1 + 2 * MODULES + 1 + 1 + 1)
-        self.factors = (2, 2) if scale == 4 else (scale,)
+        self.factors = SHUFFLES.get(scale, (scale,))
         self.head_3d = separable(1, features, features)
         self.head = conv2d(1, features)
         self.body = nn.ModuleList(Module(features) for _ in range(MODULES))

@@ -26,8 +26,8 @@ class SSRNet(SuperResolver):
 
     Parameters
     ----------
-    scale : {2, 3, 4}
-        Factor r.
+    scale : {2, 3, 4, 8}
+        Factor r (paper: 2, 3 and 4).
     features : int
         Filters of every layer (paper: 64).
     modules : int

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from hsisr_core.degrade import Scale
 from hsisr_core.errors import HsisrError
 from hsisr_core.plots import style
 from hsisr_core.plots.style import COLOURS, DASHES, WIDTH, styled_figure
@@ -54,7 +55,11 @@ def gain_panels(table: pd.DataFrame) -> Figure:
             if method in gains.index.unique("method"):
                 values = gains.xs(method, level="method").droplevel("data")
                 panel.plot(values.index, values, **look, markersize=4, label=method)
-        panel.set(title=title, xlim=(1.8, 4.2), xticks=(2, 3, 4), xticklabels=("x2", "x3", "x4"))
+        last = max(4, *gains.index.unique("scale"))
+        scales = [scale for scale in get_args(Scale) if scale <= last]
+        panel.set(
+            title=title, xlim=(1.8, last + 0.2), xticks=scales, xticklabels=[f"x{scale}" for scale in scales]
+        )
     style.mark_zero(*axes)
     axes[0].set_ylabel("PSNR over bicubic (dB)")
     style.add_legend(figure)

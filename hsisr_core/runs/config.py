@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from hsisr_core.base import book_folder, read_yaml
 from hsisr_core.data import Dataset, Name, load_dataset
+from hsisr_core.degrade import Scale
 from hsisr_core.errors import HsisrError, describe_mistake
 from hsisr_core.models import MOST, check_source, find_network, option_names
 
@@ -90,7 +91,7 @@ class RunConfig(BaseModel):
     band_axis: Literal[0, 1, 2] | None = None
     divisor: Number | None = Field(None, gt=0)
     bands: Annotated[Any, BeforeValidator(_choose_bands)] = None
-    scale: Literal[2, 3, 4] = 2
+    scale: Scale = 2
     seed: int = Field(1, ge=0)
 
     # the network (models/); each takes what it has

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
+from hsisr_core.degrade import SCALES
 from hsisr_core.paper import METHOD_NAMES, TABLES, method_label, paper_table, paper_value, table_settings
 from hsisr_core.runs import Run
 from hsisr_core.study.rows import row_label, rows_of
@@ -54,7 +55,7 @@ def judge_claims(runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
     """Each claim of the paper on the runs of each table: `judge_gains`, and the paper's difference on CAVE (dB)."""
     rows = []
     for table, (chapter, claims) in _CLAIMS.items():
-        for scale in sorted({run.config.scale for run in runs.get(table, ())}) or [2]:
+        for scale in sorted({run.config.scale for run in runs.get(table, ())} & {*SCALES}) or [2]:
             here = [run for run in runs.get(table, ()) if run.config.scale == scale]
             groups, printed = _groups(table, here), _printed(table, scale)
             for better, worse in claims:

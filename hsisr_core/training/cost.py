@@ -93,17 +93,10 @@ def _same_cost(config: RunConfig) -> RunConfig:
     return config.changed(**data, **schedule, checkpoint_every=1, evaluate_every=None)
 
 
-def _hr_sizes(dataset: Dataset, names: Sequence[str]) -> list[tuple[int, int]]:
-    """Height and width of training or test images, without reading them."""
-    regions = {region.name: region for region in dataset.split.regions}
-    bounds = [regions[name].bounds(*dataset.store.shape(regions[name].scene)[1:]) for name in names]
-    return [(bottom - top, right - left) for (top, bottom), (left, right) in bounds]
-
-
 def _lr_sizes(config: RunConfig, dataset: Dataset) -> list[tuple[int, int]]:
     """Height and width of the LR cube of each test image."""
-    sizes = _hr_sizes(dataset, dataset.test)
-    return [(min(TEST_SIDE, h) // config.scale, min(TEST_SIDE, w) // config.scale) for h, w in sizes]
+    sizes = [[min(TEST_SIDE, side) // config.scale for side in dataset.size(name)] for name in dataset.test]
+    return [(height, width) for height, width in sizes]
 
 
 class LiveBytes(TorchDispatchMode):
@@ -147,7 +140,7 @@ def _run_bytes(config: RunConfig, dataset: Dataset, gpu: bool = False) -> int:
     """Most bytes that a run needs at once, about: the process, its images and, unless `gpu` has them, its tensors."""
     bands = dataset.bands
     sizes = sum(size**2 for size in config.image_sizes)
-    pixels = sum(height * width for height, width in _hr_sizes(dataset, dataset.train)) * sizes
+    pixels = sum(math.prod(dataset.size(name)) for name in dataset.train) * sizes
     images = min(int(4 * bands * pixels * (1 + 1 / config.scale**2)), MEMORY_BYTES)
     if gpu:
         return _PROCESS_BYTES + images

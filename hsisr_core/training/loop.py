@@ -253,6 +253,8 @@ class Training:
                 "images": rows,
                 "mean": {name: mean_scores(rows, name) for name in ("bicubic", self.config.method)},
                 "steps": self.steps,
+                # smaller than the setting where images are small
+                "patch": self.sampler.patch,
                 "seconds": round(self.state["seconds"], 3),
                 # of the steps alone, all threads of this process together
                 "processor_seconds": round(self.state["processor_seconds"], 3),
@@ -281,8 +283,16 @@ def build_network(config: RunConfig, bands: int) -> SuperResolver:
 def build_sampler(config: RunConfig, dataset: Dataset) -> PatchSampler:
     """The batches of `config` on the training images of `dataset`."""
     scenes = map(dataset.scene, dataset.train)
+    smallest = min(math.ceil(min(dataset.size(name)) * min(config.image_sizes)) for name in dataset.train)
+    patch = min(config.patch, max(1, smallest // config.scale))
+    if patch < config.patch:
+        warnings.warn(
+            f"The training images go down to {smallest} pixels a side: patches have {patch} LR pixels a side, not "
+            f"{config.patch}.",
+            stacklevel=2,
+        )
     options = (config.lr_side, config.patches_per_image, config.image_sizes, config.augment)
-    return PatchSampler(scenes, config.scale, config.patch, config.batch, config.seed, *options)
+    return PatchSampler(scenes, config.scale, patch, config.batch, config.seed, *options)
 
 
 def learning_rate(config: RunConfig, step: int, steps: int, steps_per_epoch: int | None) -> float:

@@ -6,8 +6,9 @@ import copy
 import inspect
 import json
 import os
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from torch import Tensor
 from hsisr_core.base import sha256_file
 from hsisr_core.data import Dataset
 from hsisr_core.errors import HsisrError
-from hsisr_core.models import Bicubic, SuperResolver, check_source, restore_model
+from hsisr_core.models import Bicubic, Repeated, SuperResolver, check_source, restore_model
 from hsisr_core.runs import Run, read_run
 
 FOLDER = Path(__file__).resolve().parents[1] / "pretrained"
@@ -95,7 +96,8 @@ class Pretrained:
     @property
     def bands(self) -> int | None:
         """The number of bands a cube must have; None: any."""
-        return len(self.model.mean) if "bands" in inspect.signature(type(self.model)).parameters else None
+        network = self.model.network if isinstance(self.model, Repeated) else self.model
+        return len(network.mean) if "bands" in inspect.signature(type(network)).parameters else None
 
 
 def shipped(folder: Path = FOLDER) -> list[dict[str, Any]]:
@@ -111,16 +113,19 @@ def load_pretrained(
 
     `name_or_path` is a name in `shipped(folder)`; the path of a packed file (.safetensors) or of a finished run folder;
     "bicubic", which needs no training; or None: the shipped weights for `scale`, the factor r (None: that of the
-    weights). HsisrError if there are no such weights, they are for another scale, or damaged.
+    weights). For x8, weights for x2 are applied three times where there are no others. HsisrError if there are no such
+    weights, they are for another scale, or damaged.
     """
     given = None if name_or_path is None else str(name_or_path)
     if given == "bicubic":
         if scale is None:
-            raise HsisrError("Model 'bicubic' needs a scale: give 2, 3 or 4.")
+            raise HsisrError("Model 'bicubic' needs a scale: give 2, 3, 4 or 8.")
         return Pretrained(given, Bicubic(scale), "", "nothing: it is interpolation", None)
     entries = shipped(folder)
     wanted = ("scale", scale) if given is None else ("name", given)
     chosen = [entry for entry in entries if entry[wanted[0]] == wanted[1]]
+    if given is None and scale == 8 and not chosen:
+        chosen = [entry for entry in entries if entry["scale"] == 2]
     place = Path(given or "").expanduser()
     if chosen:
         path = folder / chosen[0]["file"]
@@ -138,6 +143,9 @@ def load_pretrained(
             place = place.parent
         weights = _open_run(place) if place.is_dir() else _open_packed(place)
     own = weights.model.scale
+    if (scale, own, weights.model.margin) == (8, 2, (0, 0)):
+        warnings.warn(f"{weights.name} enlarges by 2: for x8 it is applied three times.", stacklevel=3)
+        return replace(weights, name=f"{weights.name}, three times", model=Repeated(weights.model, 3))
     if scale not in (None, own):
         raise HsisrError(f"{weights.name} enlarges by {own}, not {scale}: give --scale {own}.")
     return weights

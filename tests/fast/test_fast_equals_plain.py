@@ -108,7 +108,7 @@ def test_inference(
         assert len(shares) > 1 or height < 9 or rows == 50
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_single_precision(scale: int) -> None:
     net = random_network(dtype=torch.float32, scale=scale, features=50)
     lr = random_cube(1, 4, 9, 8, dtype=torch.float32)

@@ -98,7 +98,7 @@ def test_wiring_follows_the_equations(block: str, order: str, fusion: bool, skip
     torch.testing.assert_close(model(lr), expected, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_halo_is_the_reach_of_a_pixel(scale: int) -> None:
     """Changing one LR pixel changes SR inside the halo only, and at its edge."""
     torch.manual_seed(1)
@@ -115,9 +115,9 @@ def test_halo_is_the_reach_of_a_pixel(scale: int) -> None:
     assert reach >= model.halo - 1
 
 
-@pytest.mark.parametrize(("scale", "tolerance"), [(2, 1e-5), (3, 1e-5), (4, 0.01)])
+@pytest.mark.parametrize(("scale", "tolerance"), [(2, 1e-5), (3, 1e-5), (4, 0.01), (8, 0.06)])
 def test_interpolation_init_is_bicubic_without_its_modules(scale: int, tolerance: float) -> None:
-    """Exact at x2 and x3; at x4 the kernel does not reach two outer taps of weight 0.007."""
+    """Exact at x2 and x3; at x4 and x8 the kernel does not reach outer taps, of weight 0.007 and 0.03."""
     torch.manual_seed(0)
     model = SSRNet(scale, features=12, modules=1, init="interpolation")
     with torch.no_grad():  # silence the module: what is left is the carrier channels
@@ -129,7 +129,7 @@ def test_interpolation_init_is_bicubic_without_its_modules(scale: int, tolerance
     torch.testing.assert_close(model(lr)[inner], Bicubic(scale)(lr)[inner], atol=tolerance, rtol=0)
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_interpolation_init_keeps_a_flat_cube_flat(scale: int) -> None:
     torch.manual_seed(0)
     model = SSRNet(scale, features=8, init="interpolation")
@@ -150,7 +150,7 @@ def test_he_init_has_the_variance_of_the_paper_it_cites() -> None:
     assert not head.bias.any()
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_bicubic_model_equals_imresize(scale: int) -> None:
     lr = np.random.default_rng(0).random((3, 8, 11)).astype(np.float32)
     sr = build_model("bicubic", scale, 3)(torch.from_numpy(lr)[None])[0].numpy()
@@ -161,7 +161,7 @@ def test_bicubic_model_equals_imresize(scale: int) -> None:
     ("call", "words"),
     [
         (lambda: build_model("srcnn", 2, 31), "3d-fcnn, bicubic, edsr, ercsr, gdrrn, mcnet, sfcsr, ssrnet"),
-        (lambda: build_model("ssrnet", 5, 31), "2, 3 and 4"),
+        (lambda: build_model("ssrnet", 5, 31), "2, 3, 4 or 8"),
         (lambda: build_model("ssrnet", 2, 31, filters=8), "features"),
         (lambda: SSRNet(2, block="dense"), "separable, standard"),
         (lambda: SSRNet(2, modules=0), "1 to 1024"),

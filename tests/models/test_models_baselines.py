@@ -57,9 +57,9 @@ def conv(inputs: int, outputs: int) -> int:
 
 
 @pytest.mark.parametrize("bands", [31, 33, 103, 200])
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_parameters_to_the_digit(scale: int, bands: int) -> None:
-    enlarge = 2 * conv(64, 256) if scale == 4 else conv(64, 64 * scale**2)
+    enlarge = {4: 2, 8: 3}[scale] * conv(64, 256) if scale > 3 else conv(64, 64 * scale**2)
     by_hand = {
         "edsr": conv(bands, 64) + (2 * 16 + 1) * conv(64, 64) + enlarge + conv(64, bands),
         "gdrrn": 9 * (2 * bands * 128 + 2 * 128 * 128 // 2),
@@ -122,7 +122,7 @@ def test_without_padding_is_the_inside_of_with_padding() -> None:
     torch.testing.assert_close(valid(lr), valid.kept(same(lr)))
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, pytest.param(8, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("name", "options"), SMALL)
 def test_tiles_equal_the_whole(name: str, options: dict[str, Any], scale: int) -> None:
     model, lr = small(name, options, scale), cube(10, 17, 20)
@@ -163,7 +163,7 @@ def test_scores_are_of_what_is_kept_for_bicubic_too() -> None:
     assert rows[2]["psnr"] == pytest.approx(psnr(super_resolve_clipped(model, lr, True)[inside], hr[inside]))
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 @pytest.mark.parametrize(("name", "options"), SMALL[:3])
 def test_interpolation_start_is_bicubic(name: str, options: dict[str, Any], scale: int) -> None:
     model, lr = small(name, options, scale, init="interpolation"), torch.rand(1, 10, 14, 15)
@@ -173,7 +173,7 @@ def test_interpolation_start_is_bicubic(name: str, options: dict[str, Any], scal
     np.testing.assert_allclose(sr, Bicubic(scale)(lr)[0].numpy()[inner][bands], atol=1e-6)
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_interpolation_start_of_edsr_keeps_a_parabola(scale: int) -> None:
     model = small("edsr", {"features": 12, "blocks": 1}, scale, init="interpolation")
     side = 12

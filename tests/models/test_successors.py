@@ -134,13 +134,13 @@ class Written:
                 x = self.conv(x, "context.end")
             handed = x
             x = x + y0
-            for k, factor in enumerate((2, 2) if self.r == 4 else (self.r,)):
+            for k, factor in enumerate({4: (2, 2), 8: (2, 2, 2)}.get(self.r, (self.r,))):
                 x = F.pixel_shuffle(self.conv(x, f"enlarge.{k}"), factor)
             sr.append(self.conv(x, "tail"))
         return torch.cat(sr, 1)
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 @pytest.mark.parametrize("method", COUNTS)
 def test_wiring_follows_the_figure(method: str, scale: int) -> None:
     model = randomised(method, scale, 5)

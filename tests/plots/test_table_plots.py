@@ -9,6 +9,7 @@ import pytest
 from hsisr_core.errors import HsisrError
 from hsisr_core.plots import (
     forest,
+    gain_panels,
     method_curves,
     rows_beside,
 )
@@ -65,3 +66,13 @@ def test_a_forest_has_a_panel_for_each_table() -> None:
     drawn = [np.atleast_1d(line.get_xdata()).tolist() for line in first.lines[:4]]
     assert drawn == [[-0.3, 0.7], [0.1, 0.3], [0.2], [-0.1]]
     assert [text.get_text() for text in second.get_yticklabels()] == ["c"]
+
+
+def test_factors_beyond_the_paper_are_drawn() -> None:
+    places = [("mine", scale, "SSRNet") for scale in (2, 8)] + [("CAVE", 2, "SSRNet")]
+    index = pd.MultiIndex.from_tuples(places, names=["data", "scale", "method"])
+    gains = {"over_bicubic": [1.0, 0.5, np.nan], "paper_over_bicubic": [np.nan, np.nan, 3.0]}
+    ours, paper = gain_panels(pd.DataFrame(gains, index)).axes[:2]
+    labels = [[text.get_text() for text in panel.get_xticklabels()] for panel in (ours, paper)]
+    assert labels == [["x2", "x3", "x4", "x8"], ["x2", "x3", "x4"]]
+    assert ours.get_xlim()[1] > 8

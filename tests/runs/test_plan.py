@@ -68,7 +68,7 @@ def test_steps_are_those_of_the_training(tmp_path: Path, settings: dict[str, obj
             "[{colour: 1}]",
             "entry 1 of runs: 'colour' is not a setting of a run. Valid settings: preset, method",
         ),
-        ("[{seed: 1}, {scale: 7}]", "entry 2 of runs: scale=7: expected 2, 3 or 4"),
+        ("[{seed: 1}, {scale: 7}]", "entry 2 of runs: scale=7: expected 2, 3, 4 or 8"),
         ("[{seed: [1, 2]}]", "expected a valid integer. A list of values expands only inside `product`"),
         ("[{product: {seed: [1, x]}}]", "entry 1 of runs: seed='x'"),
         ("[{method: bicubic}]", "method 'bicubic' cannot be trained"),

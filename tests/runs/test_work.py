@@ -36,7 +36,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_finished_runs_are_left_alone_and_a_failed_one_does_not_stop_the_rest(
     tmp_path: Path, threads: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    runs = small_plan(tmp_path, "[{seed: 1}, {patch: 100}, {seed: 3}]", steps=2)
+    runs = small_plan(tmp_path, "[{seed: 1}, {patches_per_image: 1, batch: 99}, {seed: 3}]", steps=2)
     finish(runs[0])
     before = (runs[0].folder / "metrics.json").stat().st_mtime_ns
     carry_out(runs, train, jobs=1)
@@ -44,7 +44,7 @@ def test_finished_runs_are_left_alone_and_a_failed_one_does_not_stop_the_rest(
     assert (runs[0].folder / "metrics.json").stat().st_mtime_ns == before
     assert json.loads((runs[2].folder / "metrics.json").read_text())["steps"] == 2
     failure = json.loads((runs[1].folder / "failed.json").read_text())
-    assert "smaller than an HR patch, 200x200" in failure["error"]
+    assert "batch=99 is larger than an epoch" in failure["error"]
     assert any("build_sampler" in line for line in failure["traceback"])
     assert failure["time"].startswith("20")
     log = capsys.readouterr().err.splitlines()

@@ -250,9 +250,17 @@ def test_clipping_limits_the_gradient(tmp_path: Path) -> None:
     assert not same(weights(free), weights(clipped))
 
 
+def test_a_run_at_x8_and_patches_as_large_as_the_images_allow(tmp_path: Path) -> None:
+    config = tiny(scale=8, patch=32, lr_side="patch", mirror=2, steps=1)
+    with pytest.warns(UserWarning, match="down to 72 pixels a side: patches have 9 LR pixels a side, not 32"):
+        run = train(config, tmp_path, progress=False)
+    assert run.metrics["patch"] == 9
+    assert set(run.metrics["mean"]) == {"bicubic", "ssrnet"}
+
+
 def test_errors_of_the_run(tmp_path: Path) -> None:
-    with pytest.raises(HsisrError, match="smaller than an HR patch"):
-        train(tiny(patch=64), tmp_path, progress=False)
+    with pytest.raises(HsisrError, match="batch=99 is larger than an epoch, 16 patches"):
+        train(tiny(patches_per_image=1, batch=99), tmp_path, progress=False)
     if not torch.cuda.is_available():
         with pytest.raises(HsisrError, match="no CUDA GPU"):
             train(tiny(device="cuda"), tmp_path, progress=False)

@@ -282,6 +282,20 @@ def test_packed_weights_give_what_the_run_gives(run: Run, packed: Path, tmp_path
         load_pretrained(damaged)
 
 
+def test_weights_for_x2_are_applied_three_times_for_x8(cube: Path, packed: Path, tmp_path: Path) -> None:
+    expected = lr = np.random.default_rng(0).random((31, 9, 8)).astype(np.float32)
+    for _ in range(3):
+        expected = super_resolve(load_pretrained(packed).model, expected)
+    with pytest.warns(UserWarning, match="tiny-x2 enlarges by 2: for x8 it is applied three times"):
+        weights = load_pretrained(None, 8, packed.parent)
+    for tile in (None, 3):
+        np.testing.assert_allclose(super_resolve(weights.model, lr, tile), expected, atol=1e-5)
+    with pytest.warns(UserWarning, match="three times"):
+        made = upscale(cube, 8, str(packed), tmp_path / "out.npy", tile=17, check=False)
+    assert made.shape == (5, 320, 288)
+    assert (made.provenance["model"], made.provenance["mean"]) == ("tiny-x2, three times", "cube")
+
+
 def test_far_cubes_are_tested_and_near_ones_are_not(cube: Path, packed: Path, tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="far from what tiny-x2 was trained on: its contrast"):
         made = upscale(cube, 2, str(packed), tmp_path / "a.npy")

@@ -25,6 +25,8 @@ SCALES = (2, 3, 4)
 Scale = Literal[2, 3, 4, 8]
 """The factors that are possible here."""
 
+# of the kernel of `blur_cube`, in pixels: 7 x 7
+_BLUR_RADIUS = 3
 # Values in and out of `imresize`, from where threads pay.
 _THREADED = 1_000_000
 
@@ -164,11 +166,33 @@ def imresize(
     return out
 
 
-def shrink_mask(mask: NDArray[np.bool_], scale: float) -> NDArray[np.bool_]:
-    """Which pixels of ``imresize(image, scale)`` come from `mask` alone.
+def blur_cube(cube: _Array, blur: float | None) -> _Array:
+    """MATLAB's ``imfilter(cube, fspecial('gaussian', 7, blur), 'replicate')``
+    of the last two axes; None: the cube itself.
 
-    `mask` is (height, width); no weight of the kernel is outside it.
+    That border is the default of `imgaussfilt`, and of public scripts for the
+    "BD" degradation of Zhang et al., "Residual dense network for image
+    super-resolution", CVPR 2018; the default of `imfilter` darkens it.
     """
+    if blur is None:
+        return cube
+    from scipy.ndimage import gaussian_filter
+
+    options = {"radius": _BLUR_RADIUS, "mode": "nearest", "axes": (-2, -1)}
+    return np.asarray(gaussian_filter(cube, blur, **options))
+
+
+def shrink_mask(
+    mask: NDArray[np.bool_],
+    scale: float,
+    blur: float | None = None,
+) -> NDArray[np.bool_]:
+    """Which pixels of ``imresize(blur_cube(image, blur), scale)`` come from
+    `mask` (height, width) alone: no weight of the kernels is outside it."""
+    if blur is not None:
+        from scipy.ndimage import minimum_filter
+
+        mask = minimum_filter(mask, 2 * _BLUR_RADIUS + 1, mode="nearest")
     sides = (math.ceil(side * scale) for side in mask.shape)
     rows, columns = (
         (_resizer(side, out, scale) != 0).astype(np.float64)
@@ -190,12 +214,17 @@ def check_scale(scale: Any) -> int:
     return int(scale)
 
 
-def make_pair(hr: ArrayLike, scale: int) -> tuple[_Array, _Array]:
+def make_pair(
+    hr: ArrayLike,
+    scale: int,
+    blur: float | None = None,
+) -> tuple[_Array, _Array]:
     """Degrade an HR cube to its LR partner (paper, Section IV-B).
 
     HR (bands, height, width) is cropped at the bottom and right to a multiple
-    of `scale`, then reduced. No blur and no noise are added. LR is not
-    clipped, as in the authors' scripts: it can leave [0, 1] slightly.
+    of `scale`, blurred if `blur` is given (see `blur_cube`; the paper does
+    not), then reduced. No noise is added. LR is not clipped, as in the
+    authors' scripts: it can leave [0, 1] slightly.
 
     Returns LR (bands, height // scale, width // scale) and the crop of HR
     that belongs to it, both in the dtype of `hr`. HsisrError: `scale` is not
@@ -217,7 +246,7 @@ def make_pair(hr: ArrayLike, scale: int) -> tuple[_Array, _Array]:
         )
     height, width = (side // scale * scale for side in shape[1:])
     cube = np.ascontiguousarray(cube[:, :height, :width])
-    return imresize(cube, scale=1 / scale), cube
+    return imresize(blur_cube(cube, blur), scale=1 / scale), cube
 
 
 def bicubic(lr: ArrayLike, scale: int) -> _Array:

@@ -48,6 +48,11 @@ def data_label(dataset: str) -> str:
     return (DATA_NAMES | SUBSETS).get(dataset, dataset)
 
 
+def blur_label(blur: float | None) -> str:
+    """What tables add for data that are blurred before LR is made of them."""
+    return f", blur {blur:g}" if blur else ""
+
+
 @cache
 def _printed() -> dict[str, Any]:
     text = (resources.files("hsisr_core") / "paper_tables.json").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from hsisr_core import degrade
-from hsisr_core.degrade import bicubic, imresize, make_pair, resize_matrix, shrink_mask
+from hsisr_core.degrade import bicubic, blur_cube, imresize, make_pair, resize_matrix, shrink_mask
 from hsisr_core.errors import HsisrError
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -204,6 +204,31 @@ def test_make_pair_crops_at_the_bottom_right(scale: int) -> None:
     assert lr.dtype == hr.dtype == np.float32
     np.testing.assert_array_equal(lr, imresize(cube[:, :height, :width], size=lr.shape[1:]))
     assert bicubic(lr, scale).shape == hr.shape
+
+
+@pytest.mark.parametrize("blur", [0.5, 1.6, 9.0])
+def test_blur_is_a_7x7_gaussian_with_the_border_repeated(blur: float) -> None:
+    cube = np.random.default_rng(4).random((2, 12, 9))
+    away = np.arange(-3, 4)
+    kernel = np.exp(-(away[:, None] ** 2 + away**2) / (2 * blur**2))
+    around = np.pad(cube, ((0, 0), (3, 3), (3, 3)), mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(around, (7, 7), axis=(1, 2))
+    expected = np.einsum("bhwyx,yx->bhw", windows, kernel / kernel.sum())
+    np.testing.assert_allclose(blur_cube(cube, blur), expected, atol=1e-14)
+    lr, hr = make_pair(cube, 3, blur)
+    np.testing.assert_allclose(lr, imresize(expected, size=(4, 3)), atol=1e-14)
+    np.testing.assert_array_equal(hr, cube)
+    assert blur_cube(cube, None) is cube
+
+
+@pytest.mark.parametrize("scale", [1 / 2, 1 / 8])
+def test_shrink_mask_knows_the_blur(scale: float) -> None:
+    rng = np.random.default_rng(0)
+    image, mask = rng.random((64, 48)), np.ones((64, 48), np.bool_)
+    mask[20, 30], mask[60:] = False, False
+    pair = (blur_cube(values, 1.0) for values in (image, np.where(mask, image, image + 1e3)))
+    first, second = (imresize(values, scale) for values in pair)
+    np.testing.assert_array_equal(shrink_mask(mask, scale, 1.0), np.abs(first - second) < 1e-9)
 
 
 def test_make_pair_does_not_clip() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from hsisr_core.data import Scene, Store
+from hsisr_core.paper import blur_label
 from hsisr_core.runs import STATES, PlannedRun, Run, RunState
 from hsisr_core.training import GPUS, PEAK_SHARE, Estimate, gpu_rate
 
@@ -19,8 +20,9 @@ def results_table(run: Run) -> str:
     config, metrics = run.config, run.metrics
     split = metrics["split"]
     title = (
-        f"x{config.scale}, preset {config.preset}, {metrics['dataset']} (split {split['name']}, "
-        f"test: {', '.join(split['test'])}), seed {config.seed}, {metrics['steps']} steps, {metrics['seconds']:.0f} s"
+        f"x{config.scale}{blur_label(config.blur)}, preset {config.preset}, {metrics['dataset']} "
+        f"(split {split['name']}, test: {', '.join(split['test'])}), seed {config.seed}, {metrics['steps']} steps, "
+        f"{metrics['seconds']:.0f} s"
     )
     return f"{title}\n{_scores(pd.DataFrame(metrics['mean']).T)}{_region(metrics['images'][0])}"
 
@@ -28,7 +30,8 @@ def results_table(run: Run) -> str:
 def score_table(scores: pd.DataFrame) -> str:
     """Scores of a network on a dataset (see `rescore`), image by image and in the mean."""
     first = scores.iloc[0]
-    title = f"x{first.scale}, {first.method} of preset {first.preset}, {first.dataset} (split {first.split})"
+    factor = f"x{first.scale}{blur_label(first.blur)}"
+    title = f"{factor}, {first.method} of preset {first.preset}, {first.dataset} (split {first.split})"
     table = scores.set_index("result")
     tables = {str(image): rows for image, rows in table.groupby("image", sort=False)}
     tables["mean"] = table.groupby(level="result", sort=False).mean(numeric_only=True)

@@ -119,15 +119,15 @@ class SpectralExplorer(anywidget.AnyWidget):
         `budget` as in `from_cubes`, and traits to set. Bands and borders that a network lacks
         (`SuperResolver.margin`) are left out of all cubes; `band` counts those that are shown.
         """
-        if not runs or len({(run.fingerprint, run.config.scale) for run in runs}) > 1:
-            raise HsisrError("from_run takes one or more runs with the same data, split and scale.")
+        if not runs or len({(run.fingerprint, run.config.scale, run.config.blur) for run in runs}) > 1:
+            raise HsisrError("from_run takes one or more runs with the same data, split, scale and blur.")
         config = runs[0].config
         dataset = config.load_dataset()
         if image is not None and image not in dataset.test:
             raise HsisrError(
                 f"image={image!r} is not a test image; expected one of {', '.join(dataset.test)}."
             )
-        lr, hr = reduced_pairs(dataset, config.scale)[image or dataset.test[0]]
+        lr, hr = reduced_pairs(dataset, config.scale, config.blur)[image or dataset.test[0]]
         cubes = {"LR": lr, "bicubic": super_resolve_clipped(Bicubic(config.scale), lr)}
         models = [run.model() for run in runs]
         for run, model in zip(runs, models, strict=True):

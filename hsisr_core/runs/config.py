@@ -92,6 +92,8 @@ class RunConfig(BaseModel):
     divisor: Number | None = Field(None, gt=0)
     bands: Annotated[Any, BeforeValidator(_choose_bands)] = None
     scale: Scale = 2
+    # of HR before the reduction (`blur_cube`): standard deviation in HR pixels; the paper has none
+    blur: Number | None = Field(None, gt=0)
     seed: int = Field(1, ge=0)
 
     # the network (models/); each takes what it has

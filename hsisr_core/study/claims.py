@@ -56,7 +56,7 @@ def judge_claims(runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
     rows = []
     for table, (chapter, claims) in _CLAIMS.items():
         for scale in sorted({run.config.scale for run in runs.get(table, ())} & {*SCALES}) or [2]:
-            here = [run for run in runs.get(table, ()) if run.config.scale == scale]
+            here = [run for run in runs.get(table, ()) if run.config.scale == scale and not run.config.blur]
             groups, printed = _groups(table, here), _printed(table, scale)
             for better, worse in claims:
                 row = {

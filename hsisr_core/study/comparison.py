@@ -19,6 +19,7 @@ from hsisr_core.paper import (
     PADDED,
     SUBSETS,
     SUCCESSORS,
+    blur_label,
     data_label,
     method_label,
     paper_table,
@@ -32,10 +33,11 @@ _KEYS = ["data", "scale", "method"]
 
 
 def one_per_row(configs: Sequence[RunConfig]) -> list[RunConfig]:
-    """The first configuration of each data, scale, method and seed: what a chapter's `scale` makes one row."""
+    """The first configuration of each data, scale, blur, method and seed: what a chapter's `scale` makes one row."""
     rows: dict[Any, RunConfig] = {}
     for config in configs:
-        rows.setdefault((config.data, config.split, config.scale, _label(config), config.seed), config)
+        place = (config.data, config.split, config.scale, config.blur)
+        rows.setdefault((*place, _label(config), config.seed), config)
     return list(rows.values())
 
 
@@ -47,7 +49,7 @@ def run_scores(run: Run, rows: Sequence[Mapping[str, Any]] | None = None) -> lis
     metrics = run.metrics
     found = [dict(row) for row in rows or metrics["images"]]
     base = mean_scores(found, "bicubic")["psnr"]
-    place = {"data": data_label(metrics["dataset"]), "scale": run.config.scale}
+    place = {"data": data_label(metrics["dataset"]) + blur_label(run.config.blur), "scale": run.config.scale}
     scored = {"bands": found[0]["scored_bands"], "border": found[0]["scored_border"]}
     records = []
     for result in dict.fromkeys(row["result"] for row in found):
@@ -62,7 +64,7 @@ def run_scores(run: Run, rows: Sequence[Mapping[str, Any]] | None = None) -> lis
 
 def ensemble_scores(run: Run) -> list[dict[str, Any]]:
     """As `run_scores`, of the mean over the eight symmetries alone (the field's "+"); eight times the work."""
-    pairs = reduced_pairs(run.config.load_dataset(), run.config.scale)
+    pairs = reduced_pairs(run.config.load_dataset(), run.config.scale, run.config.blur)
     rows = evaluate(run.model(), pairs, run.config.method, self_ensemble=True)
     return [record for record in run_scores(run, rows) if record["method"].endswith("+")]
 
@@ -86,7 +88,7 @@ def learning_curves(runs: Sequence[Run]) -> dict[str, dict[str, list[pd.DataFram
 
 def at_largest_scale(runs: Sequence[Run]) -> list[Run]:
     """A run of each method at the largest scale of all, on the data of the first run, with its lowest seed."""
-    here = [run for run in runs if run.fingerprint == runs[0].fingerprint]
+    here = [run for run in runs if _data(run) == _data(runs[0])]
     scale = max(run.config.scale for run in here)
     chosen: dict[str, Run] = {}
     for run in sorted(here, key=lambda run: (_run_order(run), run.config.seed)):
@@ -119,8 +121,8 @@ def compare_methods(runs: Sequence[Run], more: Sequence[Mapping[str, Any]] = ())
     printed["over_bicubic"] = printed["psnr"] - bicubic.groupby(level=_KEYS[:2]).transform("max")
     table = printed.add_prefix("paper_").join(ours.groupby(_KEYS).mean(), how="outer")
     table = table.loc[sorted(table.index, key=_order)]
-    kinds = dict.fromkeys(run.fingerprint for run in runs)
-    groups = ([run for run in runs if run.fingerprint == kind] for kind in kinds)
+    kinds = dict.fromkeys(map(_data, runs))
+    groups = ([run for run in runs if _data(run) == kind] for kind in kinds)
     table.attrs["ours"] = "; ".join(origin(group) for group in groups)
     return table
 
@@ -227,8 +229,14 @@ def _label(config: RunConfig) -> str:
 
 def _places(runs: Sequence[Run]) -> list[str]:
     """Scale of each run, and the name of its data where there are several: "x2" or "x2, cave"."""
-    several = len({run.fingerprint for run in runs}) > 1
-    return [f"x{run.config.scale}" + f", {run.metrics['dataset']}" * several for run in runs]
+    several = len({_data(run) for run in runs}) > 1
+    names = [run.metrics["dataset"] + blur_label(run.config.blur) for run in runs]
+    return [f"x{run.config.scale}" + f", {name}" * several for run, name in zip(runs, names, strict=True)]
+
+
+def _data(run: Run) -> tuple[Any, ...]:
+    """What the LR and HR cubes of a run come of, but for the scale."""
+    return run.fingerprint, run.config.blur
 
 
 def _order(row: tuple[str, int, str]) -> tuple[Any, ...]:

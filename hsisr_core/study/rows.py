@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.paper import data_label, method_label, paper_table, table_settings
+from hsisr_core.paper import blur_label, data_label, method_label, paper_table, table_settings
 from hsisr_core.runs import EXECUTION_FIELDS, Run, RunConfig, find_run, read_plan, results_folder
 from hsisr_core.training import train
 
@@ -158,9 +158,10 @@ def origin(runs: Sequence[Run]) -> str:
     metrics = runs[0].metrics
     seeds = sorted({run.config.seed for run in runs})
     split = metrics["split"]
+    data = data_label(metrics["dataset"]) + blur_label(runs[0].config.blur)
     return (
-        f"preset {runs[0].config.preset}, {data_label(metrics['dataset'])} (split {split['name']}, test: "
-        f"{', '.join(split['test'])}), seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+        f"preset {runs[0].config.preset}, {data} (split {split['name']}, test: {', '.join(split['test'])}), "
+        f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
     )
 
 

@@ -15,6 +15,7 @@ from hsisr_core.training.devices import leave_group, make_accelerator
 from hsisr_core.training.evaluate import (
     PROTOCOL,
     TEST_SIDE,
+    describe_protocol,
     evaluate,
     mean_scores,
     reduce_measured,

@@ -30,19 +30,29 @@ GIGABYTES = 3.0
 _METRICS = ("psnr", "mpsnr", "ssim", "sam", "rmse", "ergas")
 
 
-def reduced_pairs(dataset: Dataset, scale: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def describe_protocol(blur: float | None) -> str:
+    """`PROTOCOL`, with the blur where there is one."""
+    if blur is None:
+        return PROTOCOL
+    said = f"blurred by a 7x7 Gaussian of standard deviation {blur:g} HR pixels, its border replicated; LR by"
+    return PROTOCOL.replace("LR by", said, 1)
+
+
+def reduced_pairs(
+    dataset: Dataset, scale: int, blur: float | None = None
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """LR and HR cubes of every test image, by name; HR is NaN where it is not scored (see `reduce_measured`)."""
     pairs = {}
     for name in dataset.test:
         scene = dataset.scene(name)
         corner = slice(TEST_SIDE)
         mask = None if scene.mask is None else scene.mask[corner, corner]
-        pairs[name] = reduce_measured(scene.cube[:, corner, corner], mask, scale, f"Test image {name}")
+        pairs[name] = reduce_measured(scene.cube[:, corner, corner], mask, scale, f"Test image {name}", blur)
     return pairs
 
 
 def reduce_measured(
-    cube: np.ndarray, mask: np.ndarray | None, scale: int, what: str
+    cube: np.ndarray, mask: np.ndarray | None, scale: int, what: str, blur: float | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """`make_pair` of a cube of which the pixels inside `mask` (height, width) are measured.
 
@@ -50,13 +60,13 @@ def reduce_measured(
     an LR pixel whose kernel touches one of these. HsisrError, which names `what`, if too little is left for an SSIM.
     """
     if mask is None:
-        return make_pair(cube, scale)
+        return make_pair(cube, scale, blur)
     # a tenth of a second to import
     from scipy.ndimage import distance_transform_edt
 
     rows, columns = distance_transform_edt(~mask, return_distances=False, return_indices=True)
-    lr, hr = make_pair(cube[:, rows, columns], scale)
-    measured = shrink_mask(shrink_mask(mask[: hr.shape[1], : hr.shape[2]], 1 / scale), scale)
+    lr, hr = make_pair(cube[:, rows, columns], scale, blur)
+    measured = shrink_mask(shrink_mask(mask[: hr.shape[1], : hr.shape[2]], 1 / scale, blur), scale)
     if not whole_windows(measured, WINDOW).any():
         raise HsisrError(
             f"{what} has too few measured pixels: no {WINDOW}x{WINDOW} that the reduction by {scale} keeps clear of "
@@ -137,7 +147,7 @@ def rescore(
     """
     config, metrics = run.config, run.metrics
     dataset = config.load_dataset(split) if data is None else load_dataset(data, split)
-    pairs = reduced_pairs(dataset, config.scale)
+    pairs = reduced_pairs(dataset, config.scale, config.blur)
     rows = evaluate(run.model(), pairs, config.method, self_ensemble=self_ensemble)
     shared = config.to_dict() | {
         "run": run.folder.name,

@@ -34,7 +34,7 @@ from hsisr_core.models import SuperResolver, build_model, count_parameters
 from hsisr_core.runs import Run, RunConfig, find_run, open_run, peak_bytes, run_lock
 from hsisr_core.training.checkpoint import History, load_latest, save_checkpoint, save_weights
 from hsisr_core.training.devices import OneDevice, launched_processes, make_accelerator, to_device, together
-from hsisr_core.training.evaluate import PROTOCOL, evaluate, mean_scores, reduced_pairs
+from hsisr_core.training.evaluate import describe_protocol, evaluate, mean_scores, reduced_pairs
 from hsisr_core.training.losses import LOSSES
 from hsisr_core.training.patches import PatchSampler
 
@@ -141,7 +141,7 @@ class Training:
         self.progress = progress and self.main
         self.sampler = build_sampler(config, dataset)
         self.steps = config.total_steps(len(dataset.train))
-        self.pairs = reduced_pairs(dataset, config.scale) if self.main else {}
+        self.pairs = reduced_pairs(dataset, config.scale, config.blur) if self.main else {}
         # the network itself is scored and stored; `model` is what is trained, spread over the devices
         self.network = build_network(config, dataset.bands)
         self.network.set_mean(torch.from_numpy(dataset.train_mean()))
@@ -249,7 +249,7 @@ class Training:
                 "dataset": dataset.name,
                 "fingerprint": dataset.fingerprint,
                 "split": {"name": dataset.split.name, "train": dataset.train, "test": dataset.test},
-                "protocol": PROTOCOL,
+                "protocol": describe_protocol(self.config.blur),
                 "images": rows,
                 "mean": {name: mean_scores(rows, name) for name in ("bicubic", self.config.method)},
                 "steps": self.steps,
@@ -291,7 +291,7 @@ def build_sampler(config: RunConfig, dataset: Dataset) -> PatchSampler:
             f"{config.patch}.",
             stacklevel=2,
         )
-    options = (config.lr_side, config.patches_per_image, config.image_sizes, config.augment)
+    options = (config.lr_side, config.patches_per_image, config.image_sizes, config.augment, config.blur)
     return PatchSampler(scenes, config.scale, patch, config.batch, config.seed, *options)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hsisr_core.base import cache_folder
 from hsisr_core.data import Scene
-from hsisr_core.degrade import imresize, resize_matrix, shrink_mask
+from hsisr_core.degrade import blur_cube, imresize, resize_matrix, shrink_mask
 from hsisr_core.errors import HsisrError
 from hsisr_core.metrics import whole_windows
 from hsisr_core.runs import AUGMENTATIONS
@@ -35,6 +35,7 @@ class PatchSampler:
       filter (the group's scripts). "scene" reduces the whole scene once and cuts both sides from it.
     - `patches_per_image`: places per image and size, drawn once; an epoch is every place in every augmentation
       (paper, Sec. IV-B: 24). None draws new places endlessly, more often from larger images; there are no epochs.
+    - `blur`: of HR, or the HR patch, before it is reduced.
     - `augment`: "paper" is as it is, turned by 90, 180 and 270 degrees, flipped once; "dihedral" all eight.
     """
 
@@ -49,7 +50,9 @@ class PatchSampler:
         patches_per_image: int | None = 24,
         image_sizes: Sequence[float] = (1.0, 0.75, 0.5),
         augment: str = "paper",
+        blur: float | None = None,
     ) -> None:
+        self.blur = blur
         self.scale, self.patch, self.batch_size, self.seed = scale, patch, batch, seed
         self.lr_side = lr_side
         self.variants = AUGMENTATIONS[augment]
@@ -76,7 +79,7 @@ class PatchSampler:
                 height, width = (length // scale * scale for length in image.shape[1:])
                 image = image[:, :height, :width]
                 if lr_side == "scene":
-                    self.lr.append(self._store(imresize(image, 1 / scale)))
+                    self.lr.append(self._store(imresize(blur_cube(image, blur), 1 / scale)))
                 self.hr.append(self._store(image))
                 self.places.append(((height - side) // step + 1, (width - side) // step + 1))
                 self.allowed.append(None)
@@ -84,7 +87,7 @@ class PatchSampler:
                     measured = (mask if size == 1 else shrink_mask(mask, size))[:height, :width]
                     clear = whole_windows(measured, side)[::step, ::step]
                     if lr_side == "scene":
-                        clear &= whole_windows(shrink_mask(measured, 1 / scale), patch)
+                        clear &= whole_windows(shrink_mask(measured, 1 / scale, blur), patch)
                     self.allowed[-1] = np.flatnonzero(clear)
                     if not clear.any():
                         raise HsisrError(
@@ -158,7 +161,7 @@ class PatchSampler:
             lr = np.stack(low)
         else:
             reduce = resize_matrix(self.scale * self.patch, self.patch, 1 / self.scale)
-            lr = (reduce.T @ hr.astype(np.float64) @ reduce).astype(np.float32)
+            lr = (reduce.T @ blur_cube(hr.astype(np.float64), self.blur) @ reduce).astype(np.float32)
         return torch.from_numpy(lr), torch.from_numpy(hr)
 
     def _cut(self, image: np.ndarray, y: int, x: int, side: int, variant: int) -> np.ndarray:

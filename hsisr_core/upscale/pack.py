@@ -37,10 +37,10 @@ def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
     tensors = dict(model.state_dict())
     halved = {key: value.half() for key, value in tensors.items()}
     info: dict[str, Any] = {"name": name, "options": options}
-    info |= {key: getattr(run.config, key) for key in ("method", "scale", "source", "mirror")}
+    info |= {key: getattr(run.config, key) for key in ("method", "scale", "blur", "source", "mirror")}
     networks = [build_packed(weights, info) for weights in (tensors, halved)]
     change = 0.0
-    for lr, _ in reduced_pairs(dataset, run.config.scale).values():
+    for lr, _ in reduced_pairs(dataset, run.config.scale, run.config.blur).values():
         full, half = (super_resolve_clipped(network, lr[:, :_CROP, :_CROP]) for network in networks)
         change = max(change, float(np.abs(full - half).max()))
     stored, kind = (halved, "float16") if change <= _TOLERANCE else (tensors, "float32")

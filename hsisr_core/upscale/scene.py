@@ -135,15 +135,17 @@ def self_test(
     cube: NDArray[np.float32],
     name: str = "network",
     mask: NDArray[np.bool_] | None = None,
+    blur: float | None = None,
 ) -> _Scores:
     """Scores of a cube, reduced by the model's scale and super-resolved, as in Wald, Ranchin and Mangolini (1997).
 
-    Pixels outside `mask` (height, width) are left out. There are those of "bicubic" and of `name`.
+    It is reduced with the `blur` of the model's training. Pixels outside `mask` (height, width) are left out. There are
+    those of "bicubic" and of `name`.
     """
     least = _LEAST_SIDE * model.scale
     if min(cube.shape[1:]) < least:
         raise HsisrError(f"The self-test at x{model.scale} needs {least} pixels a side: give --no-check.")
-    rows = evaluate(model, {"self-test": reduce_measured(cube, mask, model.scale, "The cube")}, name)
+    rows = evaluate(model, {"self-test": reduce_measured(cube, mask, model.scale, "The cube", blur)}, name)
     return {row["result"]: {key: row[key] for key in row if key not in ("image", "result")} for row in rows}
 
 
@@ -162,14 +164,17 @@ def _check(
     try:
         # a band without any measurement masks no pixel
         mask = None if missing is None else np.logical_not(missing[np.isfinite(scene.means)].any(axis=0))
-        scores = self_test(network, middle, name, mask)
+        scores = self_test(network, middle, name, mask, weights.blur)
     except HsisrError as error:
         if check:
             raise
         say(f"No self-test: {error}")
         return None
     height, width = middle.shape[1:]
-    say(f"Self-test: the middle {height} x {width} pixels, reduced by {network.scale} and super-resolved.")
+    blurred = f"blurred ({weights.blur:g} HR pixels), " if weights.blur else ""
+    say(
+        f"Self-test: the middle {height} x {width} pixels, {blurred}reduced by {network.scale} and super-resolved."
+    )
     for method, values in scores.items():
         psnr, ssim, sam = (values[score] for score in ("psnr", "ssim", "sam"))
         say(f"  {method:<10}{psnr:8.2f} dB  SSIM {ssim:.4f}  SAM {sam:.3f} degrees")

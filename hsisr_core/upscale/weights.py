@@ -80,6 +80,7 @@ class _Info(BaseModel):
     trained_on: str
     statistics: Statistics
     source: str | None = None
+    blur: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +93,8 @@ class Pretrained:
     trained_on: str
     # of the training data; None if unknown
     statistics: Statistics | None
+    # of HR in the training and in its scores (see `RunConfig`)
+    blur: float | None = None
 
     @property
     def bands(self) -> int | None:
@@ -158,7 +161,7 @@ def _open_run(folder: Path) -> Pretrained:
     except HsisrError:  # the data are not here, or others now
         statistics = None
     digest = sha256_file(folder / "weights.safetensors")
-    return Pretrained(folder.name, run.model(), digest, describe(run.metrics), statistics)
+    return Pretrained(folder.name, run.model(), digest, describe(run.metrics), statistics, run.config.blur)
 
 
 def _open_packed(path: Path) -> Pretrained:
@@ -169,7 +172,7 @@ def _open_packed(path: Path) -> Pretrained:
             info = _Info.model_validate_json((file.metadata() or {})[KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         model = build_packed(tensors, vars(info))
-        return Pretrained(info.name, model, sha256_file(path), info.trained_on, info.statistics)
+        return Pretrained(info.name, model, sha256_file(path), info.trained_on, info.statistics, info.blur)
     except HsisrError as error:
         raise HsisrError(f"{path}: {error}") from error
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:

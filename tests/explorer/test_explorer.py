@@ -306,6 +306,11 @@ def test_from_run_shows_what_chapter_05_scores(tmp_path: Path) -> None:
     lr, hr = next(iter(reduced_pairs(dataset, config.scale).values()))
     for name, cube in (("LR", lr), ("SSRNet", super_resolve_clipped(run.model(), lr)), ("HR", hr)):
         assert np.abs(explorer.cubes.values(name) - cube).max() < 2e-5
+    blurred = train(config.changed(blur=1.0, steps=1), runs=tmp_path, dataset=dataset)
+    lr, _ = next(iter(reduced_pairs(dataset, config.scale, 1.0).values()))
+    assert np.abs(SpectralExplorer.from_run(blurred).cubes.values("LR") - lr).max() < 2e-5
+    with pytest.raises(HsisrError, match="the same data, split, scale and blur"):
+        SpectralExplorer.from_run(run, blurred)
     fcnn = config.changed(method="3d-fcnn", scale=config.scale, patch=8)
     both = SpectralExplorer.from_run(run, train(fcnn, runs=tmp_path, dataset=dataset))
     assert list(both.cubes.cubes) == ["LR", "bicubic", "SSRNet", "3D-FCNN", "HR"]

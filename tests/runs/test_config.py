@@ -34,6 +34,7 @@ def test_paper_preset_is_the_paper() -> None:
         ({"scale": 5}, "scale=5: expected 2, 3, 4 or 8"),
         ({"scale": "2"}, "scale='2': expected 2, 3, 4 or 8"),
         ({"scale": True}, "expected 2, 3, 4 or 8"),
+        ({"blur": 0}, "blur=0: expected greater than 0 or null"),
         ({"seed": "2"}, "seed='2': expected a valid integer."),
         ({"seed": True}, "seed=True: expected a valid integer."),
         ({"seed": 2.0}, "seed=2.0: expected a valid integer."),

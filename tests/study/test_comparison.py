@@ -208,8 +208,22 @@ def test_one_value_of_scale_leaves_one_run_a_row() -> None:
     config = RunConfig(steps=5, epochs=None, schedule="constant")
     long, padded = config.changed(steps=9), config.changed(method="3d-fcnn", keep_size=True)
     valid = config.changed(method="3d-fcnn")
-    configs = [config, long, config.changed(seed=2), valid, padded]
-    assert one_per_row(configs) == [config, config.changed(seed=2), valid, padded]
+    blurred = config.changed(blur=1.0)
+    configs = [config, long, config.changed(seed=2), valid, padded, blurred]
+    assert one_per_row(configs) == [config, config.changed(seed=2), valid, padded, blurred]
+
+
+def test_blurred_data_are_other_data(tmp_path: Path) -> None:
+    runs = []
+    for planned in small_plan(tmp_path, "[{blur: null}, {blur: 1.5}]"):
+        runs.append(open_run(planned.config, tmp_path / "runs", planned.dataset))
+        finish(runs[-1], "cave", 38.0 - 2 * bool(planned.config.blur), 37.0, WHOLE)
+    table = compare_methods(runs)
+    sharp, blurred = (row(table, name, 2, "SSRNet") for name in ("CAVE", "CAVE, blur 1.5"))
+    assert (sharp["psnr"], blurred["psnr"], sharp["paper_psnr"]) == (38, 36, 44.99)
+    assert np.isnan(blurred["paper_psnr"])
+    assert list(by_row(runs)) == ["SSRNet x2, cave", "SSRNet x2, cave, blur 1.5"]
+    assert at_largest_scale(runs) == runs[:1]
 
 
 def test_rows_that_learn_and_their_curves(tmp_path: Path) -> None:

@@ -70,6 +70,15 @@ def test_what_touches_a_masked_pixel_is_not_scored() -> None:
     assert rows[0]["psnr"] == pytest.approx(psnr(sr, hr, expected[:24]), abs=0.05)
 
 
+def test_a_pixel_whose_blur_touches_a_masked_one_is_not_scored() -> None:
+    cube, mask = np.random.default_rng(0).random((2, 32, 40)), np.ones((32, 40), np.bool_)
+    mask[24:] = False
+    for blur, rows in ((None, 17), (1.0, 15)):
+        lr, hr = reduce_measured(cube, mask, 2, "it", blur)
+        assert np.isfinite(hr).all(axis=(0, 2)).tolist() == [row < rows for row in range(32)]
+        np.testing.assert_allclose(lr[:, :8], make_pair(cube, 2, blur)[0][:, :8])
+
+
 def test_a_test_image_without_a_window_of_measured_pixels_is_refused() -> None:
     mask = np.zeros((48, 48), np.bool_)
     mask[:12] = True

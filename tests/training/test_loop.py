@@ -258,6 +258,17 @@ def test_a_run_at_x8_and_patches_as_large_as_the_images_allow(tmp_path: Path) ->
     assert set(run.metrics["mean"]) == {"bicubic", "ssrnet"}
 
 
+def test_the_blur_is_that_of_the_scores_and_of_the_hash(tmp_path: Path) -> None:
+    plain, blurred = (train(tiny(steps=1, blur=blur), tmp_path, progress=False) for blur in (None, 1.0))
+    assert plain.folder != blurred.folder
+    assert "blur" not in plain.metrics["protocol"]
+    assert "; blurred by a 7x7 Gaussian of standard deviation 1 HR pixels" in blurred.metrics["protocol"]
+    rows = evaluate(blurred.model(), reduced_pairs(load_dataset("indian-pines"), 2, 1.0), "ssrnet")
+    assert blurred.metrics["images"][0]["psnr"] == pytest.approx(rows[0]["psnr"])
+    assert blurred.metrics["images"][0]["psnr"] < plain.metrics["images"][0]["psnr"] - 0.5
+    assert results_table(blurred).startswith("x2, blur 1, preset tiny")
+
+
 def test_errors_of_the_run(tmp_path: Path) -> None:
     with pytest.raises(HsisrError, match="batch=99 is larger than an epoch, 16 patches"):
         train(tiny(patches_per_image=1, batch=99), tmp_path, progress=False)

@@ -48,10 +48,17 @@ def test_lr_side_patch_is_the_reduced_patch() -> None:
         np.testing.assert_allclose(low, imresize(high, 1 / 3), atol=1e-6)
 
 
-def test_lr_side_scene_is_cut_from_the_reduced_scene() -> None:
+def test_lr_side_patch_is_the_blurred_and_reduced_patch() -> None:
+    sampler = PatchSampler(scenes(), 3, 4, 5, seed=1, lr_side="patch", image_sizes=(1.0,), blur=1.5)
+    for low, high in zip(*(side.numpy() for side in sampler.batch(0)), strict=True):
+        np.testing.assert_allclose(low, make_pair(high, 3, 1.5)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("blur", [None, 1.5])
+def test_lr_side_scene_is_cut_from_the_reduced_scene(blur: float | None) -> None:
     image = scenes()[0]
-    low, high = make_pair(image, 2)
-    sampler = PatchSampler([image], 2, 6, 8, 1, "scene", None, (1.0,), "none")
+    low, high = make_pair(image, 2, blur)
+    sampler = PatchSampler([image], 2, 6, 8, 1, "scene", None, (1.0,), "none", blur)
     lr, hr = (side.numpy() for side in sampler.batch(3))
     for (_, y, x, _), small, large in zip(sampler.draw(3), lr, hr, strict=True):
         np.testing.assert_array_equal(small, low[:, y : y + 6, x : x + 6])

@@ -282,6 +282,20 @@ def test_packed_weights_give_what_the_run_gives(run: Run, packed: Path, tmp_path
         load_pretrained(damaged)
 
 
+def test_the_self_test_is_blurred_as_the_training_was(tmp_path: Path) -> None:
+    blurred = train(RunConfig.from_preset(TINY, steps=1, evaluate_every=None, blur=1.0), tmp_path / "runs")
+    weights = load_pretrained(pack(blurred, "blurred", tmp_path))
+    assert weights.blur == load_pretrained(blurred.folder).blur == 1
+    lines: list[str] = []
+    made = upscale("indian-pines", 2, str(blurred.folder), tmp_path / "out.npy", check=True, say=lines.append)
+    cube = read_scene("indian-pines").cube
+    expected = self_test(load_pretrained("bicubic", 2).model, cube, blur=1.0)["bicubic"]
+    assert made.self_test is not None
+    assert made.self_test["bicubic"] == pytest.approx(expected)
+    assert made.self_test["bicubic"]["psnr"] < self_test(weights.model, cube)["bicubic"]["psnr"]
+    assert any("blurred (1 HR pixels), reduced by 2" in line for line in lines)
+
+
 def test_weights_for_x2_are_applied_three_times_for_x8(cube: Path, packed: Path, tmp_path: Path) -> None:
     expected = lr = np.random.default_rng(0).random((31, 9, 8)).astype(np.float32)
     for _ in range(3):

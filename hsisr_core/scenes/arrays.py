@@ -321,6 +321,10 @@ def _choose(path: Path, arrays: Mapping[str, _Array], key: str | None) -> _Array
     cubes = [array for array in arrays.values() if array.kind in _NUMERIC and len(array.shape) == 3]
     if key is None:
         found = [array for array in cubes if (array.kind, array.shape[-1]) != ("uint8", 3)] or cubes
+        many = [array for array in found if min(array.shape) > 4]
+        if len(many) == 1 < len(found):
+            taken, found = f"{path}: {many[0]} is taken of several 3-D arrays", many
+            warnings.warn(f"{taken}. If that is wrong, name one with --key.", stacklevel=6)
     else:
         # a field of a structure is named with a point or as in HDF5, and by its last part, too
         ends = "." + key.strip("/").replace("/", ".")

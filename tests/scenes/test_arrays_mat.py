@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any, Protocol
@@ -180,6 +181,17 @@ def test_several_arrays_ask_for_a_key(tmp_path: Path, save: Save) -> None:
     refused(path, "several 3-D arrays", "rad 5x6x3 double", "ref 6x5x4 uint16", "--key 'rad'")
     assert read_scene(path, key="ref").bands == 4
     refused(path, "no 3-D numeric array 'REF'", "rad 5x6x3 double", key="REF")
+
+
+@pytest.mark.parametrize("save", [save_v5, save_v73])
+def test_one_cube_beside_arrays_of_few_bands_is_taken_and_said(tmp_path: Path, save: Save) -> None:
+    cube = np.random.default_rng(0).random((8, 9, 6))
+    path = save(tmp_path / "a.mat", rad=cube, rgb=cube[..., :3], few=cube[..., :4])
+    with pytest.warns(UserWarning, match="rad 8x9x6 double is taken of several 3-D arrays.*--key"):
+        assert read_scene(path).bands == 6
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_scene(path, key="rgb").bands == 3
 
 
 @pytest.mark.parametrize("save", [save_v5, save_v73])

@@ -87,7 +87,7 @@ class Split:
     """Training and test regions of a dataset; `note` says how they were chosen.
 
     None of `train` shares a pixel with one of `test`. Results are reported under the name `dataset`. With a `rule`
-    there are no regions before `divide`.
+    there are no regions before `divide`. One that is taken `by_name` alone is not found by its scenes.
     """
 
     name: Name
@@ -96,6 +96,7 @@ class Split:
     test: _Regions = ()
     note: str = ""
     rule: Rule | None = None
+    by_name: bool = False
 
     def __post_init__(self) -> None:
         if self.rule is not None and not self.regions:
@@ -185,11 +186,11 @@ def find_split(scenes: list[str], where: str, dataset: str | None = None) -> Spl
     """Return the split in `book/splits` whose scenes are all at hand, in `where`.
 
     Those for `dataset` go first, then that of a whole dataset of the paper, then the one that needs most scenes; a
-    warning names the choice. A rule fits only its dataset, and a split that chooses settings (-tune) never.
+    warning names the choice. A rule fits only its dataset.
     """
     files = sorted((book_folder() / "splits").glob("*.yaml"))
     every = [_check(file, read_yaml(file)) for file in files]
-    searched = [split for split in every if not split.name.endswith("-tune")]
+    searched = [split for split in every if not split.by_name]
     listed = [split for split in searched if split.rule is None]
     fitting = [split for split in searched if split.dataset == dataset and set(split.scenes) <= set(scenes)]
     fitting = fitting or [split for split in listed if set(split.scenes) <= set(scenes)]

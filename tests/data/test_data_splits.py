@@ -3,11 +3,17 @@ from __future__ import annotations
 import hashlib
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import pytest
+import scipy.io
+import spectral
+import tifffile
+import yaml
 
-from hsisr_core.data import Region, Split, load_split, read_scene, write_split
+from hsisr_core.data import Region, Split, load_dataset, load_split, read_scene, write_split
 from hsisr_core.data.splits import divide_by_rule, find_split
 from hsisr_core.errors import HsisrError
 
@@ -156,12 +162,13 @@ def test_wrong_rules_and_reductions_are_refused(tmp_path: Path, text: str, messa
 
 
 def book_of(project: Path, **splits: str) -> None:
-    """Write splits: name_="dataset: training scenes: test scenes", with - for _ in the name."""
+    """Write splits: name_="dataset: training scenes: test scenes", with - for _ in the name; -tune by name alone."""
     for key, text in splits.items():
         name = key.replace("_", "-")
         dataset, train, test = text.split(":")
         (project / "book" / "splits" / f"{name}.yaml").write_text(
             f"name: {name}\ndataset: {dataset}\ntrain: [{train}]\ntest: [{test}]\n"
+            f"by_name: {str(name.endswith('-tune')).lower()}\n"
         )
 
 
@@ -353,3 +360,52 @@ def test_the_only_split_that_fits_is_found(project: Path) -> None:
         HsisrError, match=r"scenes in here \(b\): other needs a, c; toy needs a, b\..* split="
     ):
         find_split(["b"], "here")
+
+
+# published height, width and bands, and how the files are read; the coordinates of the splits are divided by 8
+REMOTE: dict[str, tuple[tuple[int, int, int], str, dict[str, Any]]] = {
+    "pavia-centre": ((1096, 715, 102), "Pavia.mat", {"key": "pavia", "divisor": 8000.0}),
+    "pavia-university": ((610, 340, 103), "PaviaU.mat", {"key": "paviaU", "divisor": 8000.0}),
+    "chikusei": ((2517, 2335, 128), "HyperspecVNIR_Chikusei_20140729.mat", {}),
+    "houston-2018": ((1202, 4172, 50), "20170218_UH_CASI_S4_NAD83.hdr", {"bands": tuple(range(48))}),
+    "dc-mall": ((1280, 307, 191), "dc.tif", {}),
+}
+
+
+def save_in_its_layout(name: str, path: Path, cube: np.ndarray) -> None:
+    if name == "chikusei":
+        with h5py.File(path, "w") as file:
+            file["chikusei"] = cube.T
+    elif path.suffix == ".mat":
+        scipy.io.savemat(path, {"pavia" if name == "pavia-centre" else "paviaU": cube})
+    elif path.suffix == ".hdr":
+        spectral.io.envi.save_image(str(path), cube, ext=".pix", interleave="bsq")
+    else:
+        tifffile.imwrite(path, cube.transpose(2, 0, 1).astype(np.int16), photometric="minisblack")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in ("chikusei", "dc-mall"))) for name in REMOTE],
+)
+def test_remote_sensing_scenes_are_read_and_split(name: str, tmp_path: Path) -> None:
+    (height, width, bands), file, reading = REMOTE[name]
+    split = load_split(SPLITS / f"{name}.yaml")
+    regions: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
+    for side in regions:
+        for region in getattr(split, side):
+            (top, bottom), (left, right) = region.bounds(height, width)
+            if side == "test":
+                assert (bottom - top) % 8 == (right - left) % 8 == 0
+            small = {"rows": [-(-top // 8), bottom // 8], "cols": [-(-left // 8), right // 8]}
+            regions[side].append({"name": region.name, "scene": region.scene, **small})
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump({"name": name, "dataset": name, **regions}))
+    cube = np.random.default_rng(0).integers(1, 8000, (height // 8, width // 8, bands), dtype=np.uint16)
+    save_in_its_layout(name, tmp_path / file, cube)
+    dataset = load_dataset(tmp_path / file, tmp_path / "small.yaml", **reading)
+    assert dataset.bands == (48 if name == "houston-2018" else bands)
+    scene, place = dataset.scene(dataset.test[-1]), regions["test"][-1]
+    expected = cube[slice(*place["rows"]), slice(*place["cols"]), : dataset.bands].transpose(2, 0, 1)
+    np.testing.assert_allclose(scene.cube * scene.divisor, expected, rtol=1e-5)
+    with pytest.raises(HsisrError, match=r"No split in book/splits fits.* -p split="):
+        load_dataset(tmp_path / file, **reading)

@@ -26,7 +26,7 @@ def super_resolve_array(
         Factor: 2, 3, 4 or 8.
     model : str, optional
         As in `load_pretrained`: weights, a run folder or "bicubic". None: the shipped weights for `scale`, trained on
-        CAVE (31 bands, 400 to 700 nm), for any number of bands.
+        scenes of CAVE and for any bands (``hsisr_core/pretrained`` has a card for each).
     wavelengths : array, shape (bands,), optional
         Band centres in nm. Where they are not those of the training, the cube's own mean is subtracted; where they are
         not given, a warning says so.

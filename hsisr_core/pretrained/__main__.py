@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from hsisr_core.base import run_command
-from hsisr_core.runs import read_run
-from hsisr_core.upscale import FOLDER, pack
+from hsisr_core.runs import FOLDER, read_run
+from hsisr_core.upscale import pack
 
 
 def main(

@@ -7,6 +7,7 @@ at all; ``metrics.json`` comes last, so its presence means the run is complete.
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import sys
@@ -39,6 +40,7 @@ from hsisr_core.data import Dataset
 from hsisr_core.errors import HsisrError, NotAtHandError, RunLockedError, describe_mistake
 from hsisr_core.models import SuperResolver, restore_model
 from hsisr_core.runs.config import RunConfig
+from hsisr_core.runs.packed import FOLDER, read_packed, shipped
 
 HISTORY = ("step", "loss", "learning_rate", "seconds", "psnr", "ssim", "sam")
 _Text = Annotated[str, Field(pattern=r"^\P{Cc}*$")]
@@ -85,14 +87,11 @@ class Run:
         return self.folder.is_relative_to(results_folder())
 
     def model(self) -> SuperResolver:
-        """The trained network, ready for inference."""
+        """The trained network, ready for inference; of a run of the book, the shipped weights that are its own."""
         path, config = self.folder / "weights.safetensors", self.config
         if not path.is_file():
             if self.committed:
-                raise NotAtHandError(
-                    f"{self.folder.name} came with the book, without its weights. `{config.command()} --again` trains "
-                    "it here."
-                )
+                return self._shipped_model()
             raise HsisrError(f"{self.folder} has no weights yet: train it with the same settings to resume.")
         options, digest = config.model_options(), sha256_file(path)
         if (self.folder / "metrics.json").exists() and self.metrics.get("weights_sha256", digest) != digest:
@@ -101,6 +100,15 @@ class Run:
             return restore_model(config.method, config.scale, options, config.mirror, load_file(path))
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise HsisrError(f"{path} is damaged or not of this run: train again.") from error
+
+    def _shipped_model(self) -> SuperResolver:
+        name, config = self.folder.name, self.config
+        entry = next((entry for entry in shipped() if entry.get("run") == name), None)
+        if entry is None:
+            command = f"{config.command()} --again"
+            raise NotAtHandError(f"{name} came with the book, without its weights. `{command}` trains it here.")
+        description, tensors = read_packed(FOLDER / entry["file"])
+        return restore_model(config.method, config.scale, json.loads(description)["options"], config.mirror, tensors)
 
 
 class _Scores(BaseModel, extra="allow", strict=True, allow_inf_nan=False):

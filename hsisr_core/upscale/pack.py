@@ -12,10 +12,10 @@ import numpy as np
 from hsisr_core.base import atomic_text, sha256_file, write_json
 from hsisr_core.data import DATASETS, dataset_source
 from hsisr_core.paper import DATA_NAMES
-from hsisr_core.runs import Run, RunConfig
+from hsisr_core.runs import FOLDER, KEY, Run, RunConfig, shipped
 from hsisr_core.training import reduced_pairs, super_resolve_clipped, write_tensors
 from hsisr_core.upscale.export import fold
-from hsisr_core.upscale.weights import FOLDER, KEY, build_packed, describe, load_data, measure_data, shipped
+from hsisr_core.upscale.weights import build_packed, describe, load_data, measure_data
 
 _TOLERANCE = 1e-4  # of full scale: half precision is kept where SR changes by no more
 _CROP = 64  # LR pixels a side on which that is tried
@@ -60,7 +60,7 @@ def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
     digest = sha256_file(path)
     atomic_text(path.with_suffix(".md"), model_card(info, digest, path.stat().st_size))
     entries = {entry["name"]: entry for entry in shipped(folder)}
-    entry = {key: info[key] for key in ("name", "scale", "trained_on")}
+    entry = {key: info[key] for key in ("name", "scale", "run", "trained_on")}
     entries[name] = entry | {"file": path.name, "sha256": digest}
     write_json(folder / "index.json", {"weights": list(entries.values())})
     return path
@@ -87,6 +87,7 @@ def model_card(info: dict[str, Any], sha256: str, size: int) -> str:
 |---|---|
 | trained on | {info["trained_on"]}; {sensor} |
 | training images | {", ".join(split["train"])} |
+| test images | {", ".join(split["test"])} |
 | commit | `{metrics["git_commit"]}`, run `{info["run"]}` |
 | file | {size:,} bytes, {info["stored"]}; half precision changes SR by at most {info["change_by_float16"]:.1e} |
 | SHA-256 | `{sha256}` |
@@ -107,7 +108,7 @@ def _terms(dataset: str) -> str:
     """On which terms weights that were trained on `dataset` can be used, as far as the data decide it."""
     origin = next((name for name in DATASETS if dataset == name or dataset.startswith(f"{name}-")), None)
     if origin is not None:
-        return f"Trained on {DATA_NAMES[origin]}: research use. {dataset_source(origin).terms}"
+        return f"Trained on scenes of {DATA_NAMES[origin]}: research use. {dataset_source(origin).terms}"
     if dataset == "indian-pines":
         return "Trained on Indian Pines (doi:10.4231/R7RX991C), which is CC BY 3.0: name its authors."
     return f"Trained on {dataset}: its own terms hold."

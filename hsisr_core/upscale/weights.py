@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import json
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -16,17 +15,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
 from hsisr_core.base import sha256_file
 from hsisr_core.data import Dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import Bicubic, Repeated, SuperResolver, check_source, restore_model
-from hsisr_core.runs import Run, read_run
-
-FOLDER = Path(__file__).resolve().parents[1] / "pretrained"
-KEY = "hsisr"  # of the description in the metadata of a packed file
+from hsisr_core.paper import data_label
+from hsisr_core.runs import FOLDER, Run, read_packed, read_run, shipped
 
 _FACTOR = 3.0  # brightness, contrast or noise that differ by more than this are reported
 _STEP_FACTOR = 2.0  # likewise of the distance between bands
@@ -103,12 +100,6 @@ class Pretrained:
         return len(network.mean) if "bands" in inspect.signature(type(network)).parameters else None
 
 
-def shipped(folder: Path = FOLDER) -> list[dict[str, Any]]:
-    """The entries of `index.json`: name, scale, file, sha256, trained_on; the first of a scale is its default."""
-    path = folder / "index.json"
-    return json.loads(path.read_text(encoding="utf-8"))["weights"] if path.is_file() else []
-
-
 def load_pretrained(
     name_or_path: str | os.PathLike[str] | None = None, scale: int | None = None, folder: Path = FOLDER
 ) -> Pretrained:
@@ -168,9 +159,8 @@ def _open_packed(path: Path) -> Pretrained:
     if not path.is_file():
         raise HsisrError(f"{path} is not a regular file: name a file of weights or a run folder.")
     try:
-        with safe_open(path, framework="pt") as file:
-            info = _Info.model_validate_json((file.metadata() or {})[KEY])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        description, tensors = read_packed(path)
+        info = _Info.model_validate_json(description)
         model = build_packed(tensors, vars(info))
         return Pretrained(info.name, model, sha256_file(path), info.trained_on, info.statistics, info.blur)
     except HsisrError as error:
@@ -190,9 +180,11 @@ def describe(metrics: dict[str, Any]) -> str:
     """A sentence on what a run was trained on and what it reached, from its metrics.json."""
     split, method = metrics["split"], metrics["config"]["method"]
     gain = metrics["mean"][method]["psnr"] - metrics["mean"]["bicubic"]["psnr"]
+    tests, hours = len(split["test"]), (metrics.get("processor_seconds") or metrics["seconds"]) / 3600
     return (
-        f"{metrics['dataset']} (split {split['name']}, {len(split['train'])} training images), {metrics['steps']:,} "
-        f"steps in {metrics['seconds'] / 60:.0f} minutes; {gain:+.2f} dB over bicubic on {', '.join(split['test'])}"
+        f"{data_label(metrics['dataset'])} (split {split['name']}, {len(split['train'])} training images), "
+        f"{metrics['steps']:,} steps in {hours:.1f} processor hours; {gain:+.2f} dB over bicubic on "
+        + (split["test"][0] if tests == 1 else f"{tests} test images")
     )
 
 

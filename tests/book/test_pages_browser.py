@@ -127,35 +127,78 @@ def visit(book: Book, url: str, width: int = WIDE, theme: str = "light") -> tupl
     return page, wrong
 
 
-@pytest.mark.parametrize("scheme", ["http", "file"])
-def test_pages_ask_no_other_host_and_have_no_errors(book: Book, scheme: str) -> None:
+# what each page is asked once it is open, at these widths; a page is loaded once for all of it
+VIEWS = [("http", "light", (1300, 1920)), ("file", "dark", (NARROW,))]
+
+
+@pytest.mark.parametrize(("scheme", "theme", "widths"), VIEWS, ids=["http-light", "file-dark"])
+def test_pages_are_whole_and_readable(book: Book, scheme: str, theme: str, widths: tuple[int, ...]) -> None:
     assert "index.html" in book.pages
+    drawn = 0
     for name in book.pages:
-        page, wrong = visit(book, book.url(scheme, name))
+        page, wrong = visit(book, book.url(scheme, name), widths[0], theme)
         # a reader scrolls; pictures below the fold load then
         page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
         page.wait_for_load_state("networkidle")
-        assert wrong == [], name
+        assert wrong == [], f"{name} asks another host, or has errors"
         assert page.evaluate("[...document.images].filter(i => !(i.complete && i.naturalWidth)).length") == 0
-        page.context.close()
-
-
-@pytest.mark.parametrize("scheme", ["http", "file"])
-def test_mathematics_is_drawn(book: Book, scheme: str) -> None:
-    drawn = 0
-    for name in book.pages:
-        page, _ = visit(book, book.url(scheme, name))
-        sizes = page.evaluate(
-            """[...document.querySelectorAll('.math')].map(math => {
-                 const box = math.querySelector('mjx-container')?.getBoundingClientRect();
-                 return [math.textContent.slice(0, 60), box?.width ?? 0, box?.height ?? 0]; })"""
-        )
-        assert [text for text, width, height in sizes if width < 3 or height < 5] == [], name
-        wrong = "mjx-merror, [data-mml-node=merror], mjx-container mtext[style*=red], mjx-mtext[style*=red]"
-        assert page.locator(wrong).count() == 0, f"{name}: an equation with an unknown command"
-        drawn += len(sizes)
+        drawn += check_mathematics(page, name)
+        check_theme(page, name, theme)
+        for width in widths:
+            page.set_viewport_size({"width": width, "height": 900})
+            check_widths(page, f"{name} at {width} pixels", "mathematics.html" in book.pages)
         page.context.close()
     assert drawn >= 3
+
+
+def check_mathematics(page: Any, name: str) -> int:
+    """All of it is drawn; returns how much there is."""
+    sizes = page.evaluate(
+        """[...document.querySelectorAll('.math')].map(math => {
+             const box = math.querySelector('mjx-container')?.getBoundingClientRect();
+             return [math.textContent.slice(0, 60), box?.width ?? 0, box?.height ?? 0]; })"""
+    )
+    assert [text for text, width, height in sizes if width < 3 or height < 5] == [], name
+    wrong = "mjx-merror, [data-mml-node=merror], mjx-container mtext[style*=red], mjx-mtext[style*=red]"
+    assert page.locator(wrong).count() == 0, f"{name}: an equation with an unknown command"
+    return len(sizes)
+
+
+# Elements of the article that reach beyond it, unless they lie in what a reader can scroll: tables, code, the explorer.
+WIDER = """[...document.querySelectorAll('.bd-article *')].filter(part => {
+  const edge = document.querySelector('.bd-article').getBoundingClientRect().right + 1;
+  return part.getBoundingClientRect().right > edge && !part.closest(
+    '.pst-scrollable-table-container, .cell_output, pre, .math, .hsisr-explorer'); }).map(part => part.outerHTML.slice(0, 80))"""
+# Equations, code and tables that must be scrolled to be read.
+SCROLLED = """[...document.querySelectorAll('.bd-article :is(mjx-container, pre, .pst-scrollable-table-container)')]
+  .filter(part => part.clientWidth && part.scrollWidth > part.clientWidth + 1).map(part => part.innerText.slice(0, 80))"""
+
+
+def check_widths(page: Any, name: str, is_small: bool) -> None:
+    """The page does not scroll sideways, nothing leaves the article, and on a wide screen nothing of it is cut."""
+    for part in ("html", "body", ".bd-article-container", ".bd-article"):
+        inner, outer = page.evaluate(f"(e => [e.scrollWidth, e.clientWidth])(document.querySelector('{part}'))")
+        assert inner <= outer, f"{name}: {part} is {inner} pixels wide on a screen of {outer}"
+    assert page.evaluate(WIDER) == [], name
+    if page.viewport_size["width"] > NARROW and not is_small:
+        assert page.evaluate(SCROLLED) == [], name
+
+
+TEXTS = ".bd-article :is(p, h1, h2, td, th, caption, pre), .bd-sidebar-primary a"
+
+
+def check_theme(page: Any, name: str, theme: str) -> None:
+    """Text stands out from what is behind it, in the theme of the system."""
+    ((_, ground),) = page.evaluate(LUMINANCE, "body")
+    assert ground < 0.05 if theme == "dark" else ground > 0.9
+    for text, behind in page.evaluate(LUMINANCE, TEXTS):
+        contrast = (max(text, behind) + 0.05) / (min(text, behind) + 0.05)
+        assert contrast >= 4.5, f"{name}: text {text:.2f} on {behind:.2f}"  # WCAG AA
+        assert behind < 0.2 if theme == "dark" else behind > 0.5, f"{name}: a patch of the other theme"
+    filters = page.evaluate(
+        "[...document.querySelectorAll('.bd-article img:not(.drawing)')].map(i => getComputedStyle(i).filter)"
+    )
+    assert set(filters) <= {"none"}, "the theme changes the colours of pictures"
 
 
 def test_labelled_equations_are_numbered_and_linked(book: Book) -> None:
@@ -165,38 +208,6 @@ def test_labelled_equations_are_numbered_and_linked(book: Book) -> None:
     assert page.locator("#equation-eq-psnr .eqno").inner_text().startswith("(1.1)")
     assert page.locator("a[href='#equation-eq-psnr']").first.inner_text() == "(1.1)"
     page.context.close()
-
-
-@pytest.mark.parametrize("width", [NARROW, WIDE])
-def test_pages_do_not_scroll_sideways(book: Book, width: int) -> None:
-    for name in book.pages:
-        page, _ = visit(book, book.url("file", name), width)
-        for part in ("html", "body", ".bd-article-container", ".bd-article"):
-            inner, outer = page.evaluate(
-                f"(e => [e.scrollWidth, e.clientWidth])(document.querySelector('{part}'))"
-            )
-            assert inner <= outer, f"{name}: {part} is {inner} pixels wide on a screen of {outer}"
-        page.context.close()
-
-
-TEXTS = ".bd-article :is(p, h1, h2, td, th, caption, pre), .bd-sidebar-primary a"
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_text_is_readable_in_the_theme_of_the_system(book: Book, theme: str) -> None:
-    for name in book.pages:
-        page, _ = visit(book, book.url("file", name), theme=theme)
-        ((_, ground),) = page.evaluate(LUMINANCE, "body")
-        assert ground < 0.05 if theme == "dark" else ground > 0.9
-        for text, behind in page.evaluate(LUMINANCE, TEXTS):
-            contrast = (max(text, behind) + 0.05) / (min(text, behind) + 0.05)
-            assert contrast >= 4.5, f"{name}: text {text:.2f} on {behind:.2f}"  # WCAG AA
-            assert behind < 0.2 if theme == "dark" else behind > 0.5, f"{name}: a patch of the other theme"
-        filters = page.evaluate(
-            "[...document.querySelectorAll('.bd-article img:not(.drawing)')].map(i => getComputedStyle(i).filter)"
-        )
-        assert set(filters) <= {"none"}, "the theme changes the colours of pictures"
-        page.context.close()
 
 
 @pytest.mark.parametrize("scheme", ["http", "file"])

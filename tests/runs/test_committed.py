@@ -14,6 +14,7 @@ from small_plan import finish, small_plan
 
 from hsisr_core.base import write_json
 from hsisr_core.errors import HsisrError
+from hsisr_core.models import SSRNet
 from hsisr_core.runs import RunConfig, find_run, known_fingerprint, load_results, open_run, read_run
 from hsisr_core.train import train
 
@@ -49,6 +50,9 @@ def test_a_committed_run_is_found_without_its_data(tmp_path: Path) -> None:
     with pytest.raises(HsisrError, match=f"without its weights. {command} trains it here"):
         run.model()
     assert find_run(TRIED.changed(seed=99), tmp_path) is None
+    shown = train(RunConfig.from_preset("evidence"), tmp_path)
+    assert shown.committed
+    assert isinstance(shown.model(), SSRNet), "the shipped weights that were packed from this run"
     assert not list(tmp_path.iterdir())
 
 

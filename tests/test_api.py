@@ -14,8 +14,8 @@ import pytest
 import hsisr_core as hs
 from hsisr_core import degrade
 from hsisr_core.errors import HsisrError
-from hsisr_core.runs import load_results
-from hsisr_core.upscale import FOLDER, adapt_network
+from hsisr_core.runs import FOLDER, load_results
+from hsisr_core.upscale import adapt_network
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "book" / "api.md").read_text()
@@ -54,17 +54,18 @@ def test_an_array_keeps_its_units() -> None:
 @pytest.mark.slow
 def test_an_array_of_other_bands_has_its_own_mean_subtracted(recwarn: pytest.WarningsRecorder) -> None:
     """Also where their number is that of the training: 31 bands are not CAVE's by their number."""
-    weights = hs.load_pretrained(scale=2)
+    name = "ssrnet-32-x2-cave-sample"
+    weights = hs.load_pretrained(name)
     cube = np.linspace(0.1, 0.4, 31)[:, None, None] + 0.05 * np.random.default_rng(1).random((31, 20, 20))
     trained = np.arange(400.0, 701.0, 10.0)
     for wavelengths, mean in ((trained, "training"), (trained + 500, "cube")):
         network, subtracted = adapt_network(weights, cube.mean(axis=(1, 2)).astype(np.float32), wavelengths)
         assert subtracted == mean
         expected = np.maximum(hs.super_resolve(network, cube.astype(np.float32)), 0)
-        made = hs.super_resolve_array(cube, 2, wavelengths=wavelengths)
+        made = hs.super_resolve_array(cube, 2, name, wavelengths=wavelengths)
         np.testing.assert_allclose(made, expected, atol=1e-5)
     recwarn.clear()
-    hs.super_resolve_array(cube, 2, str(FOLDER / "ssrnet-32-x2-cave-sample.safetensors"))
+    hs.super_resolve_array(cube, 2, str(FOLDER / f"{name}.safetensors"))
     assert "its wavelengths are unknown" in str(recwarn[0].message)
 
 

@@ -106,9 +106,13 @@ class Run:
         entry = next((entry for entry in shipped() if entry.get("run") == name), None)
         if entry is None:
             command = f"{config.command()} --again"
-            raise NotAtHandError(f"{name} came with the book, without its weights. `{command}` trains it here.")
+            raise NotAtHandError(
+                f"{name} came with the book, without its weights. `{command}` trains it here."
+            )
         description, tensors = read_packed(FOLDER / entry["file"])
-        return restore_model(config.method, config.scale, json.loads(description)["options"], config.mirror, tensors)
+        return restore_model(
+            config.method, config.scale, json.loads(description)["options"], config.mirror, tensors
+        )
 
 
 class _Scores(BaseModel, extra="allow", strict=True, allow_inf_nan=False):

@@ -168,16 +168,20 @@ def check_mathematics(page: Any, name: str) -> int:
 WIDER = """[...document.querySelectorAll('.bd-article *')].filter(part => {
   const edge = document.querySelector('.bd-article').getBoundingClientRect().right + 1;
   return part.getBoundingClientRect().right > edge && !part.closest(
-    '.pst-scrollable-table-container, .cell_output, pre, .math, .hsisr-explorer'); }).map(part => part.outerHTML.slice(0, 80))"""
+    '.pst-scrollable-table-container, .cell_output, pre, .math, .hsisr-explorer'); })
+  .map(part => part.outerHTML.slice(0, 80))"""
 # Equations, code and tables that must be scrolled to be read.
 SCROLLED = """[...document.querySelectorAll('.bd-article :is(mjx-container, pre, .pst-scrollable-table-container)')]
-  .filter(part => part.clientWidth && part.scrollWidth > part.clientWidth + 1).map(part => part.innerText.slice(0, 80))"""
+  .filter(part => part.clientWidth && part.scrollWidth > part.clientWidth + 1)
+  .map(part => part.innerText.slice(0, 80))"""
 
 
 def check_widths(page: Any, name: str, is_small: bool) -> None:
     """The page does not scroll sideways, nothing leaves the article, and on a wide screen nothing of it is cut."""
     for part in ("html", "body", ".bd-article-container", ".bd-article"):
-        inner, outer = page.evaluate(f"(e => [e.scrollWidth, e.clientWidth])(document.querySelector('{part}'))")
+        inner, outer = page.evaluate(
+            f"(e => [e.scrollWidth, e.clientWidth])(document.querySelector('{part}'))"
+        )
         assert inner <= outer, f"{name}: {part} is {inner} pixels wide on a screen of {outer}"
     assert page.evaluate(WIDER) == [], name
     if page.viewport_size["width"] > NARROW and not is_small:

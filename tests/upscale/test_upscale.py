@@ -366,7 +366,10 @@ def test_shipped_weights_beat_bicubic_on_a_scene_they_were_not_trained_on(
 ) -> None:
     toys = read_scene(hsisr_data / "cave_sample" / "stuffed_toys_ms").crop((96, 352), (96, 352))
     weights = load_pretrained(entry["name"], entry["scale"])
-    assert "stuffed_toys" in (FOLDER / entry["file"]).with_suffix(".md").read_text().partition("| test images |")[2]
+    assert (
+        "stuffed_toys"
+        in (FOLDER / entry["file"]).with_suffix(".md").read_text().partition("| test images |")[2]
+    )
     network, subtracted = adapt_network(weights, toys.cube.mean(axis=(1, 2)), toys.wavelengths)
     assert subtracted == ("training" if len(weights.model.mean) == toys.cube.shape[0] else "cube")
     scores = self_test(network, toys.cube)

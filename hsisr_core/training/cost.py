@@ -95,8 +95,8 @@ def _same_cost(config: RunConfig) -> RunConfig:
 
 def _lr_sizes(config: RunConfig, dataset: Dataset) -> list[tuple[int, int]]:
     """Height and width of the LR cube of each test image."""
-    sizes = [[min(TEST_SIDE, side) // config.scale for side in dataset.size(name)] for name in dataset.test]
-    return [(height, width) for height, width in sizes]
+    sizes = map(dataset.size, dataset.test)
+    return [(min(TEST_SIDE, h) // config.scale, min(TEST_SIDE, w) // config.scale) for h, w in sizes]
 
 
 class LiveBytes(TorchDispatchMode):

@@ -284,13 +284,14 @@ def build_sampler(config: RunConfig, dataset: Dataset) -> PatchSampler:
     """The batches of `config` on the training images of `dataset`."""
     scenes = map(dataset.scene, dataset.train)
     smallest = min(math.ceil(min(dataset.size(name)) * min(config.image_sizes)) for name in dataset.train)
-    patch = min(config.patch, max(1, smallest // config.scale))
-    if patch < config.patch:
-        warnings.warn(
-            f"The training images go down to {smallest} pixels a side: patches have {patch} LR pixels a side, not "
-            f"{config.patch}.",
-            stacklevel=2,
+    patch = min(config.patch, smallest // config.scale)
+    found = f"A training image has {smallest} pixels a side"
+    if patch == 0:
+        raise HsisrError(
+            f"{found}, too few for x{config.scale}: leave it, or small values of `image_sizes`, out."
         )
+    if patch < config.patch:
+        warnings.warn(f"{found}: patches have {patch} LR pixels a side, not {config.patch}.", stacklevel=2)
     options = (config.lr_side, config.patches_per_image, config.image_sizes, config.augment, config.blur)
     return PatchSampler(scenes, config.scale, patch, config.batch, config.seed, *options)
 

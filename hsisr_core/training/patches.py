@@ -28,8 +28,8 @@ MEMORY_BYTES = 2 * 10**9
 class PatchSampler:
     """Draw batches of LR and HR patches from training scenes, or HR cubes (bands, height, width), float32 in [0, 1].
 
-    The scenes are taken one by one, so they can be read on the way; `patch` is in LR pixels a side. No patch has a
-    pixel that is masked, or that was resized from one. As in `RunConfig`:
+    The scenes are taken one by one, so they can be read on the way; `patch`, in LR pixels a side, fits all of them. No
+    patch has a pixel that is masked, or that was resized from one. As in `RunConfig`:
 
     - `lr_side`: "patch" cuts HR, augments, then reduces the patch itself, so its border is seen by the bicubic
       filter (the group's scripts). "scene" reduces the whole scene once and cuts both sides from it.
@@ -67,13 +67,6 @@ class PatchSampler:
         side, step = scale * patch, scale if lr_side == "scene" else 1
         for item in scenes:
             scene, mask = (item.cube, item.mask) if isinstance(item, Scene) else (item, None)
-            smallest = min(image_sizes)
-            height, width = (math.ceil(length * smallest) for length in scene.shape[1:])
-            if min(height, width) < side:
-                raise HsisrError(
-                    f"A training image of {height}x{width} pixels (size factor {smallest:g}) is smaller than an HR "
-                    f"patch, {side}x{side}: use a smaller `patch`, or leave small values out of `image_sizes`."
-                )
             for size in image_sizes:
                 image = scene if size == 1 else imresize(scene, size)
                 height, width = (length // scale * scale for length in image.shape[1:])

@@ -252,7 +252,9 @@ def test_clipping_limits_the_gradient(tmp_path: Path) -> None:
 
 def test_a_run_at_x8_and_patches_as_large_as_the_images_allow(tmp_path: Path) -> None:
     config = tiny(scale=8, patch=32, lr_side="patch", mirror=2, steps=1)
-    with pytest.warns(UserWarning, match="down to 72 pixels a side: patches have 9 LR pixels a side, not 32"):
+    with pytest.warns(
+        UserWarning, match="image has 72 pixels a side: patches have 9 LR pixels a side, not 32"
+    ):
         run = train(config, tmp_path, progress=False)
     assert run.metrics["patch"] == 9
     assert set(run.metrics["mean"]) == {"bicubic", "ssrnet"}
@@ -270,6 +272,8 @@ def test_the_blur_is_that_of_the_scores_and_of_the_hash(tmp_path: Path) -> None:
 
 
 def test_errors_of_the_run(tmp_path: Path) -> None:
+    with pytest.raises(HsisrError, match="A training image has 2 pixels a side, too few for x8"):
+        train(tiny(scale=8, image_sizes=[0.02]), tmp_path, progress=False)
     with pytest.raises(HsisrError, match="batch=99 is larger than an epoch, 16 patches"):
         train(tiny(patches_per_image=1, batch=99), tmp_path, progress=False)
     if not torch.cuda.is_available():

@@ -130,11 +130,6 @@ def test_no_patch_touches_a_masked_pixel(lr_side: str, patches_per_image: int | 
         PatchSampler([scene], 2, 10, 4, 1, lr_side, image_sizes=(0.5,))
 
 
-def test_a_scene_smaller_than_a_patch_is_refused() -> None:
-    with pytest.raises(HsisrError, match=r"20x26 pixels \(size factor 0.5\).*32x32"):
-        PatchSampler(scenes()[:1], 2, 16, 4, 1)
-
-
 def test_a_batch_larger_than_an_epoch_is_refused() -> None:
     with pytest.raises(HsisrError, match="epoch, 5 patches"):
         PatchSampler(scenes()[:1], 2, 4, 6, 1, patches_per_image=1, image_sizes=(1.0,))

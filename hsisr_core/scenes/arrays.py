@@ -38,10 +38,6 @@ _UNITS = ("units", "Units", "unit", "wavelength_units", "Wavelength_Units")
 _ATTRIBUTES = {*_OWN, *_NODATA, *_SCALES, *_UNITS, "add_offset", "MATLAB_class"}
 # PRISMA: its sensors, and the beginnings of the file's attributes with the centres (nm), and the ends of the range
 _PRISMA, _PRISMA_ATTRIBUTES = {"VNIR_Cube": "Vnir", "SWIR_Cube": "Swir"}, ("List_Cw_", "L2Scale")
-# NEON: ENVI's map info, in a group beside the cube
-_NEON_PLACE = "Metadata/Coordinate_System/Map_Info"
-# Harvard's `lbl` is 0 where something moved between the bands (its README)
-_MASKS = {"ref": "lbl"}
 # of a text of variable length: bytes, and seconds of computing that reading it may take
 _LONGEST_TEXT, _PATIENCE = 1 << 16, 1
 
@@ -79,16 +75,16 @@ def open_arrays(path: Path, key: str | None = None, band_axis: int | None = None
             # of the array, the groups above it, and the file
             name = PurePosixPath(array.item.name)
             attributes = [_read_attributes(array.item.file[str(one)]) for one in (name, *name.parents)]
-
         # PRISMA, NEON and Harvard
         if sensor := _PRISMA.get(posixpath.basename(array.name)):
             band_axis, of_file = 1 if band_axis is None else band_axis, attributes[-1]
             own["wavelengths_nm"] = of_file.get(f"List_Cw_{sensor}", "")
             if of_file.get(f"L2Scale{sensor}Min") == 0:
                 own["divisor"] = 65535 / of_file[f"L2Scale{sensor}Max"]
-        info = arrays.get(posixpath.join(posixpath.dirname(array.name), _NEON_PLACE))
+        info = arrays.get(f"{posixpath.dirname(array.name)}/Metadata/Coordinate_System/Map_Info".lstrip("/"))
         place = place_envi({"map info": f"{{{info.load()}}}"}, path) if info else None
-        mask, labels = None, arrays.get(_MASKS.get(array.name, ""))
+        # Harvard's `lbl` is 0 where something moved between the bands (its README)
+        mask, labels = None, arrays.get("lbl") if array.name == "ref" else None
         if labels and labels.shape == array.shape[:2] and labels.kind in {*_NUMERIC, "logical"}:
             mask = np.ascontiguousarray(labels.load() != 0)
 

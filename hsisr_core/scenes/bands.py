@@ -17,8 +17,6 @@ BandChoice = int | str | Sequence[int] | NDArray[np.intp] | None
 Wavelengths = Sequence[float] | NDArray[np.float64] | None
 # band centres in nm, None if unknown, and a note for the reader
 Spectrum = tuple[NDArray[np.float64] | None, str]
-# numbers that may be the centres of the bands, and their unit
-Listed = tuple[Any, str]
 
 # of arrays, attributes and variables that hold the centres of the bands
 NAMES = {
@@ -58,7 +56,7 @@ def scale_of(factors: list[float]) -> float | None:
     return factors[0] if factors[0] >= 1 else float(f"{1 / factors[0]:.12g}")
 
 
-def list_wavelengths(said: Mapping[str, Any]) -> list[Listed]:
+def list_wavelengths(said: Mapping[str, Any]) -> list[tuple[Any, str]]:
     """List what may be the wavelengths among attributes, variables, tags or the entries of a header."""
     named = {name.lower().replace(" ", "_"): value for name, value in said.items()}
     units, found = str(named.get("wavelength_units", "")), []
@@ -72,7 +70,7 @@ def list_wavelengths(said: Mapping[str, Any]) -> list[Listed]:
     return found
 
 
-def choose_wavelengths(lists: Iterable[Listed], count: int) -> Spectrum:
+def choose_wavelengths(lists: Iterable[tuple[Any, str]], count: int) -> Spectrum:
     """Return the first of the lists that can be the wavelengths of `count` bands, in nm."""
     found = [_to_nanometres(values, units, count) for values, units in lists]
     return next((one for one in found if one[0] is not None), found[0] if found else (None, ""))

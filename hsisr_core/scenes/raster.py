@@ -25,12 +25,6 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.scenes.bands import as_list, choose_wavelengths, find_numbers, list_wavelengths, scale_of
 from hsisr_core.scenes.scene import CubeFile, Georeference, Stored, check_size, reading
 
-# one driver for each file, no other file but masks and metadata beside it, no network
-_GDAL = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": True,
-    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none",
-    "GDAL_CACHEMAX": 64,
-}
 _ENDS = ("", ".raw", ".img", ".dat", ".bin", ".bsq", ".bil", ".bip", ".rfl", ".pix")
 ENVI_TYPES = {1: "u1", 2: "i2", 3: "i4", 4: "f4", 5: "f8", 12: "u2", 13: "u4", 14: "i8", 15: "u8"}
 _INTERLEAVES = {"bsq": "bands lines samples", "bil": "lines bands samples", "bip": "lines samples bands"}
@@ -52,7 +46,9 @@ def gdal(**settings: Any) -> Iterator[list[LogRecord]]:
     """Set what GDAL may open, for the time of a block; give what it says, but for what is not in UTF-8."""
     hooks, log = (sys.excepthook, sys.unraisablehook), getLogger("rasterio._env")
     said, level = BufferingHandler(1000), log.level
-    with rasterio.Env(**_GDAL, **settings), warnings.catch_warnings():
+    # no other file than masks and metadata beside one, no network
+    settings |= {"CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none", "GDAL_CACHEMAX": 64}
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN=True, **settings), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         sys.excepthook, sys.unraisablehook = lambda *_: None, lambda _: None
         log.addHandler(said)
@@ -80,8 +76,7 @@ def header_and_values(path: Path) -> tuple[Path, Path]:
         tried = ", ".join(stem + end for end in _ENDS)
         raise HsisrError(f"{path} has no file of values beside it; expected one of {tried}. Put it there.")
     if len(files) > 1:
-        _, shape, dtype, offset = _find_layout(read_envi_header(path), path)
-        expected = offset + math.prod(shape) * dtype.itemsize
+        *_, expected = _find_layout(read_envi_header(path), path)
         files.sort(key=lambda file: file.stat().st_size != expected)
     return path, files[0]
 
@@ -101,8 +96,10 @@ def read_envi_header(header: Path) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def _find_layout(entries: dict[str, str], header: Path) -> tuple[list[str], tuple[int, ...], np.dtype, int]:
-    """Return the axes in the order of the file, their sizes, the type of the values, and where they begin."""
+def _find_layout(
+    entries: dict[str, str], header: Path
+) -> tuple[list[str], tuple[int, ...], np.dtype, int, int]:
+    """Return the axes in the order of the file, their sizes, the values' type, and where they begin and end."""
     try:
         stored = _INTERLEAVES[entries["interleave"].lower()].split()
         shape = tuple(int(entries[name]) for name in stored)
@@ -114,18 +111,18 @@ def _find_layout(entries: dict[str, str], header: Path) -> tuple[list[str], tupl
         kinds = ", ".join(map(str, ENVI_TYPES))
         rule = f"whole numbers of at least 1, a type of {kinds}, and bsq, bil or bip"
         raise HsisrError(f"{header}: {found}; expected {rule}. Fix the header.") from error
-    return stored, shape, np.dtype((">" if entries.get("byte order") == "1" else "<") + kind), offset
+    dtype = np.dtype((">" if entries.get("byte order") == "1" else "<") + kind)
+    return stored, shape, dtype, offset, offset + math.prod(shape) * dtype.itemsize
 
 
 def open_with_header(path: Path, *_: object) -> CubeFile:
     """Open a cube whose header is a file of its own, ENVI's or ESRI's; either of the two can be given."""
     header, raw = header_and_values(path)
     if re.match(r"(?i)\s*(BYTEORDER|LAYOUT|N(ROWS|COLS|BANDS|BITS))\s", header.read_text("latin-1")):
-        return _open_gdal(raw, "EHdr", f"ESRI file ({header.name})")
+        return open_tiff(raw, driver="EHdr", kind=f"ESRI file ({header.name})")
     entries = read_envi_header(header)
-    stored, shape, dtype, offset = _find_layout(entries, header)
-    expected, size = offset + math.prod(shape) * dtype.itemsize, raw.stat().st_size
-    if size < expected or entries.get("file compression", "0") == "1":
+    stored, shape, dtype, offset, expected = _find_layout(entries, header)
+    if (size := raw.stat().st_size) < expected or entries.get("file compression", "0") == "1":
         wrong = "It is truncated, compressed or of another header. Fetch it again"
         raise HsisrError(f"{raw} has {size} bytes; {header.name} says {expected} (or more). {wrong}.")
     # GDAL takes a word in its place for 0
@@ -164,14 +161,6 @@ def place_envi(entries: dict[str, str], header: Path) -> Georeference | None:
             return _place(file)
 
 
-def open_tiff(path: Path, *_: object) -> CubeFile:
-    for end in (".msk", ".MSK", ".ovr", ".OVR"):
-        beside = path.with_name(path.name + end)
-        if beside.is_file() and beside.read_bytes()[:4] not in _TIFF_STARTS:
-            raise HsisrError(f"{beside} is not a TIFF file, so it is not opened. Remove it.")
-    return _open_gdal(path, "GTiff", "TIFF file")
-
-
 @contextmanager
 def _open_file(path: Path, driver: str, page: int = 0) -> Iterator[Any]:
     """Open a file, or a page of it, with rasterio; metadata that GDAL leaves out is an error."""
@@ -182,8 +171,11 @@ def _open_file(path: Path, driver: str, page: int = 0) -> Iterator[Any]:
             raise ValueError(warning.split(" in ", 1)[-1])
 
 
-def _open_gdal(path: Path, driver: str, kind: str) -> CubeFile:
-    """Open a file that GDAL reads, whose bands are samples of a pixel, or pages."""
+def open_tiff(path: Path, *_: object, driver: str = "GTiff", kind: str = "TIFF file") -> CubeFile:
+    """Open a TIFF file, or one of another `driver` of GDAL, whose bands are samples of a pixel, or pages."""
+    for beside in (Path(f"{path}{end}") for end in (".msk", ".MSK", ".ovr", ".OVR")):
+        if beside.is_file() and beside.read_bytes()[:4] not in _TIFF_STARTS:
+            raise HsisrError(f"{beside} is not a TIFF file, so it is not opened. Remove it.")
     with _open_file(path, driver) as file:
         paged = file.count == 1 and len(file.subdatasets) > 1
         count, dtype = len(file.subdatasets) if paged else file.count, np.dtype(file.dtypes[0])
@@ -261,8 +253,7 @@ def _tiff_mask(file: Any) -> tuple[NDArray[np.bool_] | None, bool]:
     if file.count > 1 and file.colorinterp[-1] == ColorInterp.alpha:
         alpha = file.read(file.count)
         # a fourth band is often called so, and is one of the spectrum
-        full = int(np.iinfo(alpha.dtype).max) if alpha.dtype.kind in "iu" else 1
-        if set(np.unique(alpha).tolist()) <= {0, 1, 255, full}:
+        if set(np.unique(alpha).tolist()) <= {0, 1, 255, 65535}:
             return alpha > 0, True
     flags = file.mask_flag_enums[0]
     if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:

@@ -63,8 +63,7 @@ def read_scene(
     Parameters
     ----------
     path
-        - a CAVE folder: 31 16-bit gray PNGs `X_01.png` to `X_31.png`, in the folder or one folder deeper, 400 to 700
-          nm; or a folder of other numbered PNGs, a band each.
+        - a CAVE folder: 31 16-bit gray PNGs `X_01.png` to `X_31.png`, there or one folder deeper; or other such PNGs.
         - a .mat file, v5 or v7.3, with a height x width x bands array. Keys of published datasets (`ref` with its
           mask `lbl`, `hsi`, `reflectances`, `Omsi`, `NRD`) have their divisor and wavelengths in a table.
         - an ENVI or ESRI file, its header (.hdr) or its values; a TIFF or GeoTIFF; a .npy or .npz; an HDF5 file.
@@ -175,7 +174,7 @@ def existing(path: str | os.PathLike[str]) -> Path:
     """Return `path` as a Path (with ~ expanded), or raise `HsisrError` if nothing is there."""
     found = Path(path).expanduser()
     if not (found.is_file() or found.is_dir()):
-        wrong = "is not a regular file. Copy what it gives into one" if found.exists() else "does not exist"
+        wrong = "is not a regular file" if found.exists() else "does not exist"
         raise HsisrError(f"{found} {wrong}. Check the path.")
     return found
 

@@ -109,12 +109,8 @@ class Scene:
         """Return the part `rows` x `cols`, each (start, stop) in pixels or None for all, as a copy without a place."""
         top, bottom = span(rows, self.height, f"rows of scene {self.name}")
         left, right = span(cols, self.width, f"columns of scene {self.name}")
-        return replace(
-            self,
-            cube=self.cube[:, top:bottom, left:right].copy(),
-            mask=None if self.mask is None else self.mask[top:bottom, left:right].copy(),
-            georeference=None,
-        )
+        mask = None if self.mask is None else self.mask[top:bottom, left:right].copy()
+        return replace(self, cube=self.cube[:, top:bottom, left:right].copy(), mask=mask, georeference=None)
 
 
 @dataclass(frozen=True)
@@ -232,11 +228,6 @@ class OpenScene:
             if text.startswith("{") and len(words) == self.file.shape[0]:
                 found[name] = "{" + ", ".join(words[band].strip() for band in self.order) + "}"
         return found
-
-    @property
-    def streamed(self) -> bool:
-        """Whether the file is read part by part; False: its format made it necessary to read it whole."""
-        return isinstance(self.file.array, Stored)
 
     def read(self, rows: slice, cols: slice) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
         """Read a part, in [0, 1], and where nothing is measured (None: nowhere): there it has the mean of its band."""

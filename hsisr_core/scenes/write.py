@@ -29,9 +29,6 @@ from hsisr_core.scenes.bands import as_list
 from hsisr_core.scenes.raster import ENVI_TYPES, GAINS, gdal, read_envi_header
 from hsisr_core.scenes.scene import OpenScene
 
-# writes rows and columns of all bands: values (bands, height, width), in the product's type
-Writer = Callable[[slice, slice, np.ndarray], None]
-
 _ENVI = (".hdr", ".img")
 # types of values in version 5, in the order of MATLAB's classes from 6 on, and the numbers of their values
 _MATLAB_5_TYPES = ("f8", "f4", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")
@@ -64,8 +61,8 @@ class Product:
             said |= {"wavelengths": centres.tolist(), "wavelength_units": "nanometers"}
         if place is not None:
             said |= {"geotransform": list(place.enlarged(self.scale).transform), "crs": place.crs}
-        said |= {"entries": self.source.entries, "provenance": self.provenance}
-        return {name: value for name, value in said.items() if value not in (None, "", {})}
+        said |= {"entries": json.dumps(self.source.entries), "provenance": json.dumps(self.provenance)}
+        return {name: value for name, value in said.items() if value not in (None, "", "{}")}
 
 
 def output_files(path: Path) -> list[Path]:
@@ -79,8 +76,8 @@ def output_files(path: Path) -> list[Path]:
 
 
 @contextmanager
-def cube_writer(path: Path, product: Product) -> Iterator[Writer]:
-    """Write a cube to `path` part by part, in the format of its suffix; no file changes before the block has ended."""
+def cube_writer(path: Path, product: Product) -> Iterator[Callable[[slice, slice, np.ndarray], None]]:
+    """Give what writes rows and columns of all bands to `path`, in its format; no file changes before the end."""
     values, *beside = output_files(path)
     suffix = path.suffix.lower()
     for made in (values, *beside):
@@ -125,7 +122,7 @@ def _write_npy_head(path: Path, product: Product) -> tuple[int, str]:
     if "nodata" in said:
         # a text, because JSON has no NaN
         said["nodata"] = str(said["nodata"])
-    return int(made.offset), json.dumps(said, indent=2) + "\n"
+    return int(made.offset), json.dumps(said | {"provenance": product.provenance}, indent=2) + "\n"
 
 
 def _write_hdf5_head(path: Path, product: Product) -> tuple[int, str]:
@@ -136,7 +133,7 @@ def _write_hdf5_head(path: Path, product: Product) -> tuple[int, str]:
     settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     with h5py.File(path, "w") as file:
         item = file.create_dataset("cube", product.shape, product.dtype, dcpl=settings)
-        item.attrs.update(_flatten(product.describe()))
+        item.attrs.update(product.describe())
         return int(item.id.get_offset()), ""
 
 
@@ -150,7 +147,7 @@ def _write_mat_head(path: Path, product: Product) -> tuple[int, str]:
         raise HsisrError(f"MATLAB has no values of type {product.dtype}. Write float32, or another format.")
     if size > _MATLAB_5_BYTES:
         raise HsisrError(f"{size / 1e9:.3g} GB do not fit in a .mat file. Name an .h5 with -o.")
-    io.savemat(path, _flatten(product.describe()))
+    io.savemat(path, product.describe())
     padding, number = -size % 8, _MATLAB_5_TYPES.index(code)
     name = key.encode() if key.isidentifier() and key.isascii() else b"cube"
     # of the array: its flags, its dimensions, its name, and the type and size of its values
@@ -174,8 +171,6 @@ def _write_tiff_head(path: Path, product: Product) -> tuple[int, str]:
 def _write_envi_head(path: Path, product: Product) -> tuple[int, str]:
     """Make the file of values; return its header, too, which GDAL writes but for a part."""
     said, made = product.describe(), path.with_suffix(".hdr")
-    if product.dtype.str[1:] not in ENVI_TYPES.values():
-        raise HsisrError(f"ENVI has no type {product.dtype}. Write float32, or another format.")
     # braces and commas would make a list of a text
     words = str.maketrans("{}\n=", "() :")
     tags = {f"hsisr_{name}": _as_text(value).translate(words) for name, value in product.provenance.items()}
@@ -200,6 +195,8 @@ def _write_envi_head(path: Path, product: Product) -> tuple[int, str]:
 def _write_raster(path: Path, product: Product, driver: str, tags: dict[str, Any], **options: Any) -> int:
     """Let GDAL make a file of zeros that takes no space on the disk yet; return where its values begin."""
     said, entries = product.describe(), product.source.entries
+    if product.dtype.str[1:] not in ENVI_TYPES.values():
+        raise HsisrError(f"{driver} has no type {product.dtype}. Write float32, or another format.")
     options |= dict(zip(("count", "height", "width"), product.shape, strict=True), dtype=product.dtype.name)
     if "geotransform" in said:
         options["transform"] = rasterio.Affine.from_gdal(*said["geotransform"])
@@ -228,10 +225,6 @@ def _write_raster(path: Path, product: Product, driver: str, tags: dict[str, Any
 
 def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _flatten(said: dict[str, Any]) -> dict[str, Any]:
-    return {name: json.dumps(value) if isinstance(value, dict) else value for name, value in said.items()}
 
 
 _HEADS = {

@@ -77,8 +77,6 @@ def upscale(
     network = network.to("cuda" if torch.cuda.is_available() else "cpu")
     check_precision(network, precision)
     say(f"{scene.name}: {height} x {width} pixels, {count} bands. {scene.source}")
-    if not scene.streamed:
-        say("This format is read whole; ENVI, TIFF, .npy, HDF5 and .mat 7.3 are read in parts.")
     say(f"Model {weights.name}, trained on {weights.trained_on}.")
     if mean == "cube":
         say("The bands are not those of the training: the cube's own mean is subtracted, not the stored one.")
@@ -99,9 +97,11 @@ def upscale(
         provenance["self_test_psnr"] = {name: round(scores["psnr"], 3) for name, scores in tested.items()}
     dtype = scene.file.array.dtype.newbyteorder("=") if keep_type else np.dtype(np.float32)
     product = scenes.Product(scene, scale, dtype, provenance)
-    side = tile or _choose_tile(network, scene.shape)
+    side = tile_for(network, np.broadcast_to(np.float32(0), scene.shape), _GIGABYTES) or max(height, width)
+    # a smaller one costs little as long as it is 64 halos wide
+    side = min(side, max(16, 64 * network.halo, math.isqrt(_TILE_BYTES // (4 * count * scale**2))))
     with scenes.cube_writer(target, product) as write:
-        for part in _make_tiles(network, scene, product, side, precision):
+        for part in _make_tiles(network, scene, product, tile or side, precision):
             write(*part)
             # before the next tile is made
             del part
@@ -182,14 +182,6 @@ def _check(
         said = f"In the self-test, {weights.name} is worse than bicubic interpolation. Use --model bicubic, or train"
         warnings.warn(f"{said} on cubes of this sensor.", stacklevel=3)
     return scores
-
-
-def _choose_tile(network: SuperResolver, shape: tuple[int, int, int]) -> int:
-    """LR pixels a side of a tile: as memory allows, but no more than 64 halos or 128 MiB of SR take."""
-    bands, height, width = shape
-    side = tile_for(network, np.broadcast_to(np.float32(0), shape), _GIGABYTES) or max(height, width)
-    small = math.isqrt(_TILE_BYTES // (4 * bands * network.scale**2))
-    return min(side, max(16, 64 * network.halo, small))
 
 
 def _make_tiles(

@@ -143,6 +143,5 @@ def test_opening_follows_the_rules_of_reading(tmp_path: Path, name: str) -> None
         scene = open_scene(tmp_path / name, bands=bands)
         assert (scene.name, scene.source, scene.divisor) == (whole.name, whole.source, whole.divisor)
         assert np.array_equal(scene.wavelengths, whole.wavelengths, equal_nan=True)
-        assert scene.streamed
+        assert isinstance(scene.file.array, Stored)
         assert np.array_equal(scene.read(slice(3, 9), slice(30, 36))[0], whole.cube[:, 3:9, 30:36])
-    assert not open_scene("indian-pines").streamed

@@ -80,6 +80,7 @@ def test_types_names_and_sizes_that_a_format_does_not_have_are_refused(
     for name, dtype, message in (
         ("a.mat", "float32", r"1\.44e-06 GB do not fit in a \.mat file"),
         ("a.hdr", "int8", "ENVI has no type int8"),
+        ("a.tif", "float16", "GTiff has no type float16"),
         ("a.mat", "float16", "MATLAB has no values of type float16"),
         ("a.jpg", "float32", r"expected one of \.h5"),
     ):

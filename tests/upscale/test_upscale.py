@@ -133,11 +133,9 @@ def test_undeclared_nan_is_refused_and_declared_nan_is_kept(tmp_path: Path) -> N
 def test_only_windows_are_read(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", COUNTS)
     scene = open_scene(tmp_path / "a.npy")
-    assert scene.streamed
     part, missing = scene.read(slice(3, 9), slice(30, 36))
     assert missing is None
     assert np.array_equal(part, read_scene(tmp_path / "a.npy").cube[:, 3:9, 30:36])
-    assert not open_scene("indian-pines").streamed
 
 
 @pytest.mark.parametrize("tile", [None, 20])

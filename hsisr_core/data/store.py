@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from hsisr_core.base import atomic_path
 from hsisr_core.errors import HsisrError
-from hsisr_core.scenes import Bounds, Scene, check_stored, open_hdf5, read_attribute, span, walk
+from hsisr_core.scenes import Bounds, Scene, check_size, open_hdf5, read_attribute, span, walk
 
 # Raised by one when the layout, or what a reader makes of a file, changes. Version 1 has texts of variable length.
 STORE_FORMAT = 2
@@ -81,7 +81,7 @@ class Store:
             self.dataset = _read_attribute(file, "dataset", "S")
             self.fingerprint = _read_attribute(file, "fingerprint", "S")
             for item in items.values():
-                check_stored(self.path, item)
+                check_size(self.path, item.shape or (), item.dtype)
             stated = json.loads(items["sources"][()]) if version == STORE_FORMAT else []
             self.sources: list[Source] = [tuple(source) for source in stated]
             scenes = {name[7:]: item for name, item in sorted(items.items()) if name.startswith("scenes/")}

@@ -174,7 +174,7 @@ def _list_hdf5(path: Path, file: h5py.File, is_mat: bool) -> dict[str, _Array]:
     arrays: dict[str, _Array] = {}
 
     def load(item: h5py.Dataset, kind: str) -> Any:
-        check_stored(path, item)
+        check_size(path, item.shape or (), item.dtype)
         if len(item.shape) == 3:
             return Stored(item.shape, item.dtype, partial(read, item.name), item.chunks or (1, 1, 1))
         values = _read_apart(lambda: item[()], item.dtype)
@@ -187,20 +187,17 @@ def _list_hdf5(path: Path, file: h5py.File, is_mat: bool) -> dict[str, _Array]:
             return np.asarray(file[name][part])
 
     for name, item in walk(file):
-        if item.is_virtual or item.external:
-            arrays[name] = _Array(name, item.shape or (), "in another file, which is not read", dict)
-        else:
-            shape, kind = item.shape or (), item.dtype.name
-            if is_mat:
-                shape, kind = shape[::-1], _read_attributes(item).get("MATLAB_class", kind)
-                if item.dtype.kind not in "iuf" and kind in _NUMERIC:
-                    kind = f"complex {kind}"
-            arrays[name] = _Array(name, shape, kind, partial(load, item, kind), item)
+        shape, kind = item.shape or (), item.dtype.name
+        if is_mat:
+            shape, kind = shape[::-1], _read_attributes(item).get("MATLAB_class", kind)
+            if item.dtype.kind not in "iuf" and kind in _NUMERIC:
+                kind = f"complex {kind}"
+        arrays[name] = _Array(name, shape, kind, partial(load, item, kind), item)
     return dict(sorted(arrays.items()))
 
 
 def walk(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Give each dataset once, with its name; h5py's own walk takes hours in deep groups."""
+    """Give each dataset of the file itself once, with its name; h5py's own walk takes hours in deep groups."""
     rest: list[tuple[str, h5py.Group]] = [("", file)]
     seen = set()
     while rest:
@@ -213,17 +210,10 @@ def walk(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
             address = h5py.h5o.get_info(item.id).addr
             if address not in seen:
                 seen.add(address)
-                if isinstance(item, h5py.Dataset):
-                    yield prefix + name, item
-                elif isinstance(item, h5py.Group):
+                if isinstance(item, h5py.Group):
                     rest.append((f"{prefix}{name}/", item))
-
-
-def check_stored(path: Path, item: h5py.Dataset) -> None:
-    """Refuse a dataset that needs another file, or claims more than this one holds."""
-    if item.is_virtual or item.external:
-        raise HsisrError(f"{path}: {item.name} is in another file, which is not read. Copy its values here.")
-    check_size(path, item.shape or (), item.dtype)
+                elif isinstance(item, h5py.Dataset) and not (item.is_virtual or item.external):
+                    yield prefix + name, item
 
 
 def _read_attributes(item: h5py.Dataset | h5py.Group) -> dict[str, Any]:
@@ -313,13 +303,13 @@ def _list_fields(name: str, value: Any) -> Iterator[_Array]:
 
 
 def _choose(path: Path, arrays: Mapping[str, _Array], key: str | None) -> _Array:
-    """Return the 3-D numeric array `key`, or the only one but for a picture in colour."""
+    """Return the 3-D numeric array `key`, or the only one, or the only one of more than four bands."""
     cubes = [array for array in arrays.values() if array.kind in _NUMERIC and len(array.shape) == 3]
     if key is None:
-        found = [array for array in cubes if (array.kind, array.shape[-1]) != ("uint8", 3)] or cubes
-        many = [array for array in found if min(array.shape) > 4]
-        if len(many) == 1 < len(found):
-            taken, found = f"{path}: {many[0]} is taken of several 3-D arrays", many
+        many = [array for array in cubes if min(array.shape) > 4]
+        found = many if len(many) == 1 else cubes
+        if len(found) < len(cubes):
+            taken = f"{path}: {found[0]} is taken of several 3-D arrays"
             warnings.warn(f"{taken}. If that is wrong, name one with --key.", stacklevel=6)
     else:
         # a field of a structure is named with a point or as in HDF5, and by its last part, too
@@ -341,11 +331,9 @@ def _choose(path: Path, arrays: Mapping[str, _Array], key: str | None) -> _Array
 def _find_lists(array: _Array, arrays: Mapping[str, _Array]) -> Iterator[tuple[Any, str]]:
     """Give the wavelengths in other arrays, the nearest first."""
     units = arrays["wavelength_units"].load() if "wavelength_units" in arrays else ""
-    common = {name: posixpath.commonpath([f"/{array.name}", f"/{name}"]) for name in arrays}
-    for name in sorted(arrays, key=lambda name: -len(common[name])):
+    for name in sorted(arrays, key=lambda name: -len(posixpath.commonpath([f"/{array.name}", f"/{name}"]))):
         other = arrays[name]
-        is_list = other.kind in _NUMERIC and len(other.shape) < 3
-        if is_list and posixpath.basename(name).lower() in NAMES:
+        if other.kind in _NUMERIC and len(other.shape) < 3 and posixpath.basename(name).lower() in NAMES:
             own = {} if other.item is None else _read_attributes(other.item)
             yield other.load(), str(_as_text(next((own[unit] for unit in _UNITS if unit in own), units)))
 

@@ -16,7 +16,7 @@ from hsisr_core.errors import HsisrError
 BandChoice = int | str | Sequence[int] | NDArray[np.intp] | None
 Wavelengths = Sequence[float] | NDArray[np.float64] | None
 # band centres in nm, None if unknown, and a note for the reader
-Spectrum = tuple[NDArray[np.float64] | None, str]
+_Spectrum = tuple[NDArray[np.float64] | None, str]
 
 # of arrays, attributes and variables that hold the centres of the bands
 NAMES = {
@@ -70,13 +70,13 @@ def list_wavelengths(said: Mapping[str, Any]) -> list[tuple[Any, str]]:
     return found
 
 
-def choose_wavelengths(lists: Iterable[tuple[Any, str]], count: int) -> Spectrum:
+def choose_wavelengths(lists: Iterable[tuple[Any, str]], count: int) -> _Spectrum:
     """Return the first of the lists that can be the wavelengths of `count` bands, in nm."""
     found = [_to_nanometres(values, units, count) for values, units in lists]
     return next((one for one in found if one[0] is not None), found[0] if found else (None, ""))
 
 
-def _to_nanometres(values: Any, units: str, count: int) -> Spectrum:
+def _to_nanometres(values: Any, units: str, count: int) -> _Spectrum:
     """Turn the wavelengths of `count` bands into nm; a list that cannot be used is left out with a note."""
     note, left_out = "", "; wavelengths left out:"
     if np.size(values) != count:

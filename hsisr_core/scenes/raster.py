@@ -1,4 +1,4 @@
-"""Open a cube in ENVI format or in a TIFF file, through rasterio (GDAL)."""
+"""Open a cube in ENVI format or in a TIFF file, through rasterio (GDAL), or in a folder of gray PNGs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import math
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from logging import INFO, LogRecord, getLogger
 from logging.handlers import BufferingHandler
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from PIL import Image
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
@@ -25,6 +28,9 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.scenes.bands import as_list, choose_wavelengths, find_numbers, list_wavelengths, scale_of
 from hsisr_core.scenes.scene import CubeFile, Georeference, Stored, check_size, reading
 
+CAVE_DIVISOR = 65535.0  # fixed, not the maximum of the image (PROTOCOL: evaluation scripts of the group)
+
+_CAVE_BANDS, _PNG_NAME = 31, re.compile(r"(.+)_(\d+)\.png", re.IGNORECASE)
 _ENDS = ("", ".raw", ".img", ".dat", ".bin", ".bsq", ".bil", ".bip", ".rfl", ".pix")
 ENVI_TYPES = {1: "u1", 2: "i2", 3: "i4", 4: "f4", 5: "f8", 12: "u2", 13: "u4", 14: "i8", 15: "u8"}
 _INTERLEAVES = {"bsq": "bands lines samples", "bil": "lines bands samples", "bip": "lines samples bands"}
@@ -272,3 +278,76 @@ def _place(file: Any) -> Georeference | None:
     code = crs.to_epsg()
     is_code = code and crs == rasterio.CRS.from_epsg(code)
     return Georeference(transform, f"EPSG:{code}" if is_code else str(crs.to_wkt()))
+
+
+def band_pngs(folder: Path) -> list[tuple[int, str, Path]]:
+    """Return number, scene and file of each band in a folder, in band order."""
+    named = [(_PNG_NAME.fullmatch(file.name), file) for file in visible(folder) if file.is_file()]
+    return sorted((int(match[2]), match[1], file) for match, file in named if match)
+
+
+def visible(folder: Path) -> list[Path]:
+    """Return what lies in `folder`, by name, without hidden files such as macOS's "._X_01.png"."""
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise HsisrError(f"{folder} cannot be read: {error.strerror}. Check its permissions.") from error
+
+
+def png_files(path: Path) -> list[Path]:
+    """Return the PNGs of the bands in the folder `path`, in band order; stray files are left out."""
+    # CAVE's zip nests X_ms/X_ms/
+    inner = path / path.absolute().name
+    folder = inner if inner.is_dir() and not band_pngs(path) else path
+    found = band_pngs(folder)
+    if not found:
+        scenes = ", ".join(entry.name for entry in visible(path) if entry.is_dir() and band_pngs(entry))
+        way = f"Name one of the scenes in it: {scenes}." if scenes else "Check the path."
+        raise HsisrError(f"{path} holds no band PNGs, named like X_01.png to X_{_CAVE_BANDS}.png. {way}")
+    numbers, names, files = zip(*found, strict=True)
+    if len(set(names)) > 1:
+        raise HsisrError(f"{folder} mixes bands of {', '.join(sorted({*names}))}. Keep one scene per folder.")
+    first, last = (1, _CAVE_BANDS) if _is_cave(files) else (min(numbers), max(numbers))
+    there, expected = Counter(numbers), Counter(range(first, last + 1))
+    if there != expected:
+        both = expected - there, there - expected
+        missing, extra = (", ".join(map(str, some)) or "none" for some in both)
+        said = f"expected bands {first} to {last}, one PNG each; missing: {missing}; extra: {extra}"
+        raise HsisrError(f"{folder}: {said}. Fetch the scene again, or move the extra files away.")
+    return list(files)
+
+
+def open_pngs(path: Path, *_: object) -> CubeFile:
+    """Read the PNGs of a folder, 16-bit gray; those of CAVE have known wavelengths and a fixed divisor."""
+    files = png_files(path)
+    images = []
+    for file in files:
+        # in memory, because Pillow takes as much for a chunk of a file as it claims to have
+        data = file.read_bytes()
+        with reading(file, "a PNG"), Image.open(BytesIO(data), formats=["PNG"]) as image:
+            # of a PNG, Pillow gives these to 16-bit gray only
+            if image.mode not in ("I;16", "I"):
+                raise HsisrError(f"{file} has pixels of the kind {image.mode}; expected 16-bit gray.")
+            check_size(file, image.size, np.dtype(np.uint16))
+            # Pillow does not look for the end
+            if b"IEND\xaeB`\x82" not in data:
+                raise HsisrError(
+                    f"{file} is truncated: the end of the PNG is missing. Fetch the scene again."
+                )
+            images.append(np.asarray(image).astype(np.uint16, copy=False))
+    sizes = Counter("x".join(map(str, image.shape)) for image in images)
+    if len(sizes) > 1:
+        raise HsisrError(f"{path}: the PNGs have {', '.join(sizes)} pixels; expected one size.")
+    is_cave = _is_cave(files)
+    return CubeFile(
+        kind=f"{'CAVE folder' if is_cave else 'Folder'}: {len(files)} 16-bit gray PNGs",
+        array=np.stack(images),
+        wavelengths=np.linspace(400, 700, _CAVE_BANDS) if is_cave else None,
+        divisor=CAVE_DIVISOR if is_cave else None,
+        why="",
+    )
+
+
+def _is_cave(files: Sequence[Path]) -> bool:
+    """Whether the PNGs are CAVE's: 31 of them, or named as it names them, X_ms_01.png."""
+    return len(files) == _CAVE_BANDS or bool(re.search(r"_ms_\d+$", files[0].stem))

@@ -17,19 +17,17 @@ from h5py import is_hdf5
 from numpy.typing import NDArray
 
 from hsisr_core.errors import HsisrError
+from hsisr_core.scenes import raster
 from hsisr_core.scenes.arrays import is_store, open_arrays
 from hsisr_core.scenes.bands import BandChoice, Wavelengths, choose_bands
-from hsisr_core.scenes.cave import CAVE_DIVISOR, open_pngs, png_files
-from hsisr_core.scenes.raster import header_and_values, open_tiff, open_with_header
 from hsisr_core.scenes.scene import HIGHEST, LOWEST, MINIMUM_SIDE, CubeFile, OpenScene, Scene, check_memory
 
 INDIAN_PINES = "indian-pines"
-
 _HDF5 = (".h5", ".hdf5", ".hdf", ".he5", ".nc")
 # of the formats of one file, what opens them
 _OPENERS: dict[str, Callable[..., CubeFile]] = {
     **dict.fromkeys((".mat", ".npy", ".npz", *_HDF5), open_arrays),
-    **dict.fromkeys((".tif", ".tiff"), open_tiff),
+    **dict.fromkeys((".tif", ".tiff"), raster.open_tiff),
 }
 _SUFFIXES = (".hdr", *_OPENERS)
 # share of the values that may lie beyond the range of a cube
@@ -42,8 +40,8 @@ _KNOWN_KEYS: dict[str, tuple[str, float | None, dict[int, tuple[float, float]]]]
     "ref": ("Harvard", None, {31: (420, 720)}),
     "hsi": ("Foster 2015", None, {33: (400, 720)}),
     "reflectances": ("Foster 2002 and 2004", None, {31: (410, 710), 33: (400, 720)}),
-    "Omsi": ("CAVE conversions", CAVE_DIVISOR, {31: (400, 700)}),
-    "NRD": ("CAVE conversions", CAVE_DIVISOR, {31: (400, 700)}),
+    "Omsi": ("CAVE conversions", raster.CAVE_DIVISOR, {31: (400, 700)}),
+    "NRD": ("CAVE conversions", raster.CAVE_DIVISOR, {31: (400, 700)}),
 }
 
 
@@ -66,9 +64,9 @@ def read_scene(
         - a CAVE folder: 31 16-bit gray PNGs `X_01.png` to `X_31.png`, there or one folder deeper; or other such PNGs.
         - a .mat file, v5 or v7.3, with a height x width x bands array. Keys of published datasets (`ref` with its
           mask `lbl`, `hsi`, `reflectances`, `Omsi`, `NRD`) have their divisor and wavelengths in a table.
-        - an ENVI or ESRI file, its header (.hdr) or its values; a TIFF or GeoTIFF; a .npy or .npz; an HDF5 file.
-          What it says of wavelengths, scale, no data, mask and place is taken; the bands stay in its order. In
-          arrays, the bands are the axis that the wavelengths fit, else the shortest.
+        - an ENVI or ESRI file, its header (.hdr) or its values; TIFF; .npy, .npz; HDF5. What it says of wavelengths,
+          scale, no data and place is taken; the bands are in its order, in arrays on the axis that the wavelengths fit
+          or the shortest.
         - "indian-pines": the cube that the package tensorly ships, its bands sorted by wavelength.
     name
         Name of the scene, instead of the folder or file name without `_ms`, `_256`, `_ms_256`.
@@ -118,7 +116,8 @@ def open_scene(
         bands = _INDIAN_PINES_BANDS if bands is None else bands
     else:
         place = existing(path)
-        opener = open_pngs if place.is_dir() else _OPENERS.get(place.suffix.lower(), open_with_header)
+        opener = _OPENERS.get(place.suffix.lower(), raster.open_with_header)
+        opener = raster.open_pngs if place.is_dir() else opener
     if (key is not None or band_axis is not None) and opener is not open_arrays:
         raise HsisrError(f"--key and --band-axis are for .mat, .npy, .npz and HDF5, not for {path}.")
     file = opener(place, key, band_axis)
@@ -198,8 +197,8 @@ def scene_files(path: str | os.PathLike[str]) -> list[Path]:
         return [_indian_pines_file()]
     path = existing(path)
     if path.is_dir():
-        return png_files(path)
-    return [path] if path.suffix.lower() in _OPENERS else [*header_and_values(path)]
+        return raster.png_files(path)
+    return [path] if path.suffix.lower() in _OPENERS else [*raster.header_and_values(path)]
 
 
 def _open_indian_pines(*_: object) -> CubeFile:

@@ -35,11 +35,6 @@ class Georeference:
     # EPSG code, or WKT where there is none; empty if the file does not say
     crs: str = ""
 
-    def enlarged(self, scale: int) -> Georeference:
-        """Return the georeference of the scene with `scale` times the pixels a side: the corner stays."""
-        x, dx, turn_x, y, turn_y, dy = self.transform
-        return replace(self, transform=(x, dx / scale, turn_x / scale, y, turn_y / scale, dy / scale))
-
 
 @dataclass(frozen=True, eq=False)
 class Scene:

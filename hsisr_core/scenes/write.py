@@ -60,7 +60,9 @@ class Product:
         if np.isfinite(centres).all():
             said |= {"wavelengths": centres.tolist(), "wavelength_units": "nanometers"}
         if place is not None:
-            said |= {"geotransform": list(place.enlarged(self.scale).transform), "crs": place.crs}
+            # the corner stays
+            sides = (1, self.scale, self.scale) * 2
+            said |= {"geotransform": np.divide(place.transform, sides).tolist(), "crs": place.crs}
         said |= {"entries": json.dumps(self.source.entries), "provenance": json.dumps(self.provenance)}
         return {name: value for name, value in said.items() if value not in (None, "", "{}")}
 

@@ -126,8 +126,8 @@ def parse_bands(text: str | None) -> scenes.BandChoice:
 
 def find_middle(height: int, width: int, side: int = 256) -> tuple[slice, slice]:
     """The rows and columns of the middle of a scene, at most `side` a side."""
-    tops = [max(0, (length - side) // 2) for length in (height, width)]
-    return slice(tops[0], min(tops[0] + side, height)), slice(tops[1], min(tops[1] + side, width))
+    top, left = (max(0, (length - side) // 2) for length in (height, width))
+    return slice(top, min(top + side, height)), slice(left, min(left + side, width))
 
 
 def self_test(

@@ -312,8 +312,8 @@ def test_values_in_other_files_are_not_read(tmp_path: Path) -> None:
         layout = h5py.VirtualLayout(COUNTS.shape, COUNTS.dtype)
         layout[...] = h5py.VirtualSource(str(tmp_path / "other.h5"), "cube", COUNTS.shape)
         file.create_virtual_dataset("virtual", layout)
-    for key, message in ((None, "holds no"), ("link", "holds no"), *(("outside", "in another file"),) * 2):
-        with pytest.raises(HsisrError, match=message):
+    for key in (None, "link", "outside", "virtual"):
+        with pytest.raises(HsisrError, match="holds no"):
             read_scene(tmp_path / "a.h5", key=key)
 
 

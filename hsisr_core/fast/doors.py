@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial, reduce
+from functools import partial
 from typing import Any, TypeGuard
 
 import torch
@@ -81,9 +81,6 @@ def runner(
 
     `progress` is called with the share of the rows that are done, where they come piece by piece.
     """
-    if isinstance(net, Repeated):
-        once = runner(net.network, precision=precision)
-        return lambda lr: reduce(lambda x, _: once(x), range(net.times), lr)
     check_precision(net, precision)
     half = precision == "bf16"
 
@@ -121,13 +118,20 @@ def computes_bf16() -> bool:
 def bytes_needed(net: SuperResolver, bands: int, height: int, width: int) -> int:
     """Bytes that a `runner` holds at once for an LR scene of this shape, about."""
     if isinstance(net, Repeated):
-        # in the last pass
-        before = net.scale // net.network.scale
-        return bytes_needed(net.network, bands, before * height, before * width)
+        # LR and SR of the last pass, and one of its tiles
+        grown, most = net.scale // net.network.scale, tile_of_pass(bands) + 2 * net.network.halo
+        lr = 4 * bands * grown**2 * height * width
+        sides = (min(grown * side, most) for side in (height, width))
+        return lr * (1 + net.network.scale**2) + bytes_needed(net.network, bands, *sides)
     if has_engine(net):
         return bytes_of_rows(net, bands, height, width)
     # at HR size
     return 4 * max([bands, *_widths(net, bands)]) * net.scale**2 * height * width
+
+
+def tile_of_pass(bands: int) -> int:
+    """LR pixels a side of the tiles in which each pass of a `Repeated` network takes its scene."""
+    return max(16, 8192 // bands)
 
 
 def _widths(net: SuperResolver, bands: int = 1) -> list[int]:

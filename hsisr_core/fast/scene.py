@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.fast.doors import runner
-from hsisr_core.models import SuperResolver
+from hsisr_core.fast.doors import runner, tile_of_pass
+from hsisr_core.models import Repeated, SuperResolver
 
 LARGEST = 32 * 2**20 - 2**16  # bytes; glibc takes no block of 32 MiB or more as a measure
 
@@ -119,6 +119,10 @@ def _super_resolve_tile(
     network: SuperResolver, lr: Tensor, progress: Callable[[float], None] | None, precision: str
 ) -> Tensor:
     """SR of `lr` at once, with NaN in the margin."""
+    if isinstance(network, Repeated):
+        for _ in range(network.times):
+            lr = _super_resolve(network.network, lr, tile_of_pass(len(lr)), precision).to(lr.device)
+        return lr.cpu()
     reuse_memory()
     with torch.inference_mode():
         sr = runner(network, progress, precision)(lr[None])[0].float().cpu()

@@ -292,7 +292,9 @@ def test_the_self_test_is_blurred_as_the_training_was(tmp_path: Path) -> None:
     assert any("blurred (1 HR pixels), reduced by 2" in line for line in lines)
 
 
-def test_weights_for_x2_are_applied_three_times_for_x8(cube: Path, packed: Path, tmp_path: Path) -> None:
+def test_weights_for_x2_are_applied_three_times_for_x8(
+    cube: Path, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = lr = np.random.default_rng(0).random((31, 9, 8)).astype(np.float32)
     for _ in range(3):
         expected = super_resolve(load_pretrained(packed).model, expected)
@@ -300,6 +302,8 @@ def test_weights_for_x2_are_applied_three_times_for_x8(cube: Path, packed: Path,
         weights = load_pretrained(None, 8, packed.parent)
     for tile in (None, 3):
         np.testing.assert_allclose(super_resolve(weights.model, lr, tile), expected, atol=1e-5)
+    monkeypatch.setattr("hsisr_core.fast.scene.tile_of_pass", lambda bands: 7)
+    np.testing.assert_allclose(super_resolve(weights.model, lr), expected, atol=1e-5)
     with pytest.warns(UserWarning, match="three times"):
         made = upscale(cube, 8, str(packed), tmp_path / "out.npy", tile=17, check=False)
     assert made.shape == (5, 320, 288)

@@ -172,11 +172,9 @@ def _check(
             raise
         say(f"No self-test: {error}")
         return None
-    height, width = middle.shape[1:]
-    blurred = f"blurred ({weights.blur:g} HR pixels), " if weights.blur else ""
-    say(
-        f"Self-test: the middle {height} x {width} pixels, {blurred}reduced by {network.scale} and super-resolved."
-    )
+    size = "{} x {}".format(*middle.shape[1:])
+    how = f"blurred ({weights.blur:g} HR pixels), " if weights.blur else ""
+    say(f"Self-test: the middle {size} pixels, {how}reduced by {network.scale} and super-resolved.")
     for method, values in scores.items():
         psnr, ssim, sam = (values[score] for score in ("psnr", "ssim", "sam"))
         say(f"  {method:<10}{psnr:8.2f} dB  SSIM {ssim:.4f}  SAM {sam:.3f} degrees")

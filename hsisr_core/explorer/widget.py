@@ -106,7 +106,8 @@ class SpectralExplorer(anywidget.AnyWidget):
         Examples
         --------
         >>> hr = np.random.default_rng(0).random((5, 8, 8))
-        >>> SpectralExplorer.from_cubes({"HR": hr}, [450, 500, 550, 600, 650], band=2).views
+        >>> wavelengths = [450, 500, 550, 600, 650]
+        >>> SpectralExplorer.from_cubes({"HR": hr}, wavelengths, band=2).views
         ['HR', 'HR:colour']
         """
         return cls(pack_cubes(cubes, wavelengths, reference=reference, budget=budget, margin=margin), **state)

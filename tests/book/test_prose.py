@@ -58,3 +58,9 @@ def test_one_equation_a_line() -> None:
     for name, text in PROSE.items():
         for block in text.split("$$")[1::2]:
             assert "quad" not in block or block.count("=") < 2, f"{name}: {block}"
+
+
+def test_code_in_the_text_fits_its_box() -> None:
+    for name, text in PROSE.items():
+        for block in re.findall(r"^```\w*\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
+            assert max(map(len, block.splitlines())) < 80, f"{name}: {block}"

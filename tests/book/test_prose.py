@@ -62,5 +62,6 @@ def test_one_equation_a_line() -> None:
 
 def test_code_in_the_text_fits_its_box() -> None:
     for name, text in PROSE.items():
-        for block in re.findall(r"^```\w*\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
-            assert max(map(len, block.splitlines())) < 80, f"{name}: {block}"
+        for block in re.split("^```", text, flags=re.MULTILINE)[1::2]:
+            if not block.startswith("{"):
+                assert max(map(len, block.splitlines())) < 80, f"{name}: {block}"

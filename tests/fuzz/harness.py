@@ -84,8 +84,8 @@ def fuzz(kind: Kind, numbers: range, keep: Path) -> Counter[str]:
         valid, place = Path(folder, "valid"), Path(folder, "damaged")
         valid.mkdir()
         named = kind.make(valid).relative_to(valid)
-        # in the parent, so that the libraries are ready in each child
-        kind.read(valid / named)
+        # in the parent, so that the libraries are ready in each child; of a copy, since reading may unpack beside it
+        kind.read(shutil.copytree(valid, Path(folder, "copy")) / named)
         gc.collect()
         gc.freeze()
         for first in range(0, len(numbers), BATCH):

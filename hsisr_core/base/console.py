@@ -11,8 +11,6 @@ from collections.abc import Callable
 from hsisr_core.base.documents import printable
 from hsisr_core.errors import HsisrError
 
-_INTERRUPTED = 130  # typer's exit code for Ctrl-C
-
 
 def first_process() -> bool:
     """Whether this is the first of the processes that train one network: what all have to say, it prints once."""
@@ -47,7 +45,7 @@ def run_app(app: Callable[[], None]) -> None:
         to_stderr(f"error: {error}")
         sys.exit(getattr(error, "exit_code", 2))
     except SystemExit as end:
-        if end.code == _INTERRUPTED:
+        if end.code == 130:  # typer's for Ctrl-C
             to_stderr("stopped; nothing is left half-written, and the same command goes on where it can")
         raise
 

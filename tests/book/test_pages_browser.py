@@ -171,8 +171,8 @@ WIDER = """[...document.querySelectorAll('.bd-article *')].filter(part => {
     '.pst-scrollable-table-container, .cell_output, pre, .math, .hsisr-explorer'); })
   .map(part => part.outerHTML.slice(0, 80))"""
 # Equations, code and tables that must be scrolled to be read.
-SCROLLED = """[...document.querySelectorAll('.bd-article :is(mjx-container, pre, .pst-scrollable-table-container)')]
-  .filter(part => part.clientWidth && part.scrollWidth > part.clientWidth + 1)
+SCROLLED = """[...document.querySelectorAll('.bd-article :is(div.math, pre, .pst-scrollable-table-container)')]
+  .filter(part => part.scrollWidth > part.clientWidth + 1 && getComputedStyle(part).overflowX !== 'visible')
   .map(part => part.innerText.slice(0, 80))"""
 
 

@@ -144,7 +144,9 @@ def test_a_wrong_plan_starts_nothing(hsisr: Hsisr, tmp_path: Path) -> None:
 def test_a_plan_with_a_failure_then_its_results(hsisr: Hsisr, tmp_path: Path) -> None:
     """Sharded over two commands; the failure is listed, and the status is free of side effects."""
     runs = tmp_path / "runs"
-    plan = write_plan(tmp_path, "[{product: {seed: [1, 2]}}, {image_sizes: [0.01]}]", steps=3, evaluate_every=None)
+    plan = write_plan(
+        tmp_path, "[{product: {seed: [1, 2]}}, {image_sizes: [0.01]}]", steps=3, evaluate_every=None
+    )
     first = hsisr("runs", plan, "--shard", "1/2", runs=runs)
     assert first.returncode == 1
     assert "too few for x2" in first.stderr

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hsisr_core.degrade import Scale
+from hsisr_core.degrade import SCALES
 from hsisr_core.errors import HsisrError
 from hsisr_core.plots import style
 from hsisr_core.plots.style import COLOURS, DASHES, WIDTH, styled_figure
@@ -55,11 +55,9 @@ def gain_panels(table: pd.DataFrame) -> Figure:
             if method in gains.index.unique("method"):
                 values = gains.xs(method, level="method").droplevel("data")
                 panel.plot(values.index, values, **look, markersize=4, label=method)
-        last = max(4, *gains.index.unique("scale"))
-        scales = [scale for scale in get_args(Scale) if scale <= last]
-        panel.set(
-            title=title, xlim=(1.8, last + 0.2), xticks=scales, xticklabels=[f"x{scale}" for scale in scales]
-        )
+        scales = sorted({*SCALES, *gains.index.unique("scale")})
+        labels = [f"x{scale}" for scale in scales]
+        panel.set(title=title, xlim=(1.8, scales[-1] + 0.2), xticks=scales, xticklabels=labels)
     style.mark_zero(*axes)
     axes[0].set_ylabel("PSNR over bicubic (dB)")
     style.add_legend(figure)

@@ -40,7 +40,7 @@ from hsisr_core.data import Dataset
 from hsisr_core.errors import HsisrError, NotAtHandError, RunLockedError, describe_mistake
 from hsisr_core.models import SuperResolver, restore_model
 from hsisr_core.runs.config import RunConfig
-from hsisr_core.runs.packed import FOLDER, read_packed, shipped
+from hsisr_core.runs.packed import build_packed, read_packed, shipped, shipped_file
 
 HISTORY = ("step", "loss", "learning_rate", "seconds", "psnr", "ssim", "sam")
 _Text = Annotated[str, Field(pattern=r"^\P{Cc}*$")]
@@ -102,17 +102,12 @@ class Run:
             raise HsisrError(f"{path} is damaged or not of this run: train again.") from error
 
     def _shipped_model(self) -> SuperResolver:
-        name, config = self.folder.name, self.config
-        entry = next((entry for entry in shipped() if entry.get("run") == name), None)
-        if entry is None:
-            command = f"{config.command()} --again"
-            raise NotAtHandError(
-                f"{name} came with the book, without its weights. `{command}` trains it here."
-            )
-        description, tensors = read_packed(FOLDER / entry["file"])
-        return restore_model(
-            config.method, config.scale, json.loads(description)["options"], config.mirror, tensors
-        )
+        for entry in shipped():
+            if entry.get("run") == self.folder.name:
+                description, tensors = read_packed(shipped_file(entry))
+                return build_packed(tensors, json.loads(description))
+        found = f"{self.folder.name} came with the book, without its weights"
+        raise NotAtHandError(f"{found}. `{self.config.command()} --again` trains it here.")
 
 
 class _Scores(BaseModel, extra="allow", strict=True, allow_inf_nan=False):

@@ -56,7 +56,8 @@ def gdal(**settings: Any) -> Iterator[list[LogRecord]]:
     settings |= {"CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none", "GDAL_CACHEMAX": 64}
     with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN=True, **settings), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        sys.excepthook, sys.unraisablehook = lambda *_: None, lambda _: None
+        sys.excepthook = lambda *_: None
+        sys.unraisablehook = lambda raised: hooks[1](raised) if raised.exc_type is KeyboardInterrupt else None
         log.addHandler(said)
         log.setLevel(INFO)
         try:

@@ -12,10 +12,10 @@ import numpy as np
 from hsisr_core.base import atomic_text, sha256_file, write_json
 from hsisr_core.data import DATASETS, dataset_source
 from hsisr_core.paper import DATA_NAMES
-from hsisr_core.runs import FOLDER, KEY, Run, RunConfig, shipped
+from hsisr_core.runs import FOLDER, KEY, Run, RunConfig, build_packed, shipped
 from hsisr_core.training import reduced_pairs, super_resolve_clipped, write_tensors
 from hsisr_core.upscale.export import fold
-from hsisr_core.upscale.weights import build_packed, describe, load_data, measure_data
+from hsisr_core.upscale.weights import describe, load_data, measure_data
 
 _TOLERANCE = 1e-4  # of full scale: half precision is kept where SR changes by no more
 _CROP = 64  # LR pixels a side on which that is tried

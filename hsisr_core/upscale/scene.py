@@ -144,9 +144,7 @@ def self_test(
     """
     least = _LEAST_SIDE * model.scale
     if min(cube.shape[1:]) < least:
-        raise HsisrError(
-            f"The self-test at x{model.scale} needs {least} pixels a side: take more, or give --no-check."
-        )
+        raise HsisrError(f"At x{model.scale} the self-test needs {least} pixels a side. Give --no-check.")
     rows = evaluate(model, {"self-test": reduce_measured(cube, mask, model.scale, "The cube", blur)}, name)
     return {row["result"]: {key: row[key] for key in row if key not in ("image", "result")} for row in rows}
 

@@ -6,7 +6,7 @@ import copy
 import inspect
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,13 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel
 from safetensors import SafetensorError
-from torch import Tensor
 
 from hsisr_core.base import sha256_file
 from hsisr_core.data import Dataset
 from hsisr_core.errors import HsisrError
-from hsisr_core.models import Bicubic, Repeated, SuperResolver, check_source, restore_model
+from hsisr_core.models import Bicubic, Repeated, SuperResolver
 from hsisr_core.paper import data_label
-from hsisr_core.runs import FOLDER, Run, read_packed, read_run, shipped
+from hsisr_core.runs import FOLDER, Run, build_packed, read_packed, read_run, shipped, shipped_file
 
 _FACTOR = 3.0  # brightness, contrast or noise that differ by more than this are reported
 _STEP_FACTOR = 2.0  # likewise of the distance between bands
@@ -122,10 +121,7 @@ def load_pretrained(
         chosen = [entry for entry in entries if entry["scale"] == 2]
     place = Path(given or "").expanduser()
     if chosen:
-        path = folder / chosen[0]["file"]
-        if not path.is_file() or sha256_file(path) != chosen[0]["sha256"]:
-            raise HsisrError(f"{path} is missing or damaged (another SHA-256): install hsisr again.")
-        weights = _open_packed(path)
+        weights = _open_packed(shipped_file(chosen[0], folder))
     elif given is None or not place.exists():
         names = ", ".join(f"{entry['name']} (x{entry['scale']})" for entry in entries) or "none"
         raise HsisrError(
@@ -168,12 +164,6 @@ def _open_packed(path: Path) -> Pretrained:
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         found = f"{path} is not a packed file of weights, or damaged ({type(error).__name__})"
         raise HsisrError(f"{found}. Name others with --model.") from error
-
-
-def build_packed(tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> SuperResolver:
-    """The network that `info` describes, with these weights of any precision, ready for inference."""
-    check_source(info["method"], info.get("source"))
-    return restore_model(info["method"], info["scale"], info["options"], info["mirror"], tensors)
 
 
 def describe(metrics: dict[str, Any]) -> str:

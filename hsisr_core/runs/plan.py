@@ -60,9 +60,9 @@ class Plan:
         """What sets `config` apart in this plan, for example "scale=2 seed=1 block=standard"."""
         parts = []
         for name, value in config:
-            named = name in ALWAYS or value != getattr(self.defaults, name)
-            varies = any(getattr(other, name) != value for other in self.configs)
-            if named and varies and name not in EXECUTION_FIELDS:
+            named = name in ALWAYS or value != getattr(self.defaults, name, None)
+            varies = any(getattr(other, name, None) != value for other in self.configs)
+            if named and varies and name not in ("source", *EXECUTION_FIELDS):
                 parts.append(f"{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
         return " ".join(parts) or f"{config.method} x{config.scale}"
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from hsisr_core.cli.commands import app
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import build_model, load_network, register, registry
-from hsisr_core.runs import RunConfig, load_results, read_run
+from hsisr_core.runs import RunConfig, load_results, read_plan, read_run
 from hsisr_core.train import train
 from hsisr_core.training import tile_for
 from hsisr_core.upscale import load_pretrained, pack
@@ -146,6 +146,14 @@ def text(folder: Path, content: str) -> str:
 def test_mistakes_are_one_clear_error(tmp_path: Path, call: Callable[[Path], object], words: str) -> None:
     with pytest.raises(HsisrError, match=words):
         call(tmp_path)
+
+
+def test_a_plan_has_its_settings_beside_those_of_other_networks(tmp_path: Path) -> None:
+    register("a")(Small)
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("steps: 1\nruns: [{method: ssrnet}, {method: a, width: 3}]")
+    read = read_plan(str(plan))
+    assert [read.label(config) for config in read.configs] == ["method=ssrnet", "method=a width=3"]
 
 
 def test_a_mistake_leaves_no_run_folder(tmp_path: Path) -> None:

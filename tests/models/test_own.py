@@ -149,11 +149,12 @@ def test_mistakes_are_one_clear_error(tmp_path: Path, call: Callable[[Path], obj
 
 
 def test_a_plan_has_its_settings_beside_those_of_other_networks(tmp_path: Path) -> None:
-    register("a")(Small)
+    load_network(written(tmp_path))
     plan = tmp_path / "plan.yaml"
-    plan.write_text("steps: 1\nruns: [{method: ssrnet}, {method: a, width: 3}]")
+    plan.write_text("steps: 1\nruns: [{method: ssrnet}, {method: 'mine.py:Mine', slope: 0.1}]")
     read = read_plan(str(plan))
-    assert [read.label(config) for config in read.configs] == ["method=ssrnet", "method=a width=3"]
+    labels = [read.label(config) for config in read.configs]
+    assert labels == ["method=ssrnet", "method=mine.py:Mine features=6 slope=0.1 width=4"]
 
 
 def test_a_mistake_leaves_no_run_folder(tmp_path: Path) -> None:

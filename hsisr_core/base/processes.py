@@ -39,6 +39,9 @@ def _start_worker(parent: Connection, environment: dict[str, str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(environment | dict(os.environ))
     warnings.showwarning = lambda message, *_: to_stderr(f"warning: {message}")
+    from tqdm import tqdm  # a tenth of a second to import
+
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore, which outlives a process that ends at once
 
     def end_with_parent() -> None:
         with suppress(EOFError, OSError):

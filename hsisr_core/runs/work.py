@@ -105,8 +105,7 @@ def _attempt(train: Train, config: RunConfig, folder: Path) -> str | None:
         train(config, folder.parent, dataset, progress=False, wait=False)
     except RunLockedError:
         return LOCKED
-    except Exception as error:
-        # Whatever it is, the other runs go on.
+    except Exception as error:  # whatever it is, the other runs go on
         text = " ".join(str(error).split())
         text = text if isinstance(error, HsisrError) else f"{type(error).__name__}: {text}"
         return f"failed: {record_failure(folder, text, traceback.format_exc().splitlines())}"

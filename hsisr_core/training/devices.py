@@ -74,8 +74,7 @@ def make_accelerator(config: RunConfig) -> OneDevice:
 
     # accelerate keeps device and precision of the run before; the group of processes stays
     AcceleratorState._reset_state(True)
-    # PyTorch's 10 to 30 minutes are less than the main process may need, to score or to wait for another worker; a
-    # process that dies is noticed by the launcher
+    # scoring, or waiting for another worker, may take longer than PyTorch's limit; the launcher notices a death
     handlers = [InitProcessGroupKwargs(timeout=timedelta(days=7))] if processes > 1 else None
     return Accelerator(cpu=cpu, mixed_precision=config.precision, kwargs_handlers=handlers)
 

@@ -17,8 +17,7 @@ from hsisr_core.metrics import WINDOW, score, whole_windows
 from hsisr_core.models import Bicubic, SuperResolver
 from hsisr_core.runs import Run
 
-# pixels: the paper tests on the top left 512 x 512 (Sec. IV-B)
-TEST_SIDE = 512
+TEST_SIDE = 512  # pixels: the paper tests on the top left 512 x 512 (Sec. IV-B)
 PROTOCOL = (
     "HR cropped to its top left 512x512, then to a multiple of the scale; LR by MATLAB-style antialiased bicubic; "
     "SR clipped to [0, 1]; PSNR over the whole cube, SSIM mean over bands, SAM in degrees; mean over images; "

@@ -24,8 +24,7 @@ PROTOCOL = (
     "a network that returns less than HR is scored on that, and bicubic beside it too; SR made of LR whose kernel "
     "touches a pixel without a measurement is not scored"
 )
-# that a network may need for a scene, before it is cut into tiles
-GIGABYTES = 3.0
+GIGABYTES = 3.0  # that a network may need for a scene, before it is cut into tiles
 _METRICS = ("psnr", "mpsnr", "ssim", "sam", "rmse", "ergas")
 
 

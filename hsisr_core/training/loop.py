@@ -231,15 +231,16 @@ class Training:
             if self.history is None:
                 return
             if self._is_scored(step):
-                scores = evaluate(self.network.eval(), self.pairs, self.config.method, bicubic=False)
-                means = mean_scores(scores, self.config.method)
+                model, last = self.network.eval(), step == self.steps
+                self.scores = evaluate(model, self.pairs, self.config.method, bicubic=last)
+                means = mean_scores(self.scores, self.config.method)
                 row |= {metric: means[metric] for metric in ("psnr", "ssim", "sam")}
             self.history.add(row)
 
     def _write_results(self) -> None:
         """Write the weights, then metrics.json, which marks the run as finished."""
         model, dataset = self.network.eval(), self.dataset
-        rows = evaluate(model, self.pairs, self.config.method)
+        rows = self.scores if self._is_scored(self.steps) else evaluate(model, self.pairs, self.config.method)
         path = self.run.folder / "weights.safetensors"
         save_weights(path, model, {"hash": self.run.folder.name})
         write_json(

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -92,6 +93,17 @@ def test_the_stored_network_gives_the_stored_scores(finished: Run) -> None:
 
 
 @pytest.mark.slow
+def test_the_last_step_is_scored_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unscored = train(tiny(steps=4, evaluate_every=None), tmp_path / "end", progress=False)
+    calls = []
+    monkeypatch.setattr(
+        loop, "evaluate", lambda *args, **options: calls.append(1) or evaluate(*args, **options)
+    )
+    run = train(tiny(steps=4, evaluate_every=2), tmp_path / "twice", progress=False)
+    assert len(calls) == 2
+    assert run.metrics["images"] == unscored.metrics["images"]
+
+
 def test_training_lowers_the_loss(tmp_path: Path) -> None:
     run = train(tiny(init="pytorch", steps=120, evaluate_every=None), tmp_path, progress=False)
     loss = run.history()["loss"].dropna()

@@ -98,14 +98,14 @@ def test_help_waits_for_no_large_library() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["train", "--preset", "demos"], "demo, evidence, paper"),
+        (["train", "--preset", "demos"], "demo, evidence, evidence-nine, paper"),
         (["train", "--preset", TINY, "-p", "scale=7"], "2, 3, 4 or 8"),
         (["train", "--preset", TINY, "-p", "filters=7"], "Valid settings"),
         (["train", "--preset", TINY, "-p", "steps"], "NAME=VALUE"),
         (["train", "--preset", TINY, "--data", "nowhere"], "nowhere"),
         (["evaluate", "nowhere"], "not a run folder"),
         (["info", "nowhere.mat"], "nowhere.mat"),
-        (["runs", "demos"], "demo, evidence, paper"),
+        (["runs", "demos"], "demo, evidence, evidence-nine, paper"),
         (["runs", TINY, "--shard", "3/2"], "expected i/n"),
         (["runs", TINY, "--gpu", "a100"], "only --dry-run"),
         (["runs", TINY, "--dry-run", "--gpu", "potato"], "choose one of"),

@@ -119,7 +119,8 @@ def compare_methods(runs: Sequence[Run], more: Sequence[Mapping[str, Any]] = ())
     printed = printed.set_index(_KEYS)[list(SHOWN)]
     bicubic = printed["psnr"].where(printed.index.get_level_values("method") == "bicubic")
     printed["over_bicubic"] = printed["psnr"] - bicubic.groupby(level=_KEYS[:2]).transform("max")
-    table = printed.add_prefix("paper_").join(ours.groupby(_KEYS).mean(), how="outer")
+    how = {name: "median" if name in COSTS else "mean" for name in ours.columns.drop(_KEYS)}
+    table = printed.add_prefix("paper_").join(ours.groupby(_KEYS).agg(how), how="outer")
     table = table.loc[sorted(table.index, key=_order)]
     kinds = dict.fromkeys(map(_data, runs))
     groups = ([run for run in runs if _data(run) == kind] for kind in kinds)

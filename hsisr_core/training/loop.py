@@ -254,8 +254,7 @@ class Training:
                 "images": rows,
                 "mean": {name: mean_scores(rows, name) for name in ("bicubic", self.config.method)},
                 "steps": self.steps,
-                # smaller than the setting where images are small
-                "patch": self.sampler.patch,
+                "patch": self.sampler.patch,  # smaller than the setting where images are small
                 "seconds": round(self.state["seconds"], 3),
                 # of the steps alone, all threads of this process together
                 "processor_seconds": round(self.state["processor_seconds"], 3),

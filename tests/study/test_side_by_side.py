@@ -15,6 +15,7 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.runs import Run, find_run, open_run, read_plan, results_folder
 from hsisr_core.study import (
     baseline,
+    compare_methods,
     compare_rows,
     difference_table,
     get_runs,
@@ -86,6 +87,13 @@ def test_curves_of_rows_also_of_their_second_half(losses: list[Run]) -> None:
         pytest.approx([-9.5, 0.1, 0.3]),
     ]
     assert curves["second half"]["L1"][0]["step"].tolist() == [10, 20]
+
+
+def test_a_cost_is_the_median_of_the_seeds(tmp_path: Path) -> None:
+    runs = finished(tmp_path, "[{product: {seed: [1, 2, 3]}}]", {("l1",): 30.0}, "loss")
+    write_json(runs[2].folder / "metrics.json", runs[2].metrics | {"processor_seconds": 100.0})
+    assert compare_rows("loss", runs)["processor_seconds"]["L1"] == 3
+    assert compare_methods(runs)["processor_seconds"].dropna().tolist() == [3]
 
 
 def test_rows_means_and_differences(losses: list[Run]) -> None:

@@ -40,9 +40,8 @@ def super_resolve(
     self_ensemble : bool
         Average over the eight symmetries of the square (Lim et al. 2017, "EDSR+"): eight times the work.
     precision : {"float32", "bf16"}
-        Of SSRNet's modules; the rest stays float32. "bf16" needs a GPU, or a processor with AVX512-BF16 or AMX. With
-        the shipped weights at x4 it changed PSNR of `stuffed_toys` by 0.0004 dB and SAM by 0.001 degrees, and took 0.61
-        of the time.
+        Of SSRNet's modules; the rest stays float32. "bf16" needs a GPU, or a processor with AVX512-BF16 or AMX; the
+        chapter "What it costs" has its time and errors.
 
     Returns
     -------

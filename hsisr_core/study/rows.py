@@ -93,9 +93,10 @@ def paired(name: str, runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def compare_rows(name: str, runs: Sequence[Run]) -> pd.DataFrame:
-    """The paper's row (``paper_...``) and ours, means over the seeds (of costs medians: of one machine, if most are).
+    """The paper's row (``paper_...``) and ours, means over the seeds, for every row of a table; NaN without a run.
 
-    Differences are those of runs with the same seed to the baseline row, ``spread`` the PSNR's standard deviation.
+    Differences are those of runs with the same seed to the baseline row, ``spread`` the PSNR's standard deviation. Of
+    costs the median is taken: a seed may come from another machine.
     """
     rows = {}
     for label, group in rows_of(name, runs).items():

@@ -92,7 +92,6 @@ def test_the_stored_network_gives_the_stored_scores(finished: Run) -> None:
     assert rows[1]["psnr"] == pytest.approx(finished.metrics["images"][1]["psnr"], abs=1e-6)
 
 
-@pytest.mark.slow
 def test_the_last_step_is_scored_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unscored = train(tiny(steps=4, evaluate_every=None), tmp_path / "end", progress=False)
     counted = Mock(wraps=evaluate)
@@ -102,6 +101,7 @@ def test_the_last_step_is_scored_once(tmp_path: Path, monkeypatch: pytest.Monkey
     assert run.metrics["images"] == unscored.metrics["images"]
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss(tmp_path: Path) -> None:
     run = train(tiny(init="pytorch", steps=120, evaluate_every=None), tmp_path, progress=False)
     loss = run.history()["loss"].dropna()

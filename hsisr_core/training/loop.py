@@ -33,7 +33,14 @@ from hsisr_core.fast import Trainer, one_thread, reuse_memory
 from hsisr_core.models import SuperResolver, build_model, count_parameters
 from hsisr_core.runs import Run, RunConfig, find_run, open_run, peak_bytes, run_lock
 from hsisr_core.training.checkpoint import History, load_latest, save_checkpoint, save_weights
-from hsisr_core.training.devices import OneDevice, device_name, launched_processes, make_accelerator, to_device, together
+from hsisr_core.training.devices import (
+    OneDevice,
+    describe,
+    launched_processes,
+    make_accelerator,
+    to_device,
+    together,
+)
 from hsisr_core.training.evaluate import describe_protocol, evaluate, mean_scores, reduced_pairs
 from hsisr_core.training.losses import LOSSES
 from hsisr_core.training.patches import PatchSampler
@@ -257,11 +264,13 @@ class Training:
                 "patch": self.sampler.patch,  # smaller than the setting where images are small
                 "seconds": round(self.state["seconds"], 3),
                 # of the steps alone, all threads of this process together; says nothing of a GPU's work
-                "processor_seconds": round(self.state["processor_seconds"], 3) if device.type == "cpu" else None,
+                "processor_seconds": round(self.state["processor_seconds"], 3)
+                if device.type == "cpu"
+                else None,
                 "parameters": count_parameters(model),
                 "weights_sha256": sha256_file(path),
                 "peak_bytes": peak_bytes(),
-                "device": device_name(device),
+                "device": describe(device),
                 "processes": self.accelerator.num_processes,
                 "threads": self.trainer.threads,
                 "versions": versions(),

@@ -82,7 +82,7 @@ def make_accelerator(config: RunConfig) -> OneDevice:
 
 def describe(device: torch.device) -> str:
     """A GPU's name, or "cpu" and the widest instructions that PyTorch uses there, for example "cpu, AVX512"."""
-    return torch.cuda.get_describe(device) if device.type == "cuda" else f"cpu, {get_cpu_capability()}"
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {get_cpu_capability()}"
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

@@ -56,7 +56,7 @@ def run_scores(run: Run, rows: Sequence[Mapping[str, Any]] | None = None) -> lis
         means = mean_scores(found, result)
         record = {metric: means[metric] for metric in SHOWN} | {"over_bicubic": means["psnr"] - base}
         if result != "bicubic":
-            record |= {cost: metrics.get(cost, np.nan) for cost in COSTS}
+            record |= {cost: metrics.get(cost) or np.nan for cost in COSTS}
             result = _label(run.config) + "+" * result.endswith("+")
         records.append({**place, "method": result, **scored, **record})
     return records

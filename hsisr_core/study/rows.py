@@ -219,7 +219,7 @@ def _scores(run: Run) -> dict[str, float]:
     return {
         **{metric: means[metric] for metric in SHOWN},
         "over_bicubic": means["psnr"] - metrics["mean"]["bicubic"]["psnr"],
-        **{cost: metrics.get(cost, np.nan) for cost in COSTS},  # 0.1.0 counted no processor seconds
+        **{cost: metrics.get(cost) or np.nan for cost in COSTS},  # 0.1.0 counted none, a GPU has none
     }
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.backends.cpu import get_cpu_capability
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.runs import RunConfig
@@ -78,11 +77,6 @@ def make_accelerator(config: RunConfig) -> OneDevice:
     # scoring, or waiting for another worker, may take longer than PyTorch's limit; the launcher notices a death
     handlers = [InitProcessGroupKwargs(timeout=timedelta(days=7))] if processes > 1 else None
     return Accelerator(cpu=cpu, mixed_precision=config.precision, kwargs_handlers=handlers)
-
-
-def describe(device: torch.device) -> str:
-    """A GPU's name, or "cpu" and the widest instructions that PyTorch uses there, for example "cpu, AVX512"."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {get_cpu_capability()}"
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

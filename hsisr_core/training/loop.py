@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.backends.cpu import get_cpu_capability
 from tqdm.auto import tqdm
 
 from hsisr_core.base import sha256_file, write_json
@@ -33,14 +34,7 @@ from hsisr_core.fast import Trainer, one_thread, reuse_memory
 from hsisr_core.models import SuperResolver, build_model, count_parameters
 from hsisr_core.runs import Run, RunConfig, find_run, open_run, peak_bytes, run_lock
 from hsisr_core.training.checkpoint import History, load_latest, save_checkpoint, save_weights
-from hsisr_core.training.devices import (
-    OneDevice,
-    describe,
-    launched_processes,
-    make_accelerator,
-    to_device,
-    together,
-)
+from hsisr_core.training.devices import OneDevice, launched_processes, make_accelerator, to_device, together
 from hsisr_core.training.evaluate import describe_protocol, evaluate, mean_scores, reduced_pairs
 from hsisr_core.training.losses import LOSSES
 from hsisr_core.training.patches import PatchSampler
@@ -247,6 +241,7 @@ class Training:
     def _write_results(self) -> None:
         """Write the weights, then metrics.json, which marks the run as finished."""
         model, dataset, device = self.network.eval(), self.dataset, self.accelerator.device
+        gpu = device.type == "cuda"
         rows = self.scores if self._is_scored(self.steps) else evaluate(model, self.pairs, self.config.method)
         path = self.run.folder / "weights.safetensors"
         save_weights(path, model, {"hash": self.run.folder.name})
@@ -264,13 +259,12 @@ class Training:
                 "patch": self.sampler.patch,  # smaller than the setting where images are small
                 "seconds": round(self.state["seconds"], 3),
                 # of the steps alone, all threads of this process together; says nothing of a GPU's work
-                "processor_seconds": round(self.state["processor_seconds"], 3)
-                if device.type == "cpu"
-                else None,
+                "processor_seconds": None if gpu else round(self.state["processor_seconds"], 3),
                 "parameters": count_parameters(model),
                 "weights_sha256": sha256_file(path),
                 "peak_bytes": peak_bytes(),
-                "device": describe(device),
+                # a GPU's name, or the widest instructions that PyTorch uses
+                "device": torch.cuda.get_device_name(device) if gpu else f"cpu, {get_cpu_capability()}",
                 "processes": self.accelerator.num_processes,
                 "threads": self.trainer.threads,
                 "versions": versions(),

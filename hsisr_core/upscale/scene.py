@@ -27,7 +27,7 @@ _Scores = dict[str, dict[str, Any]]
 _Say = Callable[[str], None]
 
 # that the network may hold for a tile; bytes of SR in a tile, where a smaller one costs little
-_GIGABYTES, _TILE_BYTES = 1.3, 1 << 27
+_GIGABYTES, _TILE_BYTES = 1.5, 1 << 27
 _LEAST_SIDE = 16  # LR pixels a side in the self-test
 
 
@@ -58,7 +58,7 @@ def upscale(
 
     Values are in the units of the file, float32 unless `keep_type`, and none is below zero where the file has none.
     All SR pixels of a value without a measurement have the file's no-data value. `out` names the file and its format.
-    A `tile` has so many LR pixels a side (None: what takes the network at most 1.3 GB, and less where the network sees
+    A `tile` has so many LR pixels a side (None: what takes the network at most 1.5 GB, and less where the network sees
     few pixels around one). `check` asks for a self-test (None: where the cube is far from the training data). `say`
     takes lines for the reader.
     """

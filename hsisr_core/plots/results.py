@@ -59,7 +59,7 @@ def error_maps(srs: Cubes, hr: NDArray[Any], band: int, wavelength: float | None
     for panel, (method, error) in zip(axes[1:], errors.items(), strict=True):
         inside = error[np.isfinite(error)]
         quality = f"RMSE {np.sqrt(np.square(inside).mean()):.4f}" if inside.size else "not in this band"
-        image = style.show_image(panel, error, f"{method}, {quality}", vmin=0, vmax=limit)
+        image = style.show_image(panel, error, f"{method}\n{quality}", vmin=0, vmax=limit)
     style.add_colour_bar(figure, image, axes, "absolute error", extend="max", shrink=0.9, pad=0.02)
     return figure
 

@@ -51,7 +51,7 @@ def test_error_maps_share_one_scale(methods: tuple[dict[str, np.ndarray], np.nda
     errors = {name: np.abs(np.clip(sr[3], 0, 1) - hr[3]) for name, sr in srs.items()}
     for axes, (name, error) in zip(maps, errors.items(), strict=True):
         np.testing.assert_allclose(pixels_of(axes), error, atol=1e-7)
-        assert axes.get_title() == f"{name}, RMSE {np.sqrt(np.mean(error**2)):.4f}"
+        assert axes.get_title() == f"{name}\nRMSE {np.sqrt(np.mean(error**2)):.4f}"
     limits = {axes.images[0].get_clim() for axes in maps}
     assert len(limits) == 1
     assert limits.pop() == (0, pytest.approx(np.percentile(list(errors.values()), 99.5)))
@@ -122,7 +122,7 @@ def test_what_a_method_lacks_is_left_out(methods: tuple[dict[str, np.ndarray], n
     srs = {"all": hr + 0.2, "some": lacking}
     axes = with_images(result_plots.error_maps(srs, hr, 2))
     some = np.abs(np.clip(lacking[2, 1:-1], 0, 1) - hr[2, 1:-1])
-    assert axes[2].get_title() == f"some, RMSE {np.sqrt(np.mean(some**2)):.4f}"
+    assert axes[2].get_title() == f"some\nRMSE {np.sqrt(np.mean(some**2)):.4f}"
     assert np.isfinite(axes[1].images[0].get_clim()).all()
     assert with_images(result_plots.error_maps(srs, hr, 0))[2].get_title() == "some, not in this band"
     assert np.isfinite(

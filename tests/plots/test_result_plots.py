@@ -124,7 +124,7 @@ def test_what_a_method_lacks_is_left_out(methods: tuple[dict[str, np.ndarray], n
     some = np.abs(np.clip(lacking[2, 1:-1], 0, 1) - hr[2, 1:-1])
     assert axes[2].get_title() == f"some\nRMSE {np.sqrt(np.mean(some**2)):.4f}"
     assert np.isfinite(axes[1].images[0].get_clim()).all()
-    assert with_images(result_plots.error_maps(srs, hr, 0))[2].get_title() == "some, not in this band"
+    assert with_images(result_plots.error_maps(srs, hr, 0))[2].get_title() == "some\nnot in this band"
     assert np.isfinite(
         with_images(result_plots.error_maps({"some": lacking}, hr, 0))[1].images[0].get_clim()
     ).all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn.utils import parametrize
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.fast.ssrnet import bytes_of_rows, super_resolve_rows, super_resolve_whole
+from hsisr_core.fast.ssrnet import Served, bytes_of_rows, super_resolve_rows, super_resolve_whole
 from hsisr_core.fast.threads import in_threads
-from hsisr_core.models import Repeated, SSRNet, SuperResolver
+from hsisr_core.models import Repeated, SuperResolver
 
 # values of a batch's widest layer from where sharing pays (two threads: 130,000 no gain, 460,000 a quarter)
 PAYS = 250_000
@@ -102,7 +102,7 @@ def check_precision(net: SuperResolver, precision: str) -> None:
     if precision not in ("float32", "bf16"):
         raise HsisrError(f"precision={precision!r} is unknown: choose one of float32, bf16.")
     if precision == "bf16" and not has_engine(net):
-        raise HsisrError(f"precision='bf16' is for SSRNet, not for {type(net).__name__}: use 'float32'.")
+        raise HsisrError(f"precision='bf16' is for SSRNet and SSRChain, not for {type(net).__name__}: use 'float32'.")
     if precision == "bf16" and not (net.mean.is_cuda or computes_bf16()):
         raise HsisrError(
             "precision='bf16' needs a GPU or a processor with AVX512-BF16 or AMX: use 'float32'."
@@ -139,6 +139,6 @@ def _widths(net: SuperResolver, bands: int = 1) -> list[int]:
     return [len(p) * (bands if p.ndim == 5 else 1) for p in net.parameters() if p.ndim in (4, 5)]
 
 
-def has_engine(net: SuperResolver) -> TypeGuard[SSRNet]:
-    """Whether `net` is an SSRNet as it stands in models/; a subclass may compute something else."""
-    return type(net) is SSRNet
+def has_engine(net: SuperResolver) -> TypeGuard[Served]:
+    """Whether `net` is one that the engine knows as it stands in models/; a subclass may compute something else."""
+    return type(net) in get_args(Served)

@@ -1,4 +1,4 @@
-"""The numbers of an SSRNet by two other ways: features last and without concatenation, for training, and row by row,
+"""The numbers of an SSRNet or SSRChain by two other ways: features last and without concatenation, for training, and row by row,
 for inference on a CPU. Both read the layers of the network, so weights and switches are its own."""
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from hsisr_core.fast.rows import Piece, Rows, Sum, apply, cut, fork
 from hsisr_core.fast.tail import Tail
 from hsisr_core.fast.threads import Crew, one_thread
 from hsisr_core.fast.winograd import ROWS
-from hsisr_core.models import SSRNet
+from hsisr_core.models import SSRChain, SSRNet
 
 PIECE_BYTES = 4_000_000  # of a tensor in a stream of rows: a few of them fit a processor's cache
 PIECES = 8  # of a scene at least, where it has so many fours of rows: what threads divide among them
+Served = SSRNet | SSRChain
 
 
-def super_resolve_whole(net: SSRNet, lr: Tensor, half: bool = False) -> Tensor:
+def super_resolve_whole(net: Served, lr: Tensor, half: bool = False) -> Tensor:
     """`net.super_resolve(lr)` on all rows at once, differentiable; with `half` the modules compute in bfloat16."""
     first = x = convolve(net.head, lr.unsqueeze(-1))  # (batch, bands, h, w, features), and so at every step
-    plus = first if net.global_residual else None
+    plus = first if _is_global(net) else None
     for module in net.body:
         if half:
             x = finish(_apply_module(module, x.bfloat16(), None).to(x.dtype), False, plus)
@@ -37,7 +38,7 @@ def super_resolve_whole(net: SSRNet, lr: Tensor, half: bool = False) -> Tensor:
 
 
 def super_resolve_rows(
-    net: SSRNet, lr: Tensor, half: bool = False, progress: Callable[[float], None] | None = None
+    net: Served, lr: Tensor, half: bool = False, progress: Callable[[float], None] | None = None
 ) -> Tensor:
     """The same, some rows at a time, from top to bottom; `progress` is called with the share that is done."""
     batch, bands, height, width = lr.shape
@@ -53,12 +54,12 @@ def super_resolve_rows(
     return sr
 
 
-def stream(net: SSRNet, lr: Tensor, crew: Crew, half: bool = False) -> Iterator[Tensor]:
+def stream(net: Served, lr: Tensor, crew: Crew, half: bool = False) -> Iterator[Tensor]:
     """SR of `lr` (batch, bands, h, w) in pieces of some rows."""
     height = _piece_rows(net, *lr.shape[1:])
     whole = Piece(lr.unsqueeze(-1), True, True)
     rows = convolve_rows(net.head, cut(iter([whole]), height), False)
-    rows, *firsts = fork(rows, 1 + len(net.body) * net.global_residual)
+    rows, *firsts = fork(rows, 1 + len(net.body) * _is_global(net))
     for module in net.body:
         if half:
             rows = apply(Tensor.bfloat16, rows)
@@ -66,12 +67,12 @@ def stream(net: SSRNet, lr: Tensor, crew: Crew, half: bool = False) -> Iterator[
         rows = cut(_stream_module(module, rows, crew, half), height)
         if half:
             rows = apply(methodcaller("to", lr.dtype), rows)
-        if net.global_residual:
+        if firsts:
             rows = Sum(rows, firsts.pop())
     return Tail(net.upsample, net.tail).stream(rows)
 
 
-def bytes_of_rows(net: SSRNet, bands: int, height: int, width: int) -> int:
+def bytes_of_rows(net: Served, bands: int, height: int, width: int) -> int:
     """Bytes that inference holds at once for an LR scene of this shape, about: the rows that wait in `stream`."""
     features, units = net.head.out_channels, len(cast(Any, net.body[0]).units)
     if net.mean.is_cuda:  # the whole scene at once: six tensors of all features, or the tail's values and SR
@@ -79,6 +80,8 @@ def bytes_of_rows(net: SSRNet, bands: int, height: int, width: int) -> int:
     # in a module: two before each spatial convolution, each unit's input until its blocks have passed it, the module's
     # input until its units have, each unit's output until the last one's is there, the head's rows until the end
     waiting = 2 * (2 * units + 1) + 2 * units + 2 * units + units * (units - 1) + 2 * units + 1
+    if isinstance(net, SSRChain):  # five spatial convolutions in three units, no more
+        waiting = 2 * 5 + 5
     # what is at work was found by counting, see its test
     piece, kernels = _piece_rows(net, bands, height, width), 0
     at_work = 5 + (5 * units + 1) * piece
@@ -87,11 +90,16 @@ def bytes_of_rows(net: SSRNet, bands: int, height: int, width: int) -> int:
         kernels = len(net.body) * (2 * units + 1) * 18 * features**2
     rows = min(len(net.body) * waiting + at_work, 10 * height)
     sr = height * net.scale**2
-    # LR and SR beside the rows; when they have gone, SR once more with the mean added
-    return 4 * (kernels + bands * width * (height + sr + max(rows * features, sr)))
+    # LR and SR beside the rows
+    return 4 * (kernels + bands * width * (height + sr + rows * features))
 
 
-def _piece_rows(net: SSRNet, bands: int, height: int, width: int) -> int:
+def _is_global(net: Served) -> bool:
+    """Whether the head's output is added after every module."""
+    return isinstance(net, SSRNet) and net.global_residual
+
+
+def _piece_rows(net: Served, bands: int, height: int, width: int) -> int:
     """Rows of a piece in `stream`: fours, which `RowConvolution` takes, or one where a row alone is large."""
     rows = PIECE_BYTES / (4 * bands * width * net.head.out_channels)
     return max(ROWS, ROWS * round(min(rows, height / PIECES) / ROWS)) if rows >= 1 else 1
@@ -121,7 +129,7 @@ def _apply_module(module: Any, x: Tensor, plus: Tensor | None) -> Tensor:
     outputs = islice(accumulate(module.units, apply_unit, initial=x), 1, None)
     if module.fusion is None:
         *_, last = outputs
-        return _apply_blocks(last + x, plus, module.block)
+        return last if module.block is None else _apply_blocks(last + x, plus, module.block)
     return _apply_blocks(fuse(module.fusion, outputs, plus=x), plus, module.block)
 
 
@@ -132,7 +140,7 @@ def _stream_blocks(rows: Rows, half: bool, *blocks: Any) -> Rows:
 
 
 def _stream_module(module: Any, rows: Rows, crew: Crew, half: bool) -> Rows:
-    last, old = fork(rows, 2)
+    last, *old = fork(rows, 1 if module.block is None else 2)
     outputs = []
     for unit in module.units:
         new, plus = fork(last, 2)
@@ -142,7 +150,7 @@ def _stream_module(module: Any, rows: Rows, crew: Crew, half: bool) -> Rows:
             outputs.append(output)
     if module.fusion is not None:
         last = apply(torch.relu_, _fuse_rows(module.fusion, [*outputs, last]))
-    return crew.stage(_stream_blocks(Sum(last, old), half, module.block))
+    return crew.stage(_stream_blocks(Sum(last, *old), half, module.block)) if old else last
 
 
 def _fuse_rows(layer: nn.Conv3d, units: list[Rows]) -> Rows:

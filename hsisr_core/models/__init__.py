@@ -24,4 +24,5 @@ from hsisr_core.models.registry import (
 )
 from hsisr_core.models.repeated import Repeated
 from hsisr_core.models.sfcsr import SFCSR
+from hsisr_core.models.ssrchain import SSRChain
 from hsisr_core.models.ssrnet import SSRNet

@@ -78,15 +78,20 @@ class SuperResolver(nn.Module):
         mean = self.mean
         lr = lr - mean
         added = mean if len(mean) == 1 else mean[slice(bands, -bands or None)]
+
+        def add_mean(sr: Tensor) -> Tensor:
+            # without gradients in its memory: SR of a scene may be large
+            return sr + added if torch.is_grad_enabled() else sr.add_(added)
+
         if self.training or not self.mirror:
-            return super_resolve(lr) + added
+            return add_mean(super_resolve(lr))
         # a reflection repeats no pixel: it reaches as far as the scene less 1
         rows, columns = (min(self.mirror, side - 1) for side in lr.shape[-2:])
         border = (columns, columns, rows, rows)
         sr = super_resolve(F.pad(lr, border, mode="reflect"))
         cuts = (self.scale * pixels for pixels in (rows, columns))
         inner = (slice(cut, -cut or None) for cut in cuts)
-        return sr[..., *inner] + added
+        return add_mean(sr[..., *inner])
 
     def _check(self, lr: Tensor) -> None:
         """Raise HsisrError unless SR of `lr` is a cube."""

@@ -33,9 +33,10 @@ from hsisr_core.models.fcnn3d import FCNN3D
 from hsisr_core.models.gdrrn import GDRRN
 from hsisr_core.models.mcnet import MCNet
 from hsisr_core.models.sfcsr import SFCSR
+from hsisr_core.models.ssrchain import SSRChain
 from hsisr_core.models.ssrnet import SSRNet
 
-# in the order of Table V, then of their papers
+# in the order of Table V, then of their papers, then ours
 MODELS: dict[str, type[SuperResolver]] = {
     "bicubic": Bicubic,
     "gdrrn": GDRRN,
@@ -45,6 +46,7 @@ MODELS: dict[str, type[SuperResolver]] = {
     "mcnet": MCNet,
     "sfcsr": SFCSR,
     "ercsr": ERCSR,
+    "ssrchain": SSRChain,
 }
 # files of networks that the user named, for worker processes too
 VARIABLE = "HSISR_NETWORKS"

@@ -27,6 +27,8 @@ METHOD_NAMES = {
 """What the paper calls each method, in the order of Table V."""
 SUCCESSORS = {"mcnet": "MCNet", "sfcsr": "SFCSR", "ercsr": "ERCSR"}
 """The networks after the paper, by the same group."""
+OURS = {"ssrchain": "SSRChain"}
+"""Our own network."""
 DATA_NAMES = {"cave": "CAVE", "harvard": "Harvard", "foster": "Foster"}
 """What the paper calls each dataset, in the order of Table V."""
 SUBSETS = {"cave-25": "CAVE, 25 scenes, 8 bands", "cave-nine": "CAVE, 9 scenes"}
@@ -39,7 +41,7 @@ def method_label(method: str, keep_size: bool = False) -> str:
 
     A network of one's own is called by its name, or its class.
     """
-    name = (METHOD_NAMES | SUCCESSORS).get(method, method.rpartition(":")[2])
+    name = (METHOD_NAMES | SUCCESSORS | OURS).get(method, method.rpartition(":")[2])
     return name + PADDED * (method == "3d-fcnn" and keep_size)
 
 

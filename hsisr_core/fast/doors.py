@@ -102,7 +102,9 @@ def check_precision(net: SuperResolver, precision: str) -> None:
     if precision not in ("float32", "bf16"):
         raise HsisrError(f"precision={precision!r} is unknown: choose one of float32, bf16.")
     if precision == "bf16" and not has_engine(net):
-        raise HsisrError(f"precision='bf16' is for SSRNet and SSRChain, not for {type(net).__name__}: use 'float32'.")
+        raise HsisrError(
+            f"precision='bf16' is for SSRNet and SSRChain, not for {type(net).__name__}: use 'float32'."
+        )
     if precision == "bf16" and not (net.mean.is_cuda or computes_bf16()):
         raise HsisrError(
             "precision='bf16' needs a GPU or a processor with AVX512-BF16 or AMX: use 'float32'."

@@ -1,5 +1,5 @@
-"""The numbers of an SSRNet or SSRChain by two other ways: features last and without concatenation, for training, and row by row,
-for inference on a CPU. Both read the layers of the network, so weights and switches are its own."""
+"""The numbers of an SSRNet or SSRChain by two other ways: features last and without concatenation, for training, and
+row by row, for inference on a CPU. Both read the layers of the network, so weights and switches are its own."""
 
 from __future__ import annotations
 

@@ -78,9 +78,8 @@ class Unit(nn.Module):
 
     def __init__(self, features: int, end: tuple[int, int, int]) -> None:
         super().__init__()
-        first, last = (
-            convolution(features, features, kernel) for kernel in (SPATIAL, end)
-        )
+        first = convolution(features, features, SPATIAL)
+        last = convolution(features, features, end)
         self.blocks = nn.Sequential(nn.Sequential(first, nn.ReLU(), last))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -92,6 +91,6 @@ def interpolation(model: SSRChain) -> None:
     """Start as an interpolator: the first channels hold the image, untrained
     units add little to it."""
     copy_image(model.head, model.upsample, model.tail)
-    for module in model.body:
-        for unit in module.units:
+    for unit in model.modules():
+        if isinstance(unit, Unit):
             damp(convolutions(unit)[-1])

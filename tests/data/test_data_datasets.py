@@ -399,6 +399,7 @@ FINGERPRINTS = {
     "cave-sample": "9d4bf682187d83fb7d782638448c67472e4820994d97bc1faf36bff4ce9c632f",
     "cave-25": "46f08fdcdffac1380ef49e78b2b4792f5d97ecac19af83efd8844c81797189cb",
     "cave-25-tune": "883e73bd4d896724474f59cae26543335d0c249f2851416189cb442dd95ccb55",
+    "cave-25-five": "24357a10894d6d7228007a49822a7a2cf2b073aff606808528ed88cd5d3ad5ca",
     "cave-nine": "caa3ccc8b4e6e2d28a5b64678ac7d1c19d81b92f7a3247ec75f09ae41fb5bace",
     "cave-nine-tune": "b6755069f58577669d8d601238172057e261880e31dab0c8874c5b8fb3c7fb79",
 }
@@ -423,8 +424,8 @@ def test_real_scenes_find_their_split_and_keep_their_fingerprint(
     assert (dataset.name, dataset.split.name) == (name, name)
     assert dataset.fingerprint == FINGERPRINTS[name]
     assert load_dataset(dataset.store.path).fingerprint == FINGERPRINTS[name]
-    if name != "cave-sample":
-        assert load_dataset(folder, f"{name}-tune").fingerprint == FINGERPRINTS[f"{name}-tune"]
+    for other in FINGERPRINTS.keys() & {f"{name}-tune", f"{name}-five"}:
+        assert load_dataset(folder, other).fingerprint == FINGERPRINTS[other]
 
 
 def test_other_real_scenes_have_no_split(project: Path, hsisr_data: Path) -> None:

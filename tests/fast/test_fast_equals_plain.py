@@ -20,7 +20,7 @@ from hsisr_core.fast.rows import Piece, Sum, Windows, cut
 from hsisr_core.fast.tail import _link
 from hsisr_core.fast.threads import Crew
 from hsisr_core.metrics import score
-from hsisr_core.models import SSRNet, SuperResolver, build_model
+from hsisr_core.models import SSRChain, SSRNet, SuperResolver, build_model
 from hsisr_core.training.cost import LiveBytes
 
 SIZES = [(3, 3, 4, 5), (1, 1, 3, 2)]  # (batch, bands, height, width): odd sides, one band, all border
@@ -37,6 +37,7 @@ SWITCHES: list[dict[str, Any]] = [
 ]
 CASES = [{"scale": (2, 3, 4)[index % 3], **switches} for index, switches in enumerate(SWITCHES)]
 DEPTHS = [{"modules": 1, "units": 1}, {"modules": 3, "units": 2, "scale": 3}, {"units": 3, "scale": 4}]
+CHAINS: list[dict[str, Any]] = [{"kind": SSRChain, "scale": scale, "modules": scale - 1} for scale in (2, 3, 4)]
 
 
 @pytest.fixture
@@ -47,10 +48,13 @@ def set_threads() -> Iterator[Callable[[int], None]]:
     torch.set_num_threads(before)
 
 
-def random_network(bands: int = 4, dtype: torch.dtype = torch.float64, **switches: Any) -> SSRNet:
+def random_network(
+    bands: int = 4, dtype: torch.dtype = torch.float64, kind: type = SSRNet, **switches: Any
+) -> ssrnet.Served:
     """Biases are large, so that a border rule which is wrong shows; weight norm's g is away from |v|."""
     torch.manual_seed(0)
-    net = SSRNet(**{"scale": 2, "features": 5, "modules": 2, "units": 2, **switches})
+    units = {"units": 2} if kind is SSRNet else {}
+    net: ssrnet.Served = kind(**{"scale": 2, "features": 5, "modules": 2, **units, **switches})
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.mul_(0.5 + torch.rand_like(parameter))
@@ -70,14 +74,14 @@ def assert_near(found: Tensor, expected: Tensor, tolerance: float = 1e-12) -> No
     assert (found - expected).abs().max() <= tolerance * expected.abs().max()
 
 
-def with_gradients(call: Any, net: SSRNet, lr: Tensor) -> list[Tensor]:
+def with_gradients(call: Any, net: ssrnet.Served, lr: Tensor) -> list[Tensor]:
     """SR, and the gradient of every parameter for a random sum of its values."""
     sr = call(lr)
     loss = (sr * (random_cube(*sr.shape, dtype=sr.dtype) - 0.5)).sum()
     return [sr, *torch.autograd.grad(loss, [*net.parameters()])]
 
 
-@pytest.mark.parametrize("switches", [*CASES, *DEPTHS], ids=str)
+@pytest.mark.parametrize("switches", [*CASES, *DEPTHS, *CHAINS], ids=str)
 def test_training(switches: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """With shares of one size and of two; the spectral kernels' own gradients by matrix products and by PyTorch."""
     monkeypatch.setattr(doors, "PAYS", 0)
@@ -89,7 +93,7 @@ def test_training(switches: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> 
             assert_near(found, wanted)
 
 
-@pytest.mark.parametrize("switches", [*CASES, *DEPTHS], ids=str)
+@pytest.mark.parametrize("switches", [*CASES, *DEPTHS, *CHAINS], ids=str)
 def test_inference(
     switches: dict[str, Any], set_threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,9 +112,10 @@ def test_inference(
         assert len(shares) > 1 or height < 9 or rows == 50
 
 
+@pytest.mark.parametrize("kind", [SSRNet, SSRChain])
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
-def test_single_precision(scale: int) -> None:
-    net = random_network(dtype=torch.float32, scale=scale, features=50)
+def test_single_precision(scale: int, kind: type) -> None:
+    net = random_network(dtype=torch.float32, kind=kind, scale=scale, features=50)
     lr = random_cube(1, 4, 9, 8, dtype=torch.float32)
     assert_near(runner(net)(lr), net(lr).detach(), 1e-5)
     for found, wanted in zip(

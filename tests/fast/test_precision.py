@@ -85,7 +85,7 @@ def test_tiles_and_self_ensemble_take_it_too(tile: int | None, emulated: list[to
     ("net", "precision", "words"),
     [
         (SSRNet(2, features=4), "bf16", "AVX512-BF16 or AMX"),
-        (build_model("bicubic", 2, 3), "bf16", "for SSRNet, not for Bicubic"),
+        (build_model("bicubic", 2, 3), "bf16", "SSRNet and SSRChain, not for Bicubic"),
         (SSRNet(2, features=4), "fp16", "'fp16' is unknown"),
     ],
 )

@@ -37,6 +37,7 @@ SMALL: list[tuple[str, dict[str, Any]]] = [
     ("mcnet", {"features": 4}),
     ("sfcsr", {"features": 4}),
     ("ercsr", {"features": 4}),
+    ("ssrchain", {"features": 4, "modules": 1}),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from hsisr_core.degrade import bicubic, make_pair
 from hsisr_core.errors import HsisrError
 from hsisr_core.fast import bytes_needed, runner
 from hsisr_core.metrics import psnr
-from hsisr_core.models import SSRNet, build_model
+from hsisr_core.models import SSRChain, SSRNet, build_model
 from hsisr_core.predict import super_resolve
 from hsisr_core.runs import RunConfig, load_results, read_run
 from hsisr_core.training import (
@@ -129,10 +130,13 @@ def test_tiles_only_where_memory_asks_for_them() -> None:
         ({"scale": 3, "features": 16}, (103, 200, 300)),
         ({"scale": 2, "units": 1, "global_residual": False}, (31, 256, 256)),
         ({"scale": 4, "features": 8, "modules": 1}, (31, 900, 900)),  # SR outweighs the rows
+        ({"kind": SSRChain, "scale": 2}, (31, 256, 256)),
+        ({"kind": SSRChain, "scale": 4, "features": 32, "modules": 8}, (31, 128, 128)),
     ],
 )
 def test_inference_holds_what_it_says(options: dict[str, Any], shape: tuple[int, int, int]) -> None:
-    model = SSRNet(**options, weight_norm=False).to("meta")
+    kind = options.get("kind", partial(SSRNet, weight_norm=False))
+    model = kind(**{key: value for key, value in options.items() if key != "kind"}).to("meta")
     with LiveBytes() as live, torch.inference_mode():
         runner(model)(torch.zeros(1, *shape, device="meta"))
     assert live.peak == pytest.approx(bytes_needed(model, *shape), rel=0.15)

@@ -80,11 +80,13 @@ def bytes_of_rows(net: Served, bands: int, height: int, width: int) -> int:
     # in a module: two before each spatial convolution, each unit's input until its blocks have passed it, the module's
     # input until its units have, each unit's output until the last one's is there, the head's rows until the end
     waiting = 2 * (2 * units + 1) + 2 * units + 2 * units + units * (units - 1) + 2 * units + 1
-    if isinstance(net, SSRChain):  # five spatial convolutions in three units, no more
-        waiting = 2 * 5 + 5
     # what is at work was found by counting, see its test
     piece, kernels = _piece_rows(net, bands, height, width), 0
     at_work = 5 + (5 * units + 1) * piece
+    if isinstance(
+        net, SSRChain
+    ):  # two rows before each of five spatial convolutions, a piece in each of three units
+        waiting, at_work = 2 * 5 + 3 * piece, 20 + 5 * piece
     if features >= ENOUGH:
         at_work += 2 * units + 2 + 3 * piece
         kernels = len(net.body) * (2 * units + 1) * 18 * features**2

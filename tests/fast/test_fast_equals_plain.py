@@ -37,7 +37,9 @@ SWITCHES: list[dict[str, Any]] = [
 ]
 CASES = [{"scale": (2, 3, 4)[index % 3], **switches} for index, switches in enumerate(SWITCHES)]
 DEPTHS = [{"modules": 1, "units": 1}, {"modules": 3, "units": 2, "scale": 3}, {"units": 3, "scale": 4}]
-CHAINS: list[dict[str, Any]] = [{"kind": SSRChain, "scale": scale, "modules": scale - 1} for scale in (2, 3, 4)]
+CHAINS: list[dict[str, Any]] = [
+    {"kind": SSRChain, "scale": scale, "modules": scale - 1} for scale in (2, 3, 4)
+]
 
 
 @pytest.fixture

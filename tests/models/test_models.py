@@ -160,7 +160,10 @@ def test_bicubic_model_equals_imresize(scale: int) -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: build_model("srcnn", 2, 31), "3d-fcnn, bicubic, edsr, ercsr, gdrrn, mcnet, sfcsr, ssrchain, ssrnet"),
+        (
+            lambda: build_model("srcnn", 2, 31),
+            "3d-fcnn, bicubic, edsr, ercsr, gdrrn, mcnet, sfcsr, ssrchain, ssrnet",
+        ),
         (lambda: build_model("ssrnet", 5, 31), "2, 3, 4 or 8"),
         (lambda: build_model("ssrnet", 2, 31, filters=8), "features"),
         (lambda: SSRNet(2, block="dense"), "separable, standard"),

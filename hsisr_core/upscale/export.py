@@ -79,7 +79,7 @@ def to_onnx(weights: Pretrained) -> bytes:
                 dynamic_shapes=(lr | {2: "height", 3: "width"}, mean),
             )  # fmt: skip
     except torch.onnx.errors.OnnxExporterError as error:
-        way = "Export ssrnet, edsr, mcnet or ercsr"
+        way = "Export ssrnet, ssrchain, edsr, mcnet or ercsr"
         raise HsisrError(f"{weights.name} cannot be exported for any size. {way}.") from error
     assert program is not None
     crop = model.mirror * model.scale

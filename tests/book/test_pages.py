@@ -107,7 +107,7 @@ def test_build_book_from_chapters_to_pages(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"preset": "big"}, "preset 'big' does not exist: choose one of demo, evidence"),
+        ({"preset": "big"}, "preset 'big' does not exist: choose one of after, demo, evidence"),
         ({"preset": "no.yaml"}, "preset 'no.yaml' does not exist"),
         ({"parameters": {"scael": 3}}, "No chapter has a parameter 'scael'"),
         ({"parameters": {"scale": 2.5}}, "a: scale=2.5, expected int"),

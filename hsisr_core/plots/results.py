@@ -85,7 +85,7 @@ def spectral_curves(
         lower.set_xlabel(label)
     grid[0, 0].set_ylabel("value (full scale = 1)")
     grid[1, 0].set_ylabel("SR − HR")
-    style.add_legend(figure, len(srs) + 1)
+    style.add_legend(figure)
     return figure
 
 

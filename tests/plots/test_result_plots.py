@@ -83,8 +83,12 @@ def test_spectral_curves_values(methods: tuple[dict[str, np.ndarray], np.ndarray
 
 def test_more_methods_than_colours_are_all_drawn(methods: tuple[dict[str, np.ndarray], np.ndarray]) -> None:
     hr = methods[1]
-    figure = result_plots.spectral_curves({str(i): hr for i in range(8)}, hr, np.arange(5.0), [(0, 0)])
+    srs = {f"method {i}": hr for i in range(8)}
+    figure = result_plots.spectral_curves(srs, hr, np.arange(5.0), [(0, 0)] * 3)
     assert len(figure.axes[0].lines) == 9
+    figure.draw_without_rendering()
+    legend = figure.legends[0].get_window_extent()
+    assert 0 <= legend.x0 < legend.x1 <= figure.bbox.width, "the legend is not cut"
 
 
 def test_curves_values() -> None:

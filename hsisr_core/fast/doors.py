@@ -92,7 +92,8 @@ def runner(
                 return net(lr)
             if lr.is_cuda:
                 return net.around_mean(partial(super_resolve_whole, net, half=half), lr)
-            return net.around_mean(partial(super_resolve_rows, net, half=half, progress=progress), lr)
+            by_rows = partial(super_resolve_rows, net, half=half, progress=progress)
+            return net.around_mean(by_rows, lr, fresh=True)
 
     return run
 

@@ -83,9 +83,8 @@ def bytes_of_rows(net: Served, bands: int, height: int, width: int) -> int:
     # what is at work was found by counting, see its test
     piece, kernels = _piece_rows(net, bands, height, width), 0
     at_work = 5 + (5 * units + 1) * piece
-    if isinstance(
-        net, SSRChain
-    ):  # two rows before each of five spatial convolutions, a piece in each of three units
+    if isinstance(net, SSRChain):
+        # two rows before each of five spatial convolutions, a piece in each of three units
         waiting, at_work = 2 * 5 + 3 * piece, 20 + 5 * piece
     if features >= ENOUGH:
         at_work += 2 * units + 2 + 3 * piece

@@ -70,28 +70,31 @@ class SuperResolver(nn.Module):
         return self.around_mean(self.super_resolve, lr)
 
     def around_mean(
-        self, super_resolve: Callable[[Tensor], Tensor], lr: Tensor
+        self,
+        super_resolve: Callable[[Tensor], Tensor],
+        lr: Tensor,
+        fresh: bool = False,
     ) -> Tensor:
-        """`super_resolve` without the mean, and with the border mirrored."""
+        """`super_resolve` without the mean, and with the border mirrored.
+
+        With `fresh` the mean is added in the memory of what it returns, which
+        no one else may hold then, and which needs no gradient.
+        """
         self._check(lr)
         bands, _ = self.margin
         mean = self.mean
         lr = lr - mean
         added = mean if len(mean) == 1 else mean[slice(bands, -bands or None)]
-
-        def add_mean(sr: Tensor) -> Tensor:
-            # without gradients in its memory: SR of a scene may be large
-            return sr + added if torch.is_grad_enabled() else sr.add_(added)
-
+        add = Tensor.add_ if fresh else Tensor.add
         if self.training or not self.mirror:
-            return add_mean(super_resolve(lr))
+            return add(super_resolve(lr), added)
         # a reflection repeats no pixel: it reaches as far as the scene less 1
         rows, columns = (min(self.mirror, side - 1) for side in lr.shape[-2:])
         border = (columns, columns, rows, rows)
         sr = super_resolve(F.pad(lr, border, mode="reflect"))
         cuts = (self.scale * pixels for pixels in (rows, columns))
         inner = (slice(cut, -cut or None) for cut in cuts)
-        return add_mean(sr[..., *inner])
+        return add(sr[..., *inner], added)
 
     def _check(self, lr: Tensor) -> None:
         """Raise HsisrError unless SR of `lr` is a cube."""

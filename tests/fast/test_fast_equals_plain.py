@@ -137,6 +137,29 @@ class Own(SuperResolver):
         return F.pixel_shuffle(self.layer(lr), 2)
 
 
+class Keeping(SuperResolver):
+    """What a user may write too: it holds on to what it returns."""
+
+    def __init__(self) -> None:
+        super().__init__(2, halo=0)
+        self.made = torch.ones(1, 4, 8, 8)
+
+    def super_resolve(self, lr: Tensor) -> Tensor:
+        return self.made
+
+
+@pytest.mark.parametrize("mirror", [0, 1])
+def test_what_a_network_holds_on_to_stays_as_it_is(mirror: int) -> None:
+    """The mean is added in SR's memory for the engine alone."""
+    net = Keeping().eval()
+    net.set_mean(torch.full((4,), 0.5))
+    net.mirror, side = mirror, 4 - 2 * mirror
+    for _ in range(2):
+        assert torch.equal(
+            runner(net)(torch.zeros(1, 4, side, side)), torch.full((1, 4, 2 * side, 2 * side), 1.5)
+        )
+
+
 class Halved(SSRNet):
     """An SSRNet that computes something else: not for the engine either."""
 

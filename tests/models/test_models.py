@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from hsisr_core import models
 from hsisr_core.degrade import imresize
 from hsisr_core.errors import HsisrError
-from hsisr_core.models import Bicubic, SSRNet, build_model, count_parameters
+from hsisr_core.models import Bicubic, SSRChain, SSRNet, build_model, count_parameters
 
 COUNTS = json.loads((Path(__file__).parents[1] / "reference" / "fixtures.json").read_text())[
     "parameters_exact"
@@ -141,6 +141,11 @@ def test_interpolation_init_keeps_a_flat_cube_flat(scale: int) -> None:
 def test_interpolation_init_needs_the_global_skip() -> None:
     with pytest.raises(HsisrError, match="global_residual=True"):
         SSRNet(2, features=4, init="interpolation", global_residual=False)
+
+
+@pytest.mark.parametrize(("scale", "parameters"), [(2, 1_185_153), (3, 1_295_745), (4, 1_430_913)])
+def test_ssrchain_is_smaller_than_ssrnet(scale: int, parameters: int) -> None:
+    assert count_parameters(SSRChain(scale)) == parameters < count_parameters(SSRNet(scale))
 
 
 def test_he_init_has_the_variance_of_the_paper_it_cites() -> None:

@@ -6,6 +6,7 @@ import importlib
 import json
 import math
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -39,6 +40,7 @@ from hsisr_core.upscale import (
     self_test,
     upscale,
 )
+from hsisr_core.upscale.scene import return_memory
 
 TINY = str(Path(__file__).parents[1] / "tiny.yaml")
 COUNTS = np.random.default_rng(3).integers(100, 4000, (5, 40, 36), dtype=np.uint16)
@@ -170,6 +172,23 @@ def test_a_tile_is_in_memory_once(tile: int | None, tmp_path: Path) -> None:
     written = 4 * math.prod(made.shape) * ((tile or 100) / 100) ** 2
     # PyTorch's own memory is not counted: LR and a band in double precision are, and no second tile of SR
     assert peak < 0.9 * written
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_memory_goes_back_to_the_system_between_tiles() -> None:
+    """Also where blocks that are still held lie between those that were freed."""
+
+    def resident() -> int:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    blocks = [np.ones(100_000, np.uint8) for _ in range(1000)]
+    held = blocks[::50]
+    del blocks
+    before = resident()
+    return_memory()
+    assert before - resident() > 50e6
+    assert len(held) == 20
 
 
 def test_a_network_that_sees_few_pixels_takes_small_tiles(

@@ -19,6 +19,7 @@ from hsisr_core.fast.tail import Tail
 from hsisr_core.fast.threads import Crew, one_thread
 from hsisr_core.fast.winograd import ROWS
 from hsisr_core.models import SSRChain, SSRNet
+from hsisr_core.models.ssrchain import back_project
 
 PIECE_BYTES = 4_000_000  # of a tensor in a stream of rows: a few of them fit a processor's cache
 PIECES = 8  # of a scene at least, where it has so many fours of rows: what threads divide among them
@@ -34,7 +35,8 @@ def super_resolve_whole(net: Served, lr: Tensor, half: bool = False) -> Tensor:
             x = finish(_apply_module(module, x.bfloat16(), None).to(x.dtype), False, plus)
         else:
             x = _apply_module(module, x, plus)
-    return Tail(net.upsample, net.tail)(x)
+    sr = Tail(net.upsample, net.tail)(x)
+    return back_project(sr, lr) if _is_projected(net) else sr
 
 
 def super_resolve_rows(
@@ -51,6 +53,10 @@ def super_resolve_rows(
             done += rows.shape[2]
             if progress is not None:
                 progress(done / sr.shape[2])
+    if _is_projected(net):
+        # band by band, because a second SR takes memory
+        for own, of_lr in zip(sr.split(1, dim=1), lr.split(1, dim=1), strict=True):
+            own.copy_(back_project(own, of_lr))
     return sr
 
 
@@ -98,6 +104,10 @@ def bytes_of_rows(net: Served, bands: int, height: int, width: int) -> int:
 def _is_global(net: Served) -> bool:
     """Whether the head's output is added after every module."""
     return isinstance(net, SSRNet) and net.global_residual
+
+
+def _is_projected(net: Served) -> bool:
+    return isinstance(net, SSRChain) and net.back_projection
 
 
 def _piece_rows(net: Served, bands: int, height: int, width: int) -> int:

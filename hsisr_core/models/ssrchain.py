@@ -2,8 +2,9 @@
 
 The chapter "After SSRNet" shows what was tried on the way. Left out of SSRNet
 are the ReLU that ends each block (a unit could only add what is positive),
-the fusion and the skips around modules, weight normalisation, and two of
-three spectral convolutions; what that saves makes the chain longer.
+the fusion and the skips around modules, weight normalisation, all biases, and
+two of three spectral convolutions; what that saves makes the chain longer.
+Added is a step of back-projection at the end.
 
 A tensor inside has the shape (batch, features, bands, height, width).
 """
@@ -11,9 +12,12 @@ A tensor inside has the shape (batch, features, bands, height, width).
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hsisr_core.degrade import resize_matrix
 from hsisr_core.models.base import SuperResolver, check_options
+from hsisr_core.models.bicubic import BICUBIC_REACH
 from hsisr_core.models.ssrnet import FULL, SPATIAL, SPECTRAL, convolution
 from hsisr_core.models.starts import (
     convolutions,
@@ -27,8 +31,12 @@ class SSRChain(SuperResolver):
     """A chain of residual units, of which every third mixes bands.
     Any number of bands.
 
-    `modules` is the number of threes of units; `scale`, `features` and `init`
-    are those of `SSRNet`.
+    - `modules`: threes of units.
+    - `bias`: of all convolutions. Without them a cube whose distance from the
+      mean is twice as large has an SR of which the same is true.
+    - `back_projection`: see `back_project`; to be left out where LR is not
+      made by bicubic reduction alone.
+    - `scale`, `features` and `init` are those of `SSRNet`.
     """
 
     def __init__(
@@ -36,34 +44,44 @@ class SSRChain(SuperResolver):
         scale: int,
         features: int = 64,
         modules: int = 5,
+        bias: bool = False,
+        back_projection: bool = True,
         init: str = "pytorch",
     ) -> None:
         check_options(scale, init, features=features, modules=modules)
         # a 3x3 kernel in the head, five in a module; the tail reaches two
-        super().__init__(scale, halo=1 + 5 * modules + 2)
-        self.head = convolution(1, features, FULL)
-        self.body = nn.ModuleList(Module(features) for _ in range(modules))
+        halo = 1 + 5 * modules + 2
+        if back_projection:
+            # there and back; of the outermost pixel the inner half is reached
+            halo += 2 * BICUBIC_REACH - 1
+        super().__init__(scale, halo)
+        self.back_projection = back_projection
+        self.head = convolution(1, features, FULL, bias)
+        self.body = nn.ModuleList(
+            Module(features, bias) for _ in range(modules)
+        )
         kernel, stride = (3, 2 + scale, 2 + scale), (1, scale, scale)
         self.upsample = nn.ConvTranspose3d(
-            features, features, kernel, stride, padding=1
+            features, features, kernel, stride, padding=1, bias=bias
         )
-        self.tail = convolution(features, 1, FULL)
+        self.tail = convolution(features, 1, FULL, bias)
         start(self, init, False, interpolation)
 
     def super_resolve(self, lr: Tensor) -> Tensor:  # (batch, bands, h, w)
         x = self.head(lr.unsqueeze(1))
         for module in self.body:
             x = module(x)
-        return self.tail(self.upsample(x)).squeeze(1)
+        sr = self.tail(self.upsample(x)).squeeze(1)
+        return back_project(sr, lr) if self.back_projection else sr
 
 
 class Module(nn.Module):
     """Three units: the first one ends in a spectral convolution."""
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, bias: bool) -> None:
         super().__init__()
         ends = (SPECTRAL, SPATIAL, SPATIAL)
-        self.units = nn.ModuleList(Unit(features, end) for end in ends)
+        self.units = nn.ModuleList(Unit(features, end, bias) for end in ends)
         # of a module of SSRNet
         self.fusion = self.block = None
 
@@ -76,14 +94,46 @@ class Module(nn.Module):
 class Unit(nn.Module):
     """Spatial convolution, ReLU, another convolution, skip."""
 
-    def __init__(self, features: int, end: tuple[int, int, int]) -> None:
+    def __init__(
+        self, features: int, end: tuple[int, int, int], bias: bool
+    ) -> None:
         super().__init__()
-        first = convolution(features, features, SPATIAL)
-        last = convolution(features, features, end)
+        first = convolution(features, features, SPATIAL, bias)
+        last = convolution(features, features, end, bias)
         self.blocks = nn.Sequential(nn.Sequential(first, nn.ReLU(), last))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.blocks(x) + x
+
+
+def back_project(sr: Tensor, lr: Tensor) -> Tensor:
+    """SR, and the bicubic enlargement of what its bicubic reduction lacks of
+    LR: a step of back-projection (Irani and Peleg, "Improving resolution by
+    image registration", 1991).
+
+    `sr` is (batch, bands, r*h, r*w), `lr` (batch, bands, h, w). At two LR
+    pixels from the border, where kernels reach beyond it, nothing is lacking.
+    """
+    scale = sr.shape[-1] // lr.shape[-1]
+    # of the middle one of five LR pixels: no kernel reaches further
+    side, middle = 2 * BICUBIC_REACH + 1, BICUBIC_REACH
+    if min(lr.shape[-2:]) < side:
+        return sr
+    taps = (
+        resize_matrix(side * scale, side, 1 / scale)[:, middle],
+        resize_matrix(side, side * scale, scale)[middle],
+    )
+    reduce, enlarge = (
+        torch.outer(one, one)[None, None]
+        for one in (
+            torch.tensor(of, dtype=sr.dtype, device=sr.device) for of in taps
+        )
+    )
+    inner = lr[..., middle:-middle, middle:-middle].flatten(0, 1).unsqueeze(1)
+    lacking = inner - F.conv2d(
+        sr.flatten(0, 1).unsqueeze(1), reduce, stride=scale
+    )
+    return sr + F.conv_transpose2d(lacking, enlarge, stride=scale).view_as(sr)
 
 
 @torch.no_grad()

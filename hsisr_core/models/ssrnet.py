@@ -143,9 +143,12 @@ class Unit(nn.Module):
 
 
 def convolution(
-    inputs: int, outputs: int, kernel: tuple[int, int, int]
+    inputs: int,
+    outputs: int,
+    kernel: tuple[int, int, int],
+    bias: bool = True,
 ) -> nn.Conv3d:
     """A convolution that keeps the size: zeros around the cube."""
     bands, height, width = kernel
     padding = (bands // 2, height // 2, width // 2)
-    return nn.Conv3d(inputs, outputs, kernel, padding=padding)
+    return nn.Conv3d(inputs, outputs, kernel, padding=padding, bias=bias)

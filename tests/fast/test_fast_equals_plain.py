@@ -23,7 +23,7 @@ from hsisr_core.metrics import score
 from hsisr_core.models import SSRChain, SSRNet, SuperResolver, build_model
 from hsisr_core.training.cost import LiveBytes
 
-SIZES = [(3, 3, 4, 5), (1, 1, 3, 2)]  # (batch, bands, height, width): odd sides, one band, all border
+SIZES = [(3, 3, 6, 5), (1, 1, 3, 2)]  # (batch, bands, height, width): odd sides, one band, all border
 SWITCHES: list[dict[str, Any]] = [
     {"block": block, "order": order, "local_fusion": fusion, "global_residual": skip, "weight_norm": norm}
     for block, order, fusion, skip, norm in itertools.product(
@@ -38,7 +38,9 @@ SWITCHES: list[dict[str, Any]] = [
 CASES = [{"scale": (2, 3, 4)[index % 3], **switches} for index, switches in enumerate(SWITCHES)]
 DEPTHS = [{"modules": 1, "units": 1}, {"modules": 3, "units": 2, "scale": 3}, {"units": 3, "scale": 4}]
 CHAINS: list[dict[str, Any]] = [
-    {"kind": SSRChain, "scale": scale, "modules": scale - 1} for scale in (2, 3, 4)
+    {"kind": SSRChain, "scale": 2, "modules": 1},
+    {"kind": SSRChain, "scale": 3, "modules": 2, "bias": True},
+    {"kind": SSRChain, "scale": 4, "modules": 3, "bias": True, "back_projection": False},
 ]
 
 

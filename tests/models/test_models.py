@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hsisr_core import models
-from hsisr_core.degrade import imresize
+from hsisr_core.degrade import bicubic, imresize, make_pair
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import Bicubic, SSRChain, SSRNet, build_model, count_parameters
+from hsisr_core.models.ssrchain import back_project
 
 COUNTS = json.loads((Path(__file__).parents[1] / "reference" / "fixtures.json").read_text())[
     "parameters_exact"
@@ -143,9 +144,35 @@ def test_interpolation_init_needs_the_global_skip() -> None:
         SSRNet(2, features=4, init="interpolation", global_residual=False)
 
 
-@pytest.mark.parametrize(("scale", "parameters"), [(2, 1_185_153), (3, 1_295_745), (4, 1_430_913)])
+@pytest.mark.parametrize(("scale", "parameters"), [(2, 1_183_104), (3, 1_293_696), (4, 1_428_864)])
 def test_ssrchain_is_smaller_than_ssrnet(scale: int, parameters: int) -> None:
     assert count_parameters(SSRChain(scale)) == parameters < count_parameters(SSRNet(scale))
+
+
+def test_ssrchain_without_biases_is_homogeneous() -> None:
+    torch.manual_seed(0)
+    lr = torch.randn(1, 3, 9, 8)
+    without, with_bias = (SSRChain(2, features=8, modules=1, bias=bias) for bias in (False, True))
+    torch.testing.assert_close(without(2 * lr), 2 * without(lr))
+    assert (with_bias(2 * lr) - 2 * with_bias(lr)).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+def test_back_projection_adds_what_the_reduction_of_sr_lacks(scale: int) -> None:
+    rng = np.random.default_rng(0)
+    hr = rng.random((3, 9 * scale, 7 * scale))
+    lr, _ = make_pair(hr, scale)
+    sr = bicubic(lr, scale)
+    lacking = np.zeros_like(lr)
+    lacking[:, 2:-2, 2:-2] = (lr - imresize(sr, 1 / scale))[:, 2:-2, 2:-2]
+    cubes = [torch.from_numpy(cube)[None] for cube in (sr, lr, hr)]
+    found = back_project(*cubes[:2])[0].numpy()
+    np.testing.assert_allclose(found, sr + bicubic(lacking, scale), atol=1e-12)
+    assert np.abs(found - hr).mean() < np.abs(sr - hr).mean()
+    # what reduces to LR stays as it is
+    torch.testing.assert_close(back_project(cubes[2], cubes[1]), cubes[2])
+    low = cubes[1][..., :4]
+    assert torch.equal(back_project(cubes[0][..., : 4 * scale], low), cubes[0][..., : 4 * scale])
 
 
 def test_he_init_has_the_variance_of_the_paper_it_cites() -> None:

@@ -139,7 +139,9 @@ def test_halo_is_the_reach_of_a_pixel(name: str, options: dict[str, Any], scale:
     side = 2 * model.halo + 13
     seen = reach(model, 10, side).sum(dim=0)
     rows = torch.nonzero(seen.amax(dim=1)).flatten() - side // 2
-    assert max(-int(rows.min()), int(rows.max())) in (model.halo - 1, model.halo)
+    # at x3 the middle SR pixel lies on an LR pixel, and back-projection enlarges that by one tap alone
+    expected = model.halo - 2 * (name == "ssrchain" and scale == 3)
+    assert max(-int(rows.min()), int(rows.max())) in (expected - 1, expected)
 
 
 def test_the_margin_is_nan_in_a_whole_cube() -> None:

@@ -153,11 +153,13 @@ class RunConfig(BaseModel):
         self.model_fields_set.intersection_update(values)
 
     @model_validator(mode="after")
-    def _check_length(self) -> Self:
+    def _check_together(self) -> Self:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError(f"epochs={self.epochs}, steps={self.steps}: give exactly one of them.")
         if self.patches_per_image is None and (self.epochs is not None or self.schedule == "halve"):
             raise ValueError("patches_per_image=null has no epochs: give `steps`, and no schedule 'halve'.")
+        if self.method == "ssrchain" and self.blur is not None and self.back_projection:
+            raise ValueError("back-projection reduces without a blur: set back_projection to false.")
         return self
 
     @classmethod

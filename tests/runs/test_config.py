@@ -54,6 +54,7 @@ def test_paper_preset_is_the_paper() -> None:
         ({1: 2}, "'1' is not a setting"),
         ({"epochs": 3, "steps": 3}, "exactly one"),
         ({"epochs": None, "steps": None}, "exactly one"),
+        ({"method": "ssrchain", "blur": 1.0}, "back_projection to false"),
         ({"patches_per_image": None}, "no epochs"),
     ],
 )

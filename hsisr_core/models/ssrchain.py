@@ -139,7 +139,10 @@ def back_project(sr: Tensor, lr: Tensor) -> Tensor:
 @torch.no_grad()
 def interpolation(model: SSRChain) -> None:
     """Start as an interpolator: the first channels hold the image, untrained
-    units add little to it."""
+    units add little to it, and biases are 0."""
+    for layer in convolutions(model):
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
     copy_image(model.head, model.upsample, model.tail)
     for unit in model.modules():
         if isinstance(unit, Unit):

@@ -20,9 +20,10 @@ class Offsets(nn.Module):
     is a 1x3x3 convolution, "p" a 3x1x1 and "f" a 3x3x3 one, with a ReLU
     between two of them and none after the last.
 
-    With `bias` convolutions have one, which starts at 0 with `from_zero`.
-    LR is multiplied by `gain` before the head, and SR divided by it. With
-    `skip` the head's output is added to that of the chain.
+    The biases of an untrained network are "drawn", as PyTorch does it, or
+    "zero", or stay zero: "none". LR is multiplied by `gain` before the head,
+    and SR divided by it. With `skip` the head's output is added to that of
+    the chain.
     """
 
     def __init__(
@@ -31,8 +32,7 @@ class Offsets(nn.Module):
         features: int = 64,
         modules: int = 5,
         pattern: str = "sp,ss,ss",
-        bias: bool = False,
-        from_zero: bool = False,
+        biases: str = "zero",
         gain: float = 1.0,
         skip: bool = False,
         back_projection: bool = True,
@@ -41,22 +41,23 @@ class Offsets(nn.Module):
         words = pattern.split(",")
         self.gain, self.skip = gain, skip
         self.back_projection = back_projection
-        self.head = convolution(1, features, FULL, bias)
+        self.head = convolution(1, features, FULL)
         self.body = nn.ModuleList(
-            Chain(features, word, bias) for word in words * modules
+            Chain(features, word) for word in words * modules
         )
-        self.end = Chain(features, "s", bias)
+        self.end = Chain(features, "s")
         kernel, stride = (3, 2 + scale, 2 + scale), (1, scale, scale)
         self.upsample = nn.ConvTranspose3d(
-            features, features, kernel, stride, padding=1, bias=bias
+            features, features, kernel, stride, padding=1
         )
-        self.tail = convolution(features, 1, FULL, bias)
+        self.tail = convolution(features, 1, FULL)
         wide = pattern.replace("f", "s").count("s") * modules
         self.halo = 1 + wide + skip + 2 + 4 * back_projection
         start(self, "interpolation", False, interpolation)
         for layer in convolutions(self):
-            if from_zero:
+            if biases != "drawn":
                 nn.init.zeros_(layer.bias)
+                layer.bias.requires_grad_(biases == "zero")
         if not skip:
             self.end = None
 
@@ -74,11 +75,10 @@ class Offsets(nn.Module):
 class Chain(nn.Module):
     """Convolutions with a ReLU between two of them, and a skip."""
 
-    def __init__(self, features: int, word: str, bias: bool) -> None:
+    def __init__(self, features: int, word: str) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            convolution(features, features, KERNELS[letter], bias)
-            for letter in word
+            convolution(features, features, KERNELS[letter]) for letter in word
         )
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:

@@ -32,6 +32,8 @@ class Tail:
 
     def __init__(self, upsample: nn.ConvTranspose3d, tail: nn.Conv3d) -> None:
         self.scale = upsample.stride[1]
+        assert upsample.bias is not None
+        assert tail.bias is not None
         kind = "cpu" if tail.weight.is_meta else tail.weight.device.type  # "meta" knows no autocast
         with torch.autocast(kind, enabled=False):  # cheap, and worth the full precision
             last = tail.weight[0]
@@ -39,9 +41,8 @@ class Tail:
             pairs = torch.einsum("dtuv,cdkab->ctkuavb", last, upsample.weight)
             pairs = pairs.reshape(len(upsample.weight), 9, 3 * (2 + self.scale), 3 * (2 + self.scale))
             self.kernels = _compose(pairs, self.scale)
-            bias = torch.zeros(len(last)).to(last) if upsample.bias is None else upsample.bias
-            self.constant = torch.einsum("dtuv,d->tuv", last, bias)
-            self.bias = 0 if tail.bias is None else tail.bias
+            self.constant = torch.einsum("dtuv,d->tuv", last, upsample.bias)
+            self.bias = tail.bias
 
     def __call__(self, x: Tensor) -> Tensor:
         """SR (batch, bands, r*h, r*w) of a whole scene (batch, bands, h, w, features), contiguous."""

@@ -2,9 +2,9 @@
 
 The chapter "After SSRNet" shows what was tried on the way. Left out of SSRNet
 are the ReLU that ends each block (a unit could only add what is positive),
-the fusion and the skips around modules, weight normalisation, all biases, and
-two of three spectral convolutions; what that saves makes the chain longer.
-Added is a step of back-projection at the end.
+the fusion and the skips around modules, weight normalisation, and two of
+three spectral convolutions; what that saves makes the chain longer. Added is a
+step of back-projection at the end.
 
 A tensor inside has the shape (batch, features, bands, height, width).
 """
@@ -32,8 +32,6 @@ class SSRChain(SuperResolver):
     Any number of bands.
 
     - `modules`: threes of units.
-    - `bias`: of all convolutions. Without them a cube whose distance from the
-      mean is twice as large has an SR of which the same is true.
     - `back_projection`: see `back_project`; to be left out where LR is not
       made by bicubic reduction alone.
     - `scale`, `features` and `init` are those of `SSRNet`.
@@ -44,7 +42,6 @@ class SSRChain(SuperResolver):
         scale: int,
         features: int = 64,
         modules: int = 5,
-        bias: bool = False,
         back_projection: bool = True,
         init: str = "pytorch",
     ) -> None:
@@ -56,15 +53,13 @@ class SSRChain(SuperResolver):
             halo += 2 * BICUBIC_REACH - 1
         super().__init__(scale, halo)
         self.back_projection = back_projection
-        self.head = convolution(1, features, FULL, bias)
-        self.body = nn.ModuleList(
-            Module(features, bias) for _ in range(modules)
-        )
+        self.head = convolution(1, features, FULL)
+        self.body = nn.ModuleList(Module(features) for _ in range(modules))
         kernel, stride = (3, 2 + scale, 2 + scale), (1, scale, scale)
         self.upsample = nn.ConvTranspose3d(
-            features, features, kernel, stride, padding=1, bias=bias
+            features, features, kernel, stride, padding=1
         )
-        self.tail = convolution(features, 1, FULL, bias)
+        self.tail = convolution(features, 1, FULL)
         start(self, init, False, interpolation)
 
     def super_resolve(self, lr: Tensor) -> Tensor:  # (batch, bands, h, w)
@@ -78,10 +73,10 @@ class SSRChain(SuperResolver):
 class Module(nn.Module):
     """Three units: the first one ends in a spectral convolution."""
 
-    def __init__(self, features: int, bias: bool) -> None:
+    def __init__(self, features: int) -> None:
         super().__init__()
         ends = (SPECTRAL, SPATIAL, SPATIAL)
-        self.units = nn.ModuleList(Unit(features, end, bias) for end in ends)
+        self.units = nn.ModuleList(Unit(features, end) for end in ends)
         # of a module of SSRNet
         self.fusion = self.block = None
 
@@ -94,12 +89,10 @@ class Module(nn.Module):
 class Unit(nn.Module):
     """Spatial convolution, ReLU, another convolution, skip."""
 
-    def __init__(
-        self, features: int, end: tuple[int, int, int], bias: bool
-    ) -> None:
+    def __init__(self, features: int, end: tuple[int, int, int]) -> None:
         super().__init__()
-        first = convolution(features, features, SPATIAL, bias)
-        last = convolution(features, features, end, bias)
+        first = convolution(features, features, SPATIAL)
+        last = convolution(features, features, end)
         self.blocks = nn.Sequential(nn.Sequential(first, nn.ReLU(), last))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -139,10 +132,10 @@ def back_project(sr: Tensor, lr: Tensor) -> Tensor:
 @torch.no_grad()
 def interpolation(model: SSRChain) -> None:
     """Start as an interpolator: the first channels hold the image, untrained
-    units add little to it, and biases are 0."""
+    units add little to it, and biases, which would drown small differences,
+    are 0."""
     for layer in convolutions(model):
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+        nn.init.zeros_(layer.bias)
     copy_image(model.head, model.upsample, model.tail)
     for unit in model.modules():
         if isinstance(unit, Unit):

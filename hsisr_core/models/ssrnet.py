@@ -143,12 +143,9 @@ class Unit(nn.Module):
 
 
 def convolution(
-    inputs: int,
-    outputs: int,
-    kernel: tuple[int, int, int],
-    bias: bool = True,
+    inputs: int, outputs: int, kernel: tuple[int, int, int]
 ) -> nn.Conv3d:
     """A convolution that keeps the size: zeros around the cube."""
     bands, height, width = kernel
     padding = (bands // 2, height // 2, width // 2)
-    return nn.Conv3d(inputs, outputs, kernel, padding=padding, bias=bias)
+    return nn.Conv3d(inputs, outputs, kernel, padding=padding)

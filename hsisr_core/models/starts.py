@@ -75,13 +75,13 @@ def copy_image(head: Any, upsample: Any, tail: Any) -> int:
     kernels = interpolation_kernels(scale, shifts)
     carriers = [(y, x) for y in shifts for x in shifts]
     middle = head.kernel_size[0] // 2
-    clear(head, len(carriers))
     upsample.weight[:, 0] = 0
-    if upsample.bias is not None:
-        upsample.bias[0] = 0
     for channel, (y, x) in enumerate(carriers):
+        head.weight[channel] = 0
         head.weight[channel, 0, middle, 1 + y, 1 + x] = 1
+        head.bias[channel] = 0
         upsample.weight[channel, 0, 1] = torch.outer(kernels[y], kernels[x])
+    upsample.bias[0] = 0
     keep(tail)
     return len(carriers)
 
@@ -89,21 +89,16 @@ def copy_image(head: Any, upsample: Any, tail: Any) -> int:
 def keep(layer: Any, channels: int = 1) -> None:
     """Let the first `channels` pass `layer` unchanged."""
     centre = tuple(side // 2 for side in layer.kernel_size)
-    clear(layer, channels)
+    layer.weight[:channels] = 0
+    layer.bias[:channels] = 0
     for channel in range(channels):
         layer.weight[channel, channel, *centre] = 1
 
 
-def clear(layer: Any, channels: int) -> None:
-    """Set the weights of the first output `channels`, and biases, to 0."""
-    for values in layer.parameters(recurse=False):
-        values[:channels] = 0
-
-
 def damp(layer: Any) -> None:
     """Scale by 0.1 what an untrained `layer` adds."""
-    for values in layer.parameters(recurse=False):
-        values.mul_(0.1)
+    layer.weight.mul_(0.1)
+    layer.bias.mul_(0.1)
 
 
 def interpolation_kernels(

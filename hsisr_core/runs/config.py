@@ -110,7 +110,6 @@ class RunConfig(BaseModel):
     groups: Count = 2  # GDRRN
     blocks: Count = 16  # EDSR
     keep_size: bool = False  # 3D-FCNN: zero padding, all bands
-    bias: bool = False  # SSRChain
     back_projection: bool = True  # SSRChain
     # LR pixels by which a scene, not a patch, is mirrored at its border
     mirror: int = Field(0, ge=0, le=MOST)

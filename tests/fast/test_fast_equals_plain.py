@@ -39,8 +39,8 @@ CASES = [{"scale": (2, 3, 4)[index % 3], **switches} for index, switches in enum
 DEPTHS = [{"modules": 1, "units": 1}, {"modules": 3, "units": 2, "scale": 3}, {"units": 3, "scale": 4}]
 CHAINS: list[dict[str, Any]] = [
     {"kind": SSRChain, "scale": 2, "modules": 1},
-    {"kind": SSRChain, "scale": 3, "modules": 2, "bias": True},
-    {"kind": SSRChain, "scale": 4, "modules": 3, "bias": True, "back_projection": False},
+    {"kind": SSRChain, "scale": 3, "modules": 2},
+    {"kind": SSRChain, "scale": 4, "modules": 3, "back_projection": False},
 ]
 
 

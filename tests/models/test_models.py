@@ -144,17 +144,9 @@ def test_interpolation_init_needs_the_global_skip() -> None:
         SSRNet(2, features=4, init="interpolation", global_residual=False)
 
 
-@pytest.mark.parametrize(("scale", "parameters"), [(2, 1_183_104), (3, 1_293_696), (4, 1_428_864)])
+@pytest.mark.parametrize(("scale", "parameters"), [(2, 1_185_153), (3, 1_295_745), (4, 1_430_913)])
 def test_ssrchain_is_smaller_than_ssrnet(scale: int, parameters: int) -> None:
     assert count_parameters(SSRChain(scale)) == parameters < count_parameters(SSRNet(scale))
-
-
-def test_ssrchain_without_biases_is_homogeneous() -> None:
-    torch.manual_seed(0)
-    lr = torch.randn(1, 3, 9, 8)
-    without, with_bias = (SSRChain(2, features=8, modules=1, bias=bias) for bias in (False, True))
-    torch.testing.assert_close(without(2 * lr), 2 * without(lr))
-    assert (with_bias(2 * lr) - 2 * with_bias(lr)).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])

@@ -36,7 +36,7 @@ def super_resolve_whole(net: Served, lr: Tensor, half: bool = False) -> Tensor:
         else:
             x = _apply_module(module, x, plus)
     sr = Tail(net.upsample, net.tail)(x)
-    return back_project(sr, lr) if _is_projected(net) else sr
+    return back_project(sr, lr, net.scale) if _is_projected(net) else sr
 
 
 def super_resolve_rows(
@@ -56,7 +56,7 @@ def super_resolve_rows(
     if _is_projected(net):
         # band by band, because a second SR takes memory
         for own, of_lr in zip(sr.split(1, dim=1), lr.split(1, dim=1), strict=True):
-            own.copy_(back_project(own, of_lr))
+            own.copy_(back_project(own, of_lr, net.scale))
     return sr
 
 

@@ -11,6 +11,7 @@ A tensor inside has the shape (batch, features, bands, height, width).
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -67,7 +68,7 @@ class SSRChain(SuperResolver):
         for module in self.body:
             x = module(x)
         sr = self.tail(self.upsample(x)).squeeze(1)
-        return back_project(sr, lr) if self.back_projection else sr
+        return back_project(sr, lr, self.scale) if self.back_projection else sr
 
 
 class Module(nn.Module):
@@ -99,7 +100,7 @@ class Unit(nn.Module):
         return self.blocks(x) + x
 
 
-def back_project(sr: Tensor, lr: Tensor) -> Tensor:
+def back_project(sr: Tensor, lr: Tensor, scale: int) -> Tensor:
     """SR, and the bicubic enlargement of what its bicubic reduction lacks of
     LR: a step of back-projection (Irani and Peleg, "Improving resolution by
     image registration", 1991).
@@ -107,26 +108,24 @@ def back_project(sr: Tensor, lr: Tensor) -> Tensor:
     `sr` is (batch, bands, r*h, r*w), `lr` (batch, bands, h, w). At two LR
     pixels from the border, where kernels reach beyond it, nothing is lacking.
     """
-    scale = sr.shape[-1] // lr.shape[-1]
     # of the middle one of five LR pixels: no kernel reaches further
     side, middle = 2 * BICUBIC_REACH + 1, BICUBIC_REACH
-    if min(lr.shape[-2:]) < side:
-        return sr
-    taps = (
-        resize_matrix(side * scale, side, 1 / scale)[:, middle],
-        resize_matrix(side, side * scale, scale)[middle],
-    )
     reduce, enlarge = (
-        torch.outer(one, one)[None, None]
-        for one in (
-            torch.tensor(of, dtype=sr.dtype, device=sr.device) for of in taps
+        torch.tensor(np.outer(taps, taps)[None, None]).to(sr)
+        for taps in (
+            resize_matrix(side * scale, side, 1 / scale)[:, middle],
+            resize_matrix(side, side * scale, scale)[middle],
         )
     )
-    inner = lr[..., middle:-middle, middle:-middle].flatten(0, 1).unsqueeze(1)
-    lacking = inner - F.conv2d(
-        sr.flatten(0, 1).unsqueeze(1), reduce, stride=scale
-    )
-    return sr + F.conv_transpose2d(lacking, enlarge, stride=scale).view_as(sr)
+    images, padding = sr.flatten(0, 1).unsqueeze(1), middle * scale
+    low = F.conv2d(images, reduce, stride=scale, padding=padding)
+    rows = columns = slice(middle, -middle)
+    lacking = torch.zeros_like(low)
+    lacking[..., rows, columns] = (lr.reshape(low.shape) - low)[
+        ..., rows, columns
+    ]
+    added = F.conv_transpose2d(lacking, enlarge, stride=scale, padding=padding)
+    return sr + added.view_as(sr)
 
 
 @torch.no_grad()

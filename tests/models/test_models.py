@@ -158,13 +158,13 @@ def test_back_projection_adds_what_the_reduction_of_sr_lacks(scale: int) -> None
     lacking = np.zeros_like(lr)
     lacking[:, 2:-2, 2:-2] = (lr - imresize(sr, 1 / scale))[:, 2:-2, 2:-2]
     cubes = [torch.from_numpy(cube)[None] for cube in (sr, lr, hr)]
-    found = back_project(*cubes[:2])[0].numpy()
+    found = back_project(*cubes[:2], scale)[0].numpy()
     np.testing.assert_allclose(found, sr + bicubic(lacking, scale), atol=1e-12)
     assert np.abs(found - hr).mean() < np.abs(sr - hr).mean()
     # what reduces to LR stays as it is
-    torch.testing.assert_close(back_project(cubes[2], cubes[1]), cubes[2])
+    torch.testing.assert_close(back_project(cubes[2], cubes[1], scale), cubes[2])
     low = cubes[1][..., :4]
-    assert torch.equal(back_project(cubes[0][..., : 4 * scale], low), cubes[0][..., : 4 * scale])
+    assert torch.equal(back_project(cubes[0][..., : 4 * scale], low, scale), cubes[0][..., : 4 * scale])
 
 
 def test_he_init_has_the_variance_of_the_paper_it_cites() -> None:

@@ -67,14 +67,16 @@ def test_bands_are_fixed_where_they_are_channels(tmp_path: Path, monkeypatch: py
     models: dict[str, Any] = {
         "edsr": build_model("edsr", 3, 5, features=4, blocks=1),
         "gdrrn": build_model("gdrrn", 2, 5, features=4, recursions=1),
+        "ssrchain": build_model("ssrchain", 3, 5, features=4, modules=1),
     }
     for model in models.values():
         model.set_mean(torch.rand(5))
     monkeypatch.setattr(MODULE, "load_pretrained", lambda name: Pretrained(name, models[name], "", "", None))
-    assert "x3, 5 bands" in export_onnx("edsr", tmp_path / "edsr.onnx")
     cube = np.random.default_rng(0).random((5, 4, 11), np.float32)
-    sr = run_file(tmp_path / "edsr.onnx", cube, models["edsr"].mean.numpy())
-    np.testing.assert_allclose(sr, super_resolve(models["edsr"], cube), atol=1e-5)
+    for name, bands in (("edsr", "5"), ("ssrchain", "any number of")):
+        assert f"x3, {bands} bands" in export_onnx(name, tmp_path / f"{name}.onnx")
+        sr = run_file(tmp_path / f"{name}.onnx", cube, models[name].mean.numpy())
+        np.testing.assert_allclose(sr, super_resolve(models[name], cube), atol=1e-5)
     with pytest.raises(HsisrError, match="gdrrn cannot be exported for any size"):
         export_onnx("gdrrn", tmp_path / "gdrrn.onnx")
 

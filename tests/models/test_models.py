@@ -158,7 +158,7 @@ def test_back_projection_adds_what_the_reduction_of_sr_lacks(scale: int) -> None
     lacking = np.zeros_like(lr)
     lacking[:, 2:-2, 2:-2] = (lr - imresize(sr, 1 / scale))[:, 2:-2, 2:-2]
     cubes = [torch.from_numpy(cube)[None] for cube in (sr, lr, hr)]
-    found = back_project(*cubes[:2], scale)[0].numpy()
+    found = back_project(cubes[0], cubes[1], scale)[0].numpy()
     np.testing.assert_allclose(found, sr + bicubic(lacking, scale), atol=1e-12)
     assert np.abs(found - hr).mean() < np.abs(sr - hr).mean()
     # what reduces to LR stays as it is

@@ -54,8 +54,9 @@ def super_resolve_rows(
             if progress is not None:
                 progress(done / sr.shape[2])
     if _is_projected(net):
-        # band by band, because a second SR takes memory
-        for own, of_lr in zip(sr.split(1, dim=1), lr.split(1, dim=1), strict=True):
+        # some bands at once, because a second SR takes memory
+        some = max(1, PIECE_BYTES // (4 * sr[:, 0].numel()))
+        for own, of_lr in zip(sr.split(some, dim=1), lr.split(some, dim=1), strict=True):
             own.copy_(back_project(own, of_lr, net.scale))
     return sr
 

@@ -39,7 +39,7 @@ class Offsets(nn.Module):
     ) -> None:
         super().__init__()
         words = pattern.split(",")
-        self.gain, self.skip = gain, skip
+        self.scale, self.gain = scale, gain
         self.back_projection = back_projection
         self.head = convolution(1, features, FULL)
         self.body = nn.ModuleList(
@@ -52,7 +52,7 @@ class Offsets(nn.Module):
         )
         self.tail = convolution(features, 1, FULL)
         wide = pattern.replace("f", "s").count("s") * modules
-        self.halo = 1 + wide + skip + 2 + 4 * back_projection
+        self.halo = 1 + wide + skip + 2 + 3 * back_projection
         start(self, "interpolation", False, interpolation)
         for layer in convolutions(self):
             if biases != "drawn":
@@ -69,7 +69,7 @@ class Offsets(nn.Module):
         if self.end is not None:
             x = self.end(x, first)
         sr = Tail(self.upsample, self.tail)(x) / self.gain
-        return back_project(sr, lr) if self.back_projection else sr
+        return back_project(sr, lr, self.scale) if self.back_projection else sr
 
 
 class Chain(nn.Module):

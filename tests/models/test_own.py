@@ -13,8 +13,10 @@ import yaml
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
+from hsisr_core.base import book_folder
 from hsisr_core.cli.commands import app
 from hsisr_core.errors import HsisrError
+from hsisr_core.fast import super_resolve
 from hsisr_core.models import build_model, load_network, register, registry
 from hsisr_core.runs import RunConfig, load_results, read_plan, read_run
 from hsisr_core.train import train
@@ -92,6 +94,24 @@ def test_a_large_scene_is_cut_into_tiles_if_the_network_says_how_far_it_reaches(
     name = load_network(written(tmp_path, MINE.replace(layers, layers + "        self.halo = 2\n")))
     assert tile_for(build_model(name, 2, 5), large) is not None
     assert build_model(name, 2, 5).halo == 2
+
+
+def test_the_networks_of_the_book_s_tries_compute_and_say_how_far_they_reach() -> None:
+    files = sorted((book_folder() / "networks").glob("*.py"))
+    for file in files:
+        load_network(f"{file}:{file.stem.title().replace('_', '')}")
+    lr = np.random.default_rng(0).random((4, 21, 18), np.float32)
+    seen = set()
+    for config in read_plan("after").configs:
+        if ".py:" not in config.method:
+            continue
+        torch.manual_seed(0)
+        options = config.model_options() | {"features": 4, "modules": 1}
+        model = build_model(config.method, 2, 4, **options)
+        whole = super_resolve(model, lr)
+        np.testing.assert_allclose(super_resolve(model, lr, tile=5), whole, atol=1e-5, err_msg=str(options))
+        seen.add(config.method.partition(":")[0])
+    assert seen == {file.name for file in files}
 
 
 class Small(nn.Module):

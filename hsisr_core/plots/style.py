@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 WIDTH = 7.2  # inches, the text width of the book
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe-Ito colours for methods, in order; black is kept for HR and yellow is too light for lines."""
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#777777")
+"""Colours for methods: six of Okabe and Ito (black is kept for HR, yellow is too light for lines), wine and grey."""
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
-"""Line styles, so that lines can be told apart in grey; one fewer than `COLOURS`, so that no pair comes again soon."""
+"""Line styles, so that lines can be told apart in grey; five for eight `COLOURS`, so that no pair comes again soon."""
 FALSE_COLOUR_NM = {"natural": (640, 550, 460), "CIR": (860, 650, 550)}
 """Wavelengths of red, green and blue in false-colour pictures; CIR is colour infrared."""
 STYLE: dict[str, Any] = {
@@ -79,7 +79,7 @@ def picture_grid(shapes: Sequence[tuple[int, int]], columns: int) -> tuple[Figur
 
 
 def line_styles(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Colour, line and label of each, as options of `Axes.plot`; thirty differ."""
+    """Colour, line and label of each, as options of `Axes.plot`; forty differ."""
     looks = zip(labels, cycle(COLOURS), cycle(DASHES), strict=False)
     return {label: {"color": colour, "linestyle": dash, "label": label} for label, colour, dash in looks}
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from hsisr_core.errors import HsisrError
+from hsisr_core.models import MODELS
 from hsisr_core.plots import (
     forest,
     gain_panels,
@@ -28,6 +29,13 @@ def test_a_curve_is_the_mean_over_runs_in_a_band_of_their_range() -> None:
     assert panel.lines[2].get_ydata() == [0, 0]
     with pytest.raises(HsisrError, match="set evaluate_every"):
         method_curves({"all": {"a": [curve(np.nan, np.nan)]}})
+
+
+def test_each_network_has_a_colour_of_its_own() -> None:
+    methods = [method for method in MODELS if method != "bicubic"]
+    panel = method_curves({"all": {method: [curve(0, 1)] for method in methods}}).axes[0]
+    colours = [line.get_color() for line in panel.lines if line.get_label() in methods]
+    assert len(set(colours)) == len(methods)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from hsisr_core.base.console import first_process, run_app, run_command, to_stderr
 from hsisr_core.base.documents import printable, read_json, read_text, read_yaml
 from hsisr_core.base.files import (
+    AnyPath,
     atomic_path,
     atomic_text,
     book_folder,

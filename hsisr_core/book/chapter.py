@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from hsisr_core.base import atomic_path, book_folder, read_json
+from hsisr_core.base import AnyPath, atomic_path, book_folder, read_json
 from hsisr_core.errors import HsisrError, NotAtHandError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Chapter:
         return show
 
 
-def chapter_parameters(notebook: str | os.PathLike[str]) -> dict[str, Parameter]:
+def chapter_parameters(notebook: AnyPath) -> dict[str, Parameter]:
     """Read the parameters that a chapter declares, in the order of its cell, without running anything.
 
     The one cell tagged ``parameters`` holds an assignment of a literal per line, annotated or not: ``scale: int = 2``.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import ArrayLike, NDArray
 
-from hsisr_core.base import cache_folder
+from hsisr_core.base import AnyPath, cache_folder
 from hsisr_core.data.prepare import find_scenes, pick_places, prepare_scenes
 from hsisr_core.data.sources import CAVE_PARTS, DATASETS, DatasetSource, dataset_source, prepared_store
 from hsisr_core.data.splits import Region, Split, choose_split, load_split
@@ -145,8 +144,8 @@ class Dataset:
 
 
 def load_dataset(
-    data: str | os.PathLike[str] = INDIAN_PINES,
-    split: str | os.PathLike[str] | None = None,
+    data: AnyPath = INDIAN_PINES,
+    split: AnyPath | None = None,
     **reading: Any,
 ) -> Dataset:
     """Load a dataset; its scenes are read and checked once and kept in the cache folder.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import gzip
 import json
-import os
 import shutil
 import tarfile
 import time
@@ -17,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 from tqdm import tqdm
 
-from hsisr_core.base import datasets_folder, sha256_file, write_json
+from hsisr_core.base import AnyPath, datasets_folder, sha256_file, write_json
 from hsisr_core.data.sources import Archive, DatasetSource, dataset_source
 from hsisr_core.errors import HsisrError
 
@@ -33,9 +32,7 @@ _PIECE = 1 << 14
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 
 
-def fetch(
-    dataset: str, to: str | os.PathLike[str] | None = None, scenes: Sequence[str] = ()
-) -> tuple[Path, list[str]]:
+def fetch(dataset: str, to: AnyPath | None = None, scenes: Sequence[str] = ()) -> tuple[Path, list[str]]:
     """Fetch and unpack what is missing of a dataset, or of its `scenes`; return the folder, and a line for each."""
     source = dataset_source(dataset)
     if scenes and not source.base_urls:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from hsisr_core.base import sha256_file
+from hsisr_core.base import AnyPath, sha256_file
 from hsisr_core.data.sources import DatasetSource, dataset_source
 from hsisr_core.data.splits import Split, choose_split
 from hsisr_core.data.store import Source, Store, write_store
@@ -36,9 +35,9 @@ OTHER = "other"
 
 def prepare(
     dataset: str,
-    folder: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    split: str | os.PathLike[str] | None = None,
+    folder: AnyPath,
+    out: AnyPath,
+    split: AnyPath | None = None,
     wavelengths: Sequence[float] = (),
 ) -> tuple[Store, dict[str, str]]:
     """Read the scenes of a dataset as the protocol says; return their store, and what was left out, and why.
@@ -85,7 +84,7 @@ def pick_places(found: Mapping[str, list[Path]], names: Iterable[str]) -> dict[s
 
 
 def prepare_scenes(
-    out: str | os.PathLike[str],
+    out: AnyPath,
     scenes: Mapping[str, str | Path],
     title: Split | str,
     reading: Mapping[str, Any] = MappingProxyType({}),

@@ -23,7 +23,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hsisr_core.base import atomic_path
+from hsisr_core.base import AnyPath, atomic_path
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes import Bounds, Scene, check_size, open_hdf5, read_attribute, span, walk
 
@@ -38,9 +38,7 @@ _CHUNK = 64
 _SPARE = 1 << 20
 
 
-def write_store(
-    path: str | os.PathLike[str], scenes: Iterable[Scene], *, sources: Sequence[Source], dataset: str
-) -> None:
+def write_store(path: AnyPath, scenes: Iterable[Scene], *, sources: Sequence[Source], dataset: str) -> None:
     """Write `scenes`, one in memory at a time, to the store `path`, whole or not at all; `sources` are read last."""
     digests: dict[str, str] = {}
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
@@ -69,7 +67,7 @@ class Store:
     `fingerprint` is a SHA-256 over the sorted (name, shape, values, wavelengths, mask), however stored.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: AnyPath) -> None:
         self.path = Path(path)
         with self._open() as file:
             version = int(_read_attribute(file, "hsisr_format", "i"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from hsisr_core.base import AnyPath
 from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.errors import HsisrError, describe_mistake
 from hsisr_core.models import MODELS
@@ -155,7 +155,7 @@ def plan_for_chapters(preset: str, overrides: Mapping[str, Any]) -> Plan:
 
 
 def planned_runs(
-    plan: Plan, runs: str | os.PathLike[str] | None = None, load: Callable[..., Dataset] = load_dataset
+    plan: Plan, runs: AnyPath | None = None, load: Callable[..., Dataset] = load_dataset
 ) -> list[PlannedRun]:
     """Load the datasets of `plan` and find the folder of each run; entries of one hash are one run, of the first."""
     load = cache(load)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from hsisr_core import __version__, scenes
+from hsisr_core.base import AnyPath
 from hsisr_core.errors import HsisrError
 from hsisr_core.fast import check_precision, super_resolve_tiles
 from hsisr_core.models import SuperResolver
@@ -43,10 +44,10 @@ class Upscaled:
 
 
 def upscale(
-    cube: str | os.PathLike[str],
+    cube: AnyPath,
     scale: int,
     model: str | None = None,
-    out: str | os.PathLike[str] | None = None,
+    out: AnyPath | None = None,
     *,
     tile: int | None = None,
     keep_type: bool = False,

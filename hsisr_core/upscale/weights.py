@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from safetensors import SafetensorError
 
-from hsisr_core.base import sha256_file
+from hsisr_core.base import AnyPath, sha256_file
 from hsisr_core.data import Dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import Bicubic, Repeated, SuperResolver
@@ -100,7 +99,7 @@ class Pretrained:
 
 
 def load_pretrained(
-    name_or_path: str | os.PathLike[str] | None = None, scale: int | None = None, folder: Path = FOLDER
+    name_or_path: AnyPath | None = None, scale: int | None = None, folder: Path = FOLDER
 ) -> Pretrained:
     """Open trained weights.
 

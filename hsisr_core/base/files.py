@@ -25,8 +25,7 @@ AnyPath = str | os.PathLike[str]
 def atomic_path(path: AnyPath) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it there when the block ends without an error.
 
-    A reader sees the old file or the new one, never a part. HsisrError where the folder cannot be written, or the
-    disk is full.
+    A reader sees the old file or the new one, never a part. HsisrError: the folder is not writable, the disk is full.
     """
     path = Path(path)
     temporary: Path | None = None

@@ -1,7 +1,6 @@
-"""What a chapter declares in its `parameters` cell, and the check that nothing else is passed to it.
+"""What a chapter declares in its `parameters` cell; an unknown name or a value of the wrong type is refused.
 
-papermill only warns of a name that a chapter does not have. Here an unknown name or a value of the wrong type is
-refused, before a chapter starts (`assign_parameters`) and in its first cell (`open_chapter`).
+That is before it starts (`assign_parameters`) and in its first cell (`open_chapter`); papermill would only warn.
 """
 
 from __future__ import annotations

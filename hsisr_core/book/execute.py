@@ -1,8 +1,4 @@
-"""Run the chapters that need it with papermill, several at once.
-
-An executed chapter of the last build is taken again if nothing that decides what it shows has changed since
-(`chapter_digest`).
-"""
+"""Run with papermill, several at once, the chapters of which anything has changed since the last build."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Sphinx extension: the book's equations are drawn by MathJax from the book's own folder, not from another host.
+"""Sphinx extension: MathJax comes from the book's own folder, not from another host.
 
-The files come from the package `sphinx-mathjax-offline`: of its 24 MB the pages need 1.7 MB.
+The files are of the package `sphinx-mathjax-offline`: of its 24 MB the pages need 1.7 MB.
 """
 
 from __future__ import annotations

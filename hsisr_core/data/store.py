@@ -1,10 +1,9 @@
 """Prepared scenes in one HDF5 file, lossless, written once, read in parts.
 
-Layout: one dataset `/scenes/<name>` (bands, height, width) per scene with the attributes `divisor`,
-`wavelengths` (nm) and `source`. It holds uint16, to be divided by `divisor`, where that gives back the
-float32 cube to the last bit, else float32. Texts have a fixed length. A scene with a mask has another,
-`/masks/<name>` (height, width), 1 for a measurement. The file has the attributes `hsisr_format`, `dataset` and
-`fingerprint`; `/sources` is JSON.
+Layout: one dataset `/scenes/<name>` (bands, height, width) per scene with the attributes `divisor`, `wavelengths` (nm)
+and `source`. It holds uint16, to be divided by `divisor`, where that gives back the float32 cube to the last bit, else
+float32. Texts have a fixed length. A scene with a mask has another, `/masks/<name>` (height, width), 1 for a
+measurement. The file has the attributes `hsisr_format`, `dataset` and `fingerprint`; `/sources` is JSON.
 """
 
 from __future__ import annotations

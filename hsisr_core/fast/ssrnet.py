@@ -40,7 +40,7 @@ def super_resolve_whole(net: Served, lr: Tensor, half: bool = False) -> Tensor:
 
 
 def super_resolve_rows(
-    net: Served, lr: Tensor, half: bool = False, progress: Callable[[float], None] | None = None
+    net: Served, lr: Tensor, half: bool, progress: Callable[[float], None] | None
 ) -> Tensor:
     """The same, some rows at a time, from top to bottom; `progress` is called with the share that is done."""
     batch, bands, height, width = lr.shape

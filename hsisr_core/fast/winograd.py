@@ -91,8 +91,7 @@ class RowConvolution:
 
 
 class ConvolvedRows(Windows):
-    """The pieces of a stream convolved by a 3x3 kernel: in fours what comes in fours, the rest by `direct`, which takes
-    a row more above and below."""
+    """A stream convolved by a 3x3 kernel: rows in fours, the rest by `direct`, which takes one more above and below."""
 
     def __init__(self, stream: Rows, fours: RowConvolution, direct: Callable[[Tensor], Tensor]) -> None:
         super().__init__(stream)

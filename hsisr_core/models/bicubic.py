@@ -1,5 +1,4 @@
-"""Bicubic interpolation, as a function on batches, and as a model that goes
-through the same evaluation as all."""
+"""Bicubic interpolation, as a function on batches and as a model."""
 
 from __future__ import annotations
 

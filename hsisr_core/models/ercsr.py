@@ -31,8 +31,7 @@ SPECTRAL_ROWS, SPECTRAL_COLUMNS = (3, 3, 1), (3, 1, 3)
 
 
 class ERCSR(SuperResolver):
-    """Network that explores the relationship of 2-D and 3-D convolutions.
-    Any number of bands.
+    """2-D and 3-D convolutions in turn. Any number of bands.
 
     `scale`, `features`, `weight_norm` and `init` are those of `SSRNet`;
     "interpolation" is less the nearest neighbour, which is added to SR here.

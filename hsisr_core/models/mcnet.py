@@ -53,8 +53,7 @@ class MCNet(SuperResolver):
 
 
 class Module(nn.Module):
-    """Mixed convolutional module: three units in a row, a 2-D branch behind
-    each, and the fusion of the branches."""
+    """Three units in a row, a 2-D branch behind each, and their fusion."""
 
     def __init__(self, features: int) -> None:
         super().__init__()

@@ -94,9 +94,8 @@ def register(name: str) -> Callable[[Kind], Kind]:
 
 
 def load_network(where: str) -> str:
-    """Import the class in ``path/to/mine.py:MyNet`` (see `register`) and
-    return its name, ``mine.py:MyNet``, for ``method``; HsisrError if it cannot
-    be imported."""
+    """Import the class in ``path/to/mine.py:MyNet`` (see `register`), or raise
+    HsisrError; returns its name for ``method``, ``mine.py:MyNet``."""
     path, _, kind = where.rpartition(":")
     file = Path(path).expanduser().resolve()
     if file.suffix != ".py" or not file.is_file():

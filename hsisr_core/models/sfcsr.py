@@ -114,8 +114,7 @@ class SFCSR(SuperResolver):
 
 
 class Module(nn.Module):
-    """A 3-D unit on three bands, a 2-D unit on one, and the first's output
-    handed to the second."""
+    """A 3-D unit on three bands, handed to a 2-D unit on one."""
 
     def __init__(self, features: int) -> None:
         super().__init__()

@@ -163,8 +163,7 @@ class RunConfig(BaseModel):
 
     @classmethod
     def from_preset(cls, preset: str = "demo", **overrides: Any) -> Self:
-        """Read `book/presets/<preset>.yaml` (or a YAML file's path), without the `runs` of a plan, and replace what
-        `overrides` names."""
+        """Read `book/presets/<preset>.yaml` (or a file's path) without a plan's `runs`; `overrides` replace values."""
         values = preset_values(preset)
         values.pop("runs", None)
         return cls.from_mapping(values, f"preset {preset}").changed(**overrides)

@@ -36,9 +36,8 @@ def spectral_angle(sr: Tensor, hr: Tensor) -> Tensor:
     arccosine of their product has no finite derivative where they are equal.
     The gradient there is 0, as that of an absolute value.
 
-    Pixels without an HR spectrum are left out, as in `hsisr_core.metrics.sam`;
-    0 when all are. Where SR alone is dark the angle is a right one, without a
-    gradient.
+    Pixels without an HR spectrum are left out, as in `metrics.sam`; 0 if all
+    are. Where SR alone is dark the angle is a right one, without a gradient.
     """
     sr_norm, hr_norm = _norm(sr), _norm(hr)  # (batch, 1, height, width)
     bright = hr_norm > _DARK

@@ -60,9 +60,8 @@ def upscale(
 
     Values are in the units of the file, float32 unless `keep_type`, and none is below zero where the file has none.
     All SR pixels of a value without a measurement have the file's no-data value. `out` names the file and its format.
-    A `tile` has so many LR pixels a side (None: what takes the network at most 1.5 GB, and less where the network sees
-    few pixels around one). `check` asks for a self-test (None: where the cube is far from the training data). `say`
-    takes lines for the reader.
+    A `tile` has so many LR pixels a side (None: what takes at most 1.5 GB, and less where the network sees few pixels
+    around one). `check` asks for a self-test (None: where the cube is unlike the training data); `say` takes lines.
     """
     weights = load_pretrained(model, scale)
     source = Path(scenes.dataset_name(cube) or scenes.existing(cube))
@@ -141,8 +140,7 @@ def self_test(
 ) -> _Scores:
     """Scores of a cube, reduced by the model's scale and super-resolved, as in Wald, Ranchin and Mangolini (1997).
 
-    It is reduced with the `blur` of the model's training. Pixels outside `mask` (height, width) are left out. There are
-    those of "bicubic" and of `name`.
+    They are those of "bicubic" and of `name`, after the `blur` of the training, inside `mask` (height, width).
     """
     least = _LEAST_SIDE * model.scale
     if min(cube.shape[1:]) < least:

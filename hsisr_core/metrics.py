@@ -257,7 +257,6 @@ def _ssim_map(sr: Tensor, hr: Tensor, clip: bool = False) -> Tensor:
 def _formula(filtered: Tensor, c1: Tensor) -> Tensor:
     """SSIM from the filtered (s, d, s^2 + 2 C2, d^2) on axis 1, which are overwritten; `c1` is 2 C1."""
     s, d, ss, dd = filtered.unbind(1)
-    # variances
     ss.addcmul_(s, s, value=-1)
     dd.addcmul_(d, d, value=-1)
     s2 = torch.addcmul(c1, s, s)

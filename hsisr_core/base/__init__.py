@@ -15,5 +15,4 @@ from hsisr_core.base.files import (
     sha256_file,
     write_json,
 )
-from hsisr_core.base.processes import worker_pool
-from hsisr_core.base.threads import cores, thread_count
+from hsisr_core.base.processes import cores, thread_count, worker_pool

@@ -213,7 +213,6 @@ def declare_dataset(data: str, split: str | None = None, **reading: Any) -> Data
 
 def _prepare(split: Split, scenes: Mapping[str, str | Path], reading: dict[str, Any]) -> Store:
     """Return the store of `scenes` (name: place) in the cache folder; write it if it is not there."""
-    # the source files by path, size and time of change
     files = [(name, file.absolute()) for name in scenes for file in scene_files(scenes[name])]
     stamps = [(name, str(file), file.stat().st_size, file.stat().st_mtime_ns) for name, file in files]
     sides, high = {name: split.reduce_to(name) for name in scenes}, sorted(split.high_byte & set(scenes))

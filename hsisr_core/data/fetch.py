@@ -21,7 +21,7 @@ from hsisr_core.data.sources import Archive, DatasetSource, dataset_source
 from hsisr_core.errors import HsisrError
 
 LOCK = "downloads.lock.json"
-"""File, beside the archives, with the SHA-256 of the first download of each."""
+"""File, beside the archives, with the SHA-256 of the first download of each, which later ones must have."""
 
 # Attempts in a row that bring nothing new, the pause before the second in seconds, seconds without a byte.
 _TRIES, _PAUSE, _SILENCE = 4, 1.0, 30.0

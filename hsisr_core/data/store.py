@@ -50,7 +50,6 @@ def write_store(path: AnyPath, scenes: Iterable[Scene], *, sources: Sequence[Sou
             # so that the disk tells what is left for the next scene
             file.flush()
             digests[scene.name] = _digest(scene)
-            # before the next one is read: one scene in memory at a time
             del scene
         joined = "\n".join(digests[name] for name in sorted(digests))
         file.attrs["hsisr_format"] = STORE_FORMAT

@@ -1,5 +1,4 @@
-"""What every network here shares: the scale, the mean, the reach of a pixel,
-what SR lacks at its border, and the checks of options."""
+"""What every network here shares, and the checks of options."""
 
 from __future__ import annotations
 

@@ -85,8 +85,7 @@ def conv2d(inputs: int, outputs: int) -> nn.Conv2d:
 
 @torch.no_grad()
 def interpolate(model: EDSR) -> None:
-    """Let features carry the bands, one each if there are enough, from head
-    to tail, enlarged by the shuffles alone."""
+    """Let features carry the bands from head to tail, one each if enough."""
     bands = model.tail.out_channels
     carriers = min(model.tail.in_channels, bands)
     # (bands, carriers): 1 where a feature carries a band

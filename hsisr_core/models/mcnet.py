@@ -22,8 +22,7 @@ MODULES, UNITS = 4, 3
 
 
 class MCNet(SuperResolver):
-    """Mixed 2D/3D convolutional network. Any number of bands; its options
-    are those of `SSRNet`."""
+    """Mixed 2D/3D network. Any number of bands; options are `SSRNet`'s."""
 
     def __init__(
         self,

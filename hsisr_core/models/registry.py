@@ -151,8 +151,7 @@ def _add(name: str, kind: Any, text: str) -> None:
 
 
 def find_network(name: str) -> Network | None:
-    """A network of one's own, or None; HsisrError if it is in a file that its
-    user has not named."""
+    """A network of one's own, or None; HsisrError if its file is not named."""
     name = name.rpartition("/")[2]
     if ".py:" in name and name not in _own:
         for where in filter(None, os.environ.get(VARIABLE, "").split(";")):

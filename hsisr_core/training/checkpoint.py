@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from hsisr_core.base import atomic_path, atomic_text
 from hsisr_core.runs import HISTORY
 
-_KEPT = 2
-
 
 def save_weights(path: Path, model: nn.Module, metadata: dict[str, str] | None = None) -> None:
     """Write all tensors of `model` to a safetensors file, whole or not at all."""
@@ -35,7 +33,7 @@ def save_checkpoint(
     text = json.dumps(state)
     path = folder / f"step-{state['step']:08d}.safetensors"
     write_tensors(path, tensors, {"state": text, "sha256_of_all": _checksum(tensors, text)})
-    for old in sorted(folder.glob("step-*.safetensors"))[:-_KEPT]:
+    for old in sorted(folder.glob("step-*.safetensors"))[:-2]:
         old.unlink(missing_ok=True)
 
 

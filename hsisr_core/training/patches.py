@@ -1,7 +1,4 @@
-"""Training patches, drawn while training: nothing is cut to disk.
-
-Every batch is a function of the seed and the step alone, so a resumed training sees the same batches.
-"""
+"""Training patches, drawn while training: every batch is a function of the seed and the step alone."""
 
 from __future__ import annotations
 

@@ -31,7 +31,6 @@ def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
     dataset = load_data(run)
     options = run.config.model_options()
     if not run.config.source:
-        # without weight normalisation
         model = fold(model)
         options |= {"weight_norm": False, "init": "pytorch"} if options.get("weight_norm") else {}
     tensors = dict(model.state_dict())

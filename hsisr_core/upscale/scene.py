@@ -207,7 +207,6 @@ def _make_tiles(
             if missing is not None:
                 values[missing.repeat(scale, axis=1).repeat(scale, axis=2)] = scene.nodata
         yield rows, columns, values
-        # before the next tile is made
         del sr, values
         return_memory()
         finished += 1

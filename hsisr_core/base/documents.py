@@ -1,7 +1,5 @@
 """Small files of YAML, JSON and text: regular ones only, within limits, and no error quotes their content."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

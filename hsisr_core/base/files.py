@@ -1,7 +1,5 @@
 """The project's folders; files written whole or not at all, and their hashes."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Worker processes that do not outlive the process that started them, and the threads that each may use."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

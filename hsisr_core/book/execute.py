@@ -1,7 +1,5 @@
 """Run with papermill, several at once, the chapters of which anything has changed since the last build."""
 
-from __future__ import annotations
-
 import glob
 import hashlib
 import importlib.metadata

@@ -1,7 +1,5 @@
 """Fetch a dataset: download what is missing, compare hashes, unpack whole or not at all."""
 
-from __future__ import annotations
-
 import errno
 import gzip
 import json

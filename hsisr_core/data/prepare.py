@@ -1,7 +1,5 @@
 """From scenes in a folder to a store of prepared scenes: the one rule of finding, reading and reducing them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path

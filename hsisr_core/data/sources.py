@@ -1,7 +1,5 @@
 """The paper's three datasets: where they come from, on which terms, and what they must hold (`sources.json`)."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from pathlib import Path
 

@@ -6,8 +6,6 @@ float32. Texts have a fixed length. A scene with a mask has another, `/masks/<na
 measurement. The file has the attributes `hsisr_format`, `dataset` and `fingerprint`; `/sources` is JSON.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json

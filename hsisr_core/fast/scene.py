@@ -1,7 +1,5 @@
 """Super-resolve whole scenes, in tiles where memory asks for it."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Iterator

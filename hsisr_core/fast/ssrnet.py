@@ -1,8 +1,6 @@
 """The numbers of an SSRNet or SSRChain by two other ways: features last and without concatenation, for training, and
 row by row, for inference on a CPU. Both read the layers of the network, so weights and switches are its own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import accumulate, chain, islice

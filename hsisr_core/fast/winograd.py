@@ -7,8 +7,6 @@ traffic, so it pays with many features and rows in the processor's cache. In sin
 three times as far from the exact one as that of a direct convolution, some 1e-6 of the largest value.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """What every network here shares, and the checks of options."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 

@@ -1,7 +1,5 @@
 """Bicubic interpolation, as a function on batches and as a model."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -13,8 +13,6 @@ last one; the mean of each band takes the place of the mean colour. At x8 a
 third pixel shuffle, which its authors' code allows.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle

@@ -9,8 +9,6 @@ A tensor inside has the shape (batch, features, bands, height, width); a 2-D
 convolution of every band is a 3-D one with the kernel 1x3x3.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -5,8 +5,6 @@ in a file (`load_network`), which is imported only if its user names it, on the
 command line or in HSISR_NETWORKS; never because a preset or a run does.
 """
 
-from __future__ import annotations
-
 import hashlib
 import inspect
 import linecache

@@ -10,8 +10,6 @@ so its steps and its updates are the same number. The features handed on are
 detached in both, so no gradient crosses from a band to the one before it.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle

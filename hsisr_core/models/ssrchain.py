@@ -8,8 +8,6 @@ three spectral convolutions, for a longer chain. Added is back-projection.
 A tensor inside has the shape (batch, features, bands, height, width).
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,5 @@
 """Starting weights other than PyTorch's own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import product
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """Figures of scenes: pictures, bands and spectra, and which parts train and test."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

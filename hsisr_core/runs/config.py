@@ -1,7 +1,5 @@
 """The settings of one run: typed, checked, read from a preset, and hashed."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import reprlib

@@ -5,8 +5,6 @@
 at all; ``metrics.json`` comes last, so its presence means the run is complete.
 """
 
-from __future__ import annotations
-
 import json
 import resource
 import sys

@@ -1,7 +1,5 @@
 """The results of many runs as one table, read from ``metrics.json`` alone (YAML is slow), and its export."""
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Does a difference mean anything: its spread over seeds and over images, and what would settle it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import count

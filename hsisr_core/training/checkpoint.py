@@ -1,7 +1,5 @@
 """What a training leaves on the way: checkpoints (safetensors with a checksum, the last two kept) and its curve."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

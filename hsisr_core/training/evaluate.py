@@ -1,7 +1,5 @@
 """Score a network on the test images of a dataset, under the paper's test protocol; score finished runs again."""
 
-from __future__ import annotations
-
 import warnings
 from bisect import bisect_right
 from typing import Any

@@ -6,8 +6,6 @@ the same number of threads, which its checkpoints hold. On several devices (trai
 share of the same batch; the main process alone writes and scores.
 """
 
-from __future__ import annotations
-
 import math
 import platform
 import subprocess

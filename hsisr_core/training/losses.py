@@ -6,8 +6,6 @@ in radians. The paper's Table I does not say the unit of its angle: radians
 here, as in the code of GDRRN's authors.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Training patches, drawn while training: every batch is a function of the seed and the step alone."""
 
-from __future__ import annotations
-
 import math
 import tempfile
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """A trained network as an ONNX file, for engines that run where there is no PyTorch."""
 
-from __future__ import annotations
-
 import json
 import logging
 import warnings

@@ -1,7 +1,5 @@
 """Pack a finished run into one file of weights with its model card, for `hsisr_core/pretrained/`."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict
 from pathlib import Path

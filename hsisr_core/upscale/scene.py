@@ -1,7 +1,5 @@
 """Super-resolve a cube of any size from disk to disk: the command `hsisr upscale`."""
 
-from __future__ import annotations
-
 import ctypes
 import math
 import os

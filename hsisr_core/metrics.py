@@ -1,9 +1,8 @@
 """How close a super-resolved cube is to its reference: PSNR, SSIM, SAM, RMSE and ERGAS.
 
-Cubes are (bands, height, width) with values in [0, 1]. Everything is computed in float64, except SSIM of two float32
-cubes (float32, right to about 1e-7). The definitions are those of the paper's Section IV-C as the authors' scripts
-compute them. Everywhere `mask`, bool (height, width), leaves out the pixels where it is False, which may be NaN; of
-SSIM the windows that touch one.
+Cubes are (bands, height, width) with values in [0, 1]. All is computed in float64, except SSIM of two float32 cubes
+(float32, right to about 1e-7), as the authors' scripts compute what the paper's Section IV-C defines. Everywhere
+`mask`, bool (height, width), leaves out the pixels where it is False, which may be NaN; of SSIM windows that touch one.
 """
 
 from __future__ import annotations

@@ -37,10 +37,9 @@ def build_book(
 ) -> Path:
     """Execute every chapter and build the pages; returns the book's ``index.html``.
 
-    `preset` is a name in ``book/presets`` or a YAML file, None for that which each chapter names; each of `parameters`
-    is given to the chapters that declare it. When all are known to be valid, `before` is called, which trains what the
-    chapters show. In `out` (default: ``_build`` of the project) are then ``executed/`` and ``html/``; after an error
-    the last good pages stay.
+    `preset` is a name in ``book/presets`` or a YAML file, None for each chapter's own; `parameters` go to the chapters
+    that declare them. When all are known to be valid, `before` is called, which trains what the chapters show. In `out`
+    (default: ``_build``) are then ``executed/`` and ``html/``; after an error the last good pages stay.
     """
     given = _given(preset, parameters)
     chapters = [page for page in book_pages() if page.suffix == ".ipynb"]

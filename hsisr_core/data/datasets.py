@@ -143,11 +143,7 @@ class Dataset:
         return (total / pixels).astype(np.float32)
 
 
-def load_dataset(
-    data: AnyPath = INDIAN_PINES,
-    split: AnyPath | None = None,
-    **reading: Any,
-) -> Dataset:
+def load_dataset(data: AnyPath = INDIAN_PINES, split: AnyPath | None = None, **reading: Any) -> Dataset:
     """Load a dataset; its scenes are read and checked once and kept in the cache folder.
 
     The cache is found by path, size and time of change of the source files, so a changed one is read again.

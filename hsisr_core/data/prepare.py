@@ -27,9 +27,6 @@ from hsisr_core.scenes import (
     visible,
 )
 
-# Stands for scenes of none of the datasets: every one that can be read is taken.
-OTHER = "other"
-
 
 def prepare(
     dataset: str,
@@ -41,8 +38,8 @@ def prepare(
     """Read the scenes of a dataset as the protocol says; return their store, and what was left out, and why.
 
     CAVE is divided by 65535, Harvard and Foster by the maximum of the whole image; nothing is cropped. `dataset` is
-    "cave", "harvard", "foster", or "other"; the scenes are anywhere in `folder`. With a `split`, only its scenes are
-    taken, reduced where it says so; with `wavelengths` (nm), only the bands that lie there.
+    "cave", "harvard", "foster", or "other", all that can be read; the scenes are anywhere in `folder`. With a `split`,
+    only its scenes are taken, reduced where it says so; with `wavelengths` (nm), only the bands that lie there.
     """
     top = Path(folder).expanduser()
     if not top.is_dir():
@@ -56,9 +53,9 @@ def prepare(
     return prepare_scenes(out, scenes, chosen or dataset, wavelengths=wavelengths), left_out
 
 
-def find_scenes(place: Path, dataset: str = OTHER) -> tuple[dict[str, list[Path]], dict[str, str]]:
+def find_scenes(place: Path, dataset: str = "other") -> tuple[dict[str, list[Path]], dict[str, str]]:
     """Return where each scene of `dataset` is in `place` or below, by name, and what is left out, and why."""
-    source = None if dataset == OTHER else dataset_source(dataset)
+    source = None if dataset == "other" else dataset_source(dataset)
     scenes: dict[str, list[Path]] = {}
     left_out: dict[str, str] = {}
     for path in _places(place):

@@ -213,10 +213,7 @@ def results_folder() -> Path:
 
 
 def open_run(
-    config: RunConfig,
-    runs: AnyPath | None = None,
-    dataset: Dataset | None = None,
-    again: bool = False,
+    config: RunConfig, runs: AnyPath | None = None, dataset: Dataset | None = None, again: bool = False
 ) -> Run:
     """The run of `config` with its config.yaml, not trained; `again`: in `runs`, also if it came with the book."""
     dataset = dataset or config.load_dataset()

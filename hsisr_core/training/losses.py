@@ -2,8 +2,7 @@
 
 SR and HR are batches (batch, bands, height, width) with the mean in them.
 Errors are means over all voxels, the spectral angle is the mean over pixels,
-in radians. The paper's Table I does not say the unit of its angle: radians
-here, as in the code of GDRRN's authors.
+in radians as in the code of GDRRN's authors: the paper's Table I has no unit.
 """
 
 import math

@@ -1,7 +1,5 @@
 """The door for chapters: `open_chapter` is the first call of each, `show_source` prints code under an equation."""
 
-from __future__ import annotations
-
 import inspect
 from typing import Any
 

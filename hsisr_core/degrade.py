@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -100,9 +100,8 @@ def imresize(
     """Resize the last two axes as MATLAB's ``imresize(..., 'bicubic')`` does.
 
     Bicubic kernel with a = -0.5, widened against aliasing when shrinking,
-    symmetric border, computed in double precision, on PyTorch's threads.
-    Values are not clipped: near edges they overshoot. Gives float32 for
-    float32, else float64.
+    symmetric border, computed in double precision, in threads. Not clipped:
+    values overshoot near edges. Gives float32 for float32, else float64.
 
     Parameters
     ----------
@@ -134,7 +133,7 @@ def imresize(
         height, width = (math.ceil(side * factors[0]) for side in shape[-2:])
     else:
         pair = isinstance(size, Sequence) and len(size) == 2
-        if not pair or not all(_is_whole(side) and side > 0 for side in size):
+        if not pair or not all(isinstance(n, Integral) and n > 0 for n in size):
             raise HsisrError(f"size is {size!r}; give (height, width).")
         height, width = size
         factors = height / shape[-2], width / shape[-1]
@@ -203,13 +202,9 @@ def shrink_mask(
     return touched.T == 0
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int | np.integer)
-
-
 def check_scale(scale: Any) -> int:
     """`scale` as an int; HsisrError unless it is one of `Scale`."""
-    if not _is_whole(scale) or scale not in get_args(Scale):
+    if not isinstance(scale, Integral) or scale not in get_args(Scale):
         raise HsisrError(f"scale is {scale!r}; expected 2, 3, 4 or 8.")
     return int(scale)
 

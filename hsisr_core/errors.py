@@ -1,7 +1,5 @@
 """The one exception a user is meant to see: it says what is wrong, where, and what to do."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

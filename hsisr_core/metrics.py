@@ -1,9 +1,8 @@
 """How close a super-resolved cube is to its reference: PSNR, SSIM, SAM, RMSE and ERGAS.
 
-Cubes are (bands, height, width) with values in [0, 1]. Everything is computed in float64, except SSIM of two float32
-cubes (float32, right to about 1e-7). The definitions are those of the paper's Section IV-C as the authors' scripts
-compute them. Everywhere `mask`, bool (height, width), leaves out the pixels where it is False, which may be NaN; of
-SSIM the windows that touch one.
+Cubes are (bands, height, width) with values in [0, 1]. All is computed in float64, except SSIM of two float32 cubes
+(float32, right to about 1e-7), as the authors' scripts compute what the paper's Section IV-C defines. Everywhere
+`mask`, bool (height, width), leaves out the pixels where it is False, which may be NaN; of SSIM windows that touch one.
 """
 
 from __future__ import annotations
@@ -32,11 +31,9 @@ _BLOCK = 24  # outputs of each matrix product in SSIM's filter
 def psnr(sr: ArrayLike, hr: ArrayLike, mask: Mask = None) -> float:
     """Peak signal-to-noise ratio over the whole cube, in dB, peak 1.
 
-    One mean squared error is taken over all bands and pixels. This is the column to hold against
-    the paper; many other papers report `mpsnr`. inf for identical cubes.
-
-    The cubes are not clipped here. HsisrError: they are not 3-D, differ in shape, or hold NaN or inf; the mask is not
-    bool (height, width), or leaves nothing.
+    One mean squared error is taken over all bands and pixels, unclipped: the column to hold against the paper; many
+    other papers report `mpsnr`. inf for identical cubes. HsisrError: the cubes are not 3-D, differ in shape, or hold
+    NaN or inf; the mask is not bool (height, width), or leaves nothing.
     """
     return float(_decibel(_band_mse(*_checked_pair(sr, hr, mask)).mean()))
 
@@ -259,7 +256,6 @@ def _ssim_map(sr: Tensor, hr: Tensor, clip: bool = False) -> Tensor:
 def _formula(filtered: Tensor, c1: Tensor) -> Tensor:
     """SSIM from the filtered (s, d, s^2 + 2 C2, d^2) on axis 1, which are overwritten; `c1` is 2 C1."""
     s, d, ss, dd = filtered.unbind(1)
-    # Variances.
     ss.addcmul_(s, s, value=-1)
     dd.addcmul_(d, d, value=-1)
     s2 = torch.addcmul(c1, s, s)

@@ -1,7 +1,5 @@
 """The numbers printed in the paper, and the rule that decides whether ours agree with them."""
 
-from __future__ import annotations
-
 import json
 import math
 from decimal import Decimal

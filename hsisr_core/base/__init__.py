@@ -3,6 +3,7 @@
 from hsisr_core.base.console import first_process, run_app, run_command, to_stderr
 from hsisr_core.base.documents import printable, read_json, read_text, read_yaml
 from hsisr_core.base.files import (
+    AnyPath,
     atomic_path,
     atomic_text,
     book_folder,
@@ -14,5 +15,4 @@ from hsisr_core.base.files import (
     sha256_file,
     write_json,
 )
-from hsisr_core.base.processes import worker_pool
-from hsisr_core.base.threads import cores, thread_count
+from hsisr_core.base.processes import cores, thread_count, worker_pool

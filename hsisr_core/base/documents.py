@@ -1,9 +1,6 @@
 """Small files of YAML, JSON and text: regular ones only, within limits, and no error quotes their content."""
 
-from __future__ import annotations
-
 import json
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from hsisr_core.base.files import AnyPath
 from hsisr_core.errors import HsisrError
 
 # of YAML: bytes, and values with every alias written out
@@ -42,7 +40,7 @@ class _Loader(yaml.SafeLoader):
         return text
 
 
-def read_text(path: str | os.PathLike[str], limit: int = 100 * _BYTES) -> str:
+def read_text(path: AnyPath, limit: int = 100 * _BYTES) -> str:
     """The text of a regular file of at most `limit` bytes, in UTF-8; HsisrError otherwise."""
     path = Path(path)
     try:
@@ -58,12 +56,12 @@ def read_text(path: str | os.PathLike[str], limit: int = 100 * _BYTES) -> str:
         raise HsisrError(f"{path} cannot be read: {reason}.") from error
 
 
-def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_yaml(path: AnyPath) -> dict[str, Any]:
     """The mapping in a YAML file; HsisrError if it is not one, or is larger than 1 MB or 50,000 values."""
     return _parse(path, read_text(path, _BYTES), "YAML", lambda text: yaml.load(text, _Loader))
 
 
-def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_json(path: AnyPath) -> dict[str, Any]:
     """The mapping in a JSON file; HsisrError if it is not one."""
     return _parse(path, read_text(path), "JSON", json.loads)
 
@@ -73,7 +71,7 @@ def printable(text: str) -> str:
     return CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
-def _parse(path: str | os.PathLike[str], text: str, kind: str, parse: Callable[[str], Any]) -> dict[str, Any]:
+def _parse(path: AnyPath, text: str, kind: str, parse: Callable[[str], Any]) -> dict[str, Any]:
     try:
         values = parse(text)
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:

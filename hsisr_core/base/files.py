@@ -1,7 +1,5 @@
 """The project's folders; files written whole or not at all, and their hashes."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json
@@ -18,13 +16,14 @@ from filelock import lock_descriptor
 
 from hsisr_core.errors import HsisrError
 
+AnyPath = str | os.PathLike[str]
+
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(path: AnyPath) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it there when the block ends without an error.
 
-    A reader sees the old file or the new one, never a part. HsisrError where the folder cannot be written, or the
-    disk is full.
+    A reader sees the old file or the new one, never a part. HsisrError: the folder is not writable, the disk is full.
     """
     path = Path(path)
     temporary: Path | None = None
@@ -51,7 +50,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def remove_leftovers(path: str | os.PathLike[str]) -> None:
+def remove_leftovers(path: AnyPath) -> None:
     """Remove the temporary files of `atomic_path(path)` that no process has locked: killed ones left them."""
     path = Path(path)
     # as mkstemp names them
@@ -65,18 +64,18 @@ def remove_leftovers(path: str | os.PathLike[str]) -> None:
                     file.unlink()
 
 
-def atomic_text(path: str | os.PathLike[str], text: str) -> None:
+def atomic_text(path: AnyPath, text: str) -> None:
     """Write `text` to `path` as UTF-8, whole or not at all (see `atomic_path`)."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: str | os.PathLike[str], value: Any) -> None:
+def write_json(path: AnyPath, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all. NaN is refused: it is not JSON."""
     atomic_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def sha256_file(path: str | os.PathLike[str]) -> str:
+def sha256_file(path: AnyPath) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

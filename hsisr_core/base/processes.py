@@ -1,6 +1,4 @@
-"""Worker processes that do not outlive the process that started them."""
-
-from __future__ import annotations
+"""Worker processes that do not outlive the process that started them, and the threads that each may use."""
 
 import multiprocessing
 import os
@@ -13,7 +11,6 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 
 from hsisr_core.base.console import to_stderr
-from hsisr_core.base.threads import cores
 
 
 @contextmanager
@@ -49,3 +46,14 @@ def _start_worker(parent: Connection, environment: dict[str, str]) -> None:
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def thread_count() -> int:
+    """Threads that this process may use: OMP_NUM_THREADS, else its cores. Asks no library, so that none is loaded."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isdecimal() and int(wanted) else cores()
+
+
+def cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,7 +1,6 @@
-"""What a chapter declares in its `parameters` cell, and the check that nothing else is passed to it.
+"""What a chapter declares in its `parameters` cell; an unknown name or a value of the wrong type is refused.
 
-papermill only warns of a name that a chapter does not have. Here an unknown name or a value of the wrong type is
-refused, before a chapter starts (`assign_parameters`) and in its first cell (`open_chapter`).
+That is before it starts (`assign_parameters`) and in its first cell (`open_chapter`); papermill would only warn.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from hsisr_core.base import atomic_path, book_folder, read_json
+from hsisr_core.base import AnyPath, atomic_path, book_folder, read_json
 from hsisr_core.errors import HsisrError, NotAtHandError
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ class Chapter:
         return show
 
 
-def chapter_parameters(notebook: str | os.PathLike[str]) -> dict[str, Parameter]:
+def chapter_parameters(notebook: AnyPath) -> dict[str, Parameter]:
     """Read the parameters that a chapter declares, in the order of its cell, without running anything.
 
     The one cell tagged ``parameters`` holds an assignment of a literal per line, annotated or not: ``scale: int = 2``.

@@ -1,10 +1,4 @@
-"""Run the chapters that need it with papermill, several at once.
-
-An executed chapter of the last build is taken again if nothing that decides what it shows has changed since
-(`chapter_digest`).
-"""
-
-from __future__ import annotations
+"""Run with papermill, several at once, the chapters of which anything has changed since the last build."""
 
 import glob
 import hashlib
@@ -24,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hsisr_core.base import (
+    AnyPath,
     book_folder,
     cores,
     datasets_folder,
@@ -53,7 +48,7 @@ class BookError(HsisrError):
 def execute_chapters(
     chapters: Sequence[Path],
     parameters: Mapping[str, Any],
-    out: str | os.PathLike[str] | None = None,
+    out: AnyPath | None = None,
     jobs: int | None = None,
     *,
     force: bool = False,
@@ -130,7 +125,7 @@ def clean_environment(work: Path) -> dict[str, str]:
     }
 
 
-def output_folder(out: str | os.PathLike[str] | None) -> Path:
+def output_folder(out: AnyPath | None) -> Path:
     """`out` (default: ``_build`` of the project), which is made if it is not there."""
     folder = (Path(out) if out is not None else project_root() / "_build").resolve()
     try:

@@ -1,7 +1,4 @@
-"""Sphinx extension: the book's equations are drawn by MathJax from the book's own folder, not from another host.
-
-The files come from the package `sphinx-mathjax-offline`: of its 24 MB the pages need 1.7 MB.
-"""
+"""Sphinx extension: MathJax, from the package `sphinx-mathjax-offline`, comes with the pages, not from another host."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 SCRIPT = "tex-chtml.js"
-#: What it loads on demand: fonts and TeX packages.
+#: What it loads on demand, 1.7 of the 24 MB: fonts and TeX packages.
 FOLDERS = ("output/chtml/fonts/woff-v2", "input/tex/extensions")
 BINDER = {"notebook_interface": "jupyterlab", "binderhub_url": "https://mybinder.org"}
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from hsisr_core.base import book_folder, project_root
+from hsisr_core.base import AnyPath, book_folder, project_root
 from hsisr_core.book.chapter import KEEP, assign_parameters
 from hsisr_core.book.execute import BookError, clean_environment, execute_chapters, output_folder
 from hsisr_core.errors import HsisrError
@@ -33,14 +33,13 @@ def build_book(
     strict: bool = False,
     force: bool = False,
     before: Callable[[], object] | None = None,
-    out: str | os.PathLike[str] | None = None,
+    out: AnyPath | None = None,
 ) -> Path:
     """Execute every chapter and build the pages; returns the book's ``index.html``.
 
-    `preset` is a name in ``book/presets`` or a YAML file, None for that which each chapter names; each of `parameters`
-    is given to the chapters that declare it. When all are known to be valid, `before` is called, which trains what the
-    chapters show. In `out` (default: ``_build`` of the project) are then ``executed/`` and ``html/``; after an error
-    the last good pages stay.
+    `preset` is a name in ``book/presets`` or a YAML file, None for each chapter's own; `parameters` go to the chapters
+    that declare them. When all are known to be valid, `before` is called, which trains what the chapters show. In `out`
+    (default: ``_build``) are then ``executed/`` and ``html/``; after an error the last good pages stay.
     """
     given = _given(preset, parameters)
     chapters = [page for page in book_pages() if page.suffix == ".ipynb"]
@@ -92,7 +91,7 @@ def book_pages() -> list[Path]:
     return pages
 
 
-def build_pages(executed: Path, out: str | os.PathLike[str] | None = None, *, strict: bool = False) -> Path:
+def build_pages(executed: Path, out: AnyPath | None = None, *, strict: bool = False) -> Path:
     """Build ``out/html`` of executed notebooks (`strict`: a warning of Sphinx is an error); returns ``index.html``."""
     folder = output_folder(out)
     options = ["-W", "-n", "--keep-going"] if strict else []

@@ -1,7 +1,5 @@
 """The `hsisr` command: each verb is a few lines over the module."""
 
-from __future__ import annotations
-
 import json
 import os.path
 from dataclasses import replace

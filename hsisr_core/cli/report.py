@@ -1,7 +1,5 @@
 """Small plain-text tables for the terminal. Every one says which data, split and preset it belongs to."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

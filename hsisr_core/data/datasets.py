@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import ArrayLike, NDArray
 
-from hsisr_core.base import cache_folder
+from hsisr_core.base import AnyPath, cache_folder
 from hsisr_core.data.prepare import find_scenes, pick_places, prepare_scenes
 from hsisr_core.data.sources import CAVE_PARTS, DATASETS, DatasetSource, dataset_source, prepared_store
 from hsisr_core.data.splits import Region, Split, choose_split, load_split
@@ -144,11 +143,7 @@ class Dataset:
         return (total / pixels).astype(np.float32)
 
 
-def load_dataset(
-    data: str | os.PathLike[str] = INDIAN_PINES,
-    split: str | os.PathLike[str] | None = None,
-    **reading: Any,
-) -> Dataset:
+def load_dataset(data: AnyPath = INDIAN_PINES, split: AnyPath | None = None, **reading: Any) -> Dataset:
     """Load a dataset; its scenes are read and checked once and kept in the cache folder.
 
     The cache is found by path, size and time of change of the source files, so a changed one is read again.
@@ -214,7 +209,6 @@ def declare_dataset(data: str, split: str | None = None, **reading: Any) -> Data
 
 def _prepare(split: Split, scenes: Mapping[str, str | Path], reading: dict[str, Any]) -> Store:
     """Return the store of `scenes` (name: place) in the cache folder; write it if it is not there."""
-    # the source files by path, size and time of change
     files = [(name, file.absolute()) for name in scenes for file in scene_files(scenes[name])]
     stamps = [(name, str(file), file.stat().st_size, file.stat().st_mtime_ns) for name, file in files]
     sides, high = {name: split.reduce_to(name) for name in scenes}, sorted(split.high_byte & set(scenes))

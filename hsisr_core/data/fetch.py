@@ -1,11 +1,8 @@
 """Fetch a dataset: download what is missing, compare hashes, unpack whole or not at all."""
 
-from __future__ import annotations
-
 import errno
 import gzip
 import json
-import os
 import shutil
 import tarfile
 import time
@@ -17,12 +14,12 @@ from pathlib import Path
 from filelock import FileLock
 from tqdm import tqdm
 
-from hsisr_core.base import datasets_folder, sha256_file, write_json
+from hsisr_core.base import AnyPath, datasets_folder, sha256_file, write_json
 from hsisr_core.data.sources import Archive, DatasetSource, dataset_source
 from hsisr_core.errors import HsisrError
 
 LOCK = "downloads.lock.json"
-"""File, beside the archives, with the SHA-256 of the first download of each."""
+"""File, beside the archives, with the SHA-256 of the first download of each, which later ones must have."""
 
 # Attempts in a row that bring nothing new, the pause before the second in seconds, seconds without a byte.
 _TRIES, _PAUSE, _SILENCE = 4, 1.0, 30.0
@@ -33,9 +30,7 @@ _PIECE = 1 << 14
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 
 
-def fetch(
-    dataset: str, to: str | os.PathLike[str] | None = None, scenes: Sequence[str] = ()
-) -> tuple[Path, list[str]]:
+def fetch(dataset: str, to: AnyPath | None = None, scenes: Sequence[str] = ()) -> tuple[Path, list[str]]:
     """Fetch and unpack what is missing of a dataset, or of its `scenes`; return the folder, and a line for each."""
     source = dataset_source(dataset)
     if scenes and not source.base_urls:

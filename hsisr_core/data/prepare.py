@@ -1,8 +1,5 @@
 """From scenes in a folder to a store of prepared scenes: the one rule of finding, reading and reducing them."""
 
-from __future__ import annotations
-
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from hsisr_core.base import sha256_file
+from hsisr_core.base import AnyPath, sha256_file
 from hsisr_core.data.sources import DatasetSource, dataset_source
 from hsisr_core.data.splits import Split, choose_split
 from hsisr_core.data.store import Source, Store, write_store
@@ -30,22 +27,19 @@ from hsisr_core.scenes import (
     visible,
 )
 
-# Stands for scenes of none of the datasets: every one that can be read is taken.
-OTHER = "other"
-
 
 def prepare(
     dataset: str,
-    folder: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    split: str | os.PathLike[str] | None = None,
+    folder: AnyPath,
+    out: AnyPath,
+    split: AnyPath | None = None,
     wavelengths: Sequence[float] = (),
 ) -> tuple[Store, dict[str, str]]:
     """Read the scenes of a dataset as the protocol says; return their store, and what was left out, and why.
 
     CAVE is divided by 65535, Harvard and Foster by the maximum of the whole image; nothing is cropped. `dataset` is
-    "cave", "harvard", "foster", or "other"; the scenes are anywhere in `folder`. With a `split`, only its scenes are
-    taken, reduced where it says so; with `wavelengths` (nm), only the bands that lie there.
+    "cave", "harvard", "foster", or "other", all that can be read; the scenes are anywhere in `folder`. With a `split`,
+    only its scenes are taken, reduced where it says so; with `wavelengths` (nm), only the bands that lie there.
     """
     top = Path(folder).expanduser()
     if not top.is_dir():
@@ -59,9 +53,9 @@ def prepare(
     return prepare_scenes(out, scenes, chosen or dataset, wavelengths=wavelengths), left_out
 
 
-def find_scenes(place: Path, dataset: str = OTHER) -> tuple[dict[str, list[Path]], dict[str, str]]:
+def find_scenes(place: Path, dataset: str = "other") -> tuple[dict[str, list[Path]], dict[str, str]]:
     """Return where each scene of `dataset` is in `place` or below, by name, and what is left out, and why."""
-    source = None if dataset == OTHER else dataset_source(dataset)
+    source = None if dataset == "other" else dataset_source(dataset)
     scenes: dict[str, list[Path]] = {}
     left_out: dict[str, str] = {}
     for path in _places(place):
@@ -85,7 +79,7 @@ def pick_places(found: Mapping[str, list[Path]], names: Iterable[str]) -> dict[s
 
 
 def prepare_scenes(
-    out: str | os.PathLike[str],
+    out: AnyPath,
     scenes: Mapping[str, str | Path],
     title: Split | str,
     reading: Mapping[str, Any] = MappingProxyType({}),

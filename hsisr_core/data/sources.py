@@ -1,9 +1,4 @@
-"""The three datasets of the paper: where they come from, on which terms, and what they must hold.
-
-The facts are in `sources.json`. An archive is trusted at its first download, and compared with that ever after.
-"""
-
-from __future__ import annotations
+"""The paper's three datasets: where they come from, on which terms, and what they must hold (`sources.json`)."""
 
 from functools import lru_cache
 from pathlib import Path

@@ -8,7 +8,6 @@ a seeded function of the names that are there.
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -20,7 +19,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, StrictInt, TypeAdapter, ValidationError, with_config
 
-from hsisr_core.base import atomic_text, book_folder, read_yaml
+from hsisr_core.base import AnyPath, atomic_text, book_folder, read_yaml
 from hsisr_core.data.sources import DATASETS
 from hsisr_core.errors import HsisrError, describe_mistake
 from hsisr_core.scenes import MINIMUM_SIDE, span
@@ -151,7 +150,7 @@ class Split:
         return replace(self, train=train, test=test, rule=None)
 
 
-def load_split(name_or_path: str | os.PathLike[str], scenes: Iterable[str] | None = None) -> Split:
+def load_split(name_or_path: AnyPath, scenes: Iterable[str] | None = None) -> Split:
     """Load a split by its name in `book/splits`, or from a YAML file; `scenes` are the names that a rule divides.
 
     The file has the keys name, dataset, note, and either train and test, two lists of scenes' names or regions (see
@@ -166,9 +165,7 @@ def load_split(name_or_path: str | os.PathLike[str], scenes: Iterable[str] | Non
     return _check(path, read_yaml(path)).divide(scenes)
 
 
-def choose_split(
-    split: str | os.PathLike[str] | None, scenes: list[str], where: str, dataset: str | None = None
-) -> Split:
+def choose_split(split: AnyPath | None, scenes: list[str], where: str, dataset: str | None = None) -> Split:
     """Return the split that was asked for, or else the one that fits; all its scenes are there."""
     if split is None:
         return find_split(scenes, where, dataset)

@@ -1,13 +1,10 @@
 """Prepared scenes in one HDF5 file, lossless, written once, read in parts.
 
-Layout: one dataset `/scenes/<name>` (bands, height, width) per scene with the attributes `divisor`,
-`wavelengths` (nm) and `source`. It holds uint16, to be divided by `divisor`, where that gives back the
-float32 cube to the last bit, else float32. Texts have a fixed length. A scene with a mask has another,
-`/masks/<name>` (height, width), 1 for a measurement. The file has the attributes `hsisr_format`, `dataset` and
-`fingerprint`; `/sources` is JSON.
+Layout: one dataset `/scenes/<name>` (bands, height, width) per scene with the attributes `divisor`, `wavelengths` (nm)
+and `source`. It holds uint16, to be divided by `divisor`, where that gives back the float32 cube to the last bit, else
+float32. Texts have a fixed length. A scene with a mask has another, `/masks/<name>` (height, width), 1 for a
+measurement. The file has the attributes `hsisr_format`, `dataset` and `fingerprint`; `/sources` is JSON.
 """
-
-from __future__ import annotations
 
 import errno
 import hashlib
@@ -23,7 +20,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hsisr_core.base import atomic_path
+from hsisr_core.base import AnyPath, atomic_path
 from hsisr_core.errors import HsisrError
 from hsisr_core.scenes import Bounds, Scene, check_size, open_hdf5, read_attribute, span, walk
 
@@ -38,9 +35,7 @@ _CHUNK = 64
 _SPARE = 1 << 20
 
 
-def write_store(
-    path: str | os.PathLike[str], scenes: Iterable[Scene], *, sources: Sequence[Source], dataset: str
-) -> None:
+def write_store(path: AnyPath, scenes: Iterable[Scene], *, sources: Sequence[Source], dataset: str) -> None:
     """Write `scenes`, one in memory at a time, to the store `path`, whole or not at all; `sources` are read last."""
     digests: dict[str, str] = {}
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
@@ -53,7 +48,6 @@ def write_store(
             # so that the disk tells what is left for the next scene
             file.flush()
             digests[scene.name] = _digest(scene)
-            # before the next one is read: one scene in memory at a time
             del scene
         joined = "\n".join(digests[name] for name in sorted(digests))
         file.attrs["hsisr_format"] = STORE_FORMAT
@@ -69,7 +63,7 @@ class Store:
     `fingerprint` is a SHA-256 over the sorted (name, shape, values, wavelengths, mask), however stored.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: AnyPath) -> None:
         self.path = Path(path)
         with self._open() as file:
             version = int(_read_attribute(file, "hsisr_format", "i"))

@@ -5,8 +5,6 @@ is then a 2-D convolution over batch x bands images, a 3x1x1 one a 2-D convoluti
 one a matrix product: views, no copies, in the layout in which processors convolve fastest.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """The doors to the engine, the same for every network, whether there is an engine for it or not."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeGuard, get_args

@@ -7,8 +7,6 @@ is computed twice, and no layer ever holds the whole scene. Where two paths meet
 No stage may keep a piece that it has handed on, as the variables of a generator that waits would: hence the classes.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterator
 from threading import Lock

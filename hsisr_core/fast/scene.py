@@ -1,7 +1,5 @@
 """Super-resolve whole scenes, in tiles where memory asks for it."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Iterator
@@ -73,11 +71,10 @@ def _super_resolve(network: SuperResolver, cube: Tensor, tile: int | None, preci
     if tile is None or (tile >= height and tile >= width):
         return _super_resolve_tile(network, cube, None, precision)
     result = torch.empty(bands, height * network.scale, width * network.scale)
-
-    def read(rows: slice, columns: slice) -> Tensor:
-        return cube[:, rows, columns]
-
-    for rows, columns, sr in super_resolve_tiles(network, read, (height, width), tile, precision=precision):
+    tiles = super_resolve_tiles(
+        network, lambda rows, columns: cube[:, rows, columns], (height, width), tile, precision=precision
+    )
+    for rows, columns, sr in tiles:
         result[:, rows, columns] = sr
     return result
 

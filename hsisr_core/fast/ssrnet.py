@@ -1,8 +1,6 @@
 """The numbers of an SSRNet or SSRChain by two other ways: features last and without concatenation, for training, and
 row by row, for inference on a CPU. Both read the layers of the network, so weights and switches are its own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import accumulate, chain, islice
@@ -40,7 +38,7 @@ def super_resolve_whole(net: Served, lr: Tensor, half: bool = False) -> Tensor:
 
 
 def super_resolve_rows(
-    net: Served, lr: Tensor, half: bool = False, progress: Callable[[float], None] | None = None
+    net: Served, lr: Tensor, half: bool, progress: Callable[[float], None] | None
 ) -> Tensor:
     """The same, some rows at a time, from top to bottom; `progress` is called with the share that is done."""
     batch, bands, height, width = lr.shape

@@ -6,8 +6,6 @@ a plain composition would read what the transposed convolution spreads one voxel
 outermost voxels alone and is subtracted there, so the result is exact at the borders too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import cache
 from itertools import product

@@ -7,8 +7,6 @@ traffic, so it pays with many features and rows in the processor's cache. In sin
 three times as far from the exact one as that of a direct convolution, some 1e-6 of the largest value.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 
@@ -91,8 +89,7 @@ class RowConvolution:
 
 
 class ConvolvedRows(Windows):
-    """The pieces of a stream convolved by a 3x3 kernel: in fours what comes in fours, the rest by `direct`, which takes
-    a row more above and below."""
+    """A stream convolved by a 3x3 kernel: rows in fours, the rest by `direct`, which takes one more above and below."""
 
     def __init__(self, stream: Rows, fours: RowConvolution, direct: Callable[[Tensor], Tensor]) -> None:
         super().__init__(stream)

@@ -1,7 +1,4 @@
-"""What every network here shares: the scale, the mean, the reach of a pixel,
-what SR lacks at its border, and the checks of options."""
-
-from __future__ import annotations
+"""What every network here shares, and the checks of options."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar

@@ -1,7 +1,4 @@
-"""Bicubic interpolation, as a function on batches, and as a model that goes
-through the same evaluation as all."""
-
-from __future__ import annotations
+"""Bicubic interpolation, as a function on batches and as a model."""
 
 import torch
 from torch import Tensor

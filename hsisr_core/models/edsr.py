@@ -5,16 +5,13 @@ for Single Image Super-Resolution", CVPR workshops, 2017): residual blocks
 without normalisation, a convolution after the last one and a skip over them
 all, then a convolution and a pixel shuffle (two of x2 at x4), L1 loss, Adam
 1e-4, self-ensemble. 16 blocks of 64 filters without residual scaling are its
-baseline. From its authors' public PyTorch code: PyTorch's own starting
-weights.
+baseline. From its authors' public code: PyTorch's own starting weights.
 
 Ours: the adaptation to cubes, which the authors of the SSRNet paper never
 published. All bands enter the first convolution as channels and leave the
 last one; the mean of each band takes the place of the mean colour. At x8 a
 third pixel shuffle, which its authors' code allows.
 """
-
-from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
@@ -86,8 +83,7 @@ def conv2d(inputs: int, outputs: int) -> nn.Conv2d:
 
 @torch.no_grad()
 def interpolate(model: EDSR) -> None:
-    """Let features carry the bands, one each if there are enough, from head
-    to tail, enlarged by the shuffles alone."""
+    """Let features carry the bands from head to tail, one each if enough."""
     bands = model.tail.out_channels
     carriers = min(model.tail.in_channels, bands)
     # (bands, carriers): 1 where a feature carries a band
@@ -100,8 +96,7 @@ def interpolate(model: EDSR) -> None:
     # the head's other features start random; nothing reads them yet
     head.bias.zero_()
     head.weight[:carriers] = 0
-    centre = carried.T / carried.sum(dim=0)[:, None]
-    head.weight[:carriers, :, 1, 1] = centre
+    head.weight[:carriers, :, 1, 1] = carried.T / carried.sum(0)[:, None]
     tail.weight[:, :carriers, 1, 1] = carried
     for conv, factor in zip(enlarge, model.factors, strict=True):
         phases = factor**2

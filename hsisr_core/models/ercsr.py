@@ -8,8 +8,6 @@ A tensor inside has the shape (batch, features, bands, height, width); a 2-D
 convolution of every band is a 3-D one with the kernel 1x3x3.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
@@ -31,8 +29,7 @@ SPECTRAL_ROWS, SPECTRAL_COLUMNS = (3, 3, 1), (3, 1, 3)
 
 
 class ERCSR(SuperResolver):
-    """Network that explores the relationship of 2-D and 3-D convolutions.
-    Any number of bands.
+    """2-D and 3-D convolutions in turn. Any number of bands.
 
     `scale`, `features`, `weight_norm` and `init` are those of `SSRNet`;
     "interpolation" is less the nearest neighbour, which is added to SR here.

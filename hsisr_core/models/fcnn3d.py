@@ -16,8 +16,6 @@ How the SSRNet paper scored 23 bands is not known: here HR and bicubic are
 cropped to what is left, in bands too.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -14,8 +14,6 @@ before the first convolution: the authors' has one, which lets values of at
 least 0 pass unchanged. No weight decay (theirs is 1e-4).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -9,8 +9,6 @@ A tensor inside has the shape (batch, features, bands, height, width); a 2-D
 convolution of every band is a 3-D one with the kernel 1x3x3.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
@@ -22,8 +20,7 @@ MODULES, UNITS = 4, 3
 
 
 class MCNet(SuperResolver):
-    """Mixed 2D/3D convolutional network. Any number of bands; its options
-    are those of `SSRNet`."""
+    """Mixed 2D/3D network. Any number of bands; options are `SSRNet`'s."""
 
     def __init__(
         self,
@@ -53,8 +50,7 @@ class MCNet(SuperResolver):
 
 
 class Module(nn.Module):
-    """Mixed convolutional module: three units in a row, a 2-D branch behind
-    each, and the fusion of the branches."""
+    """Three units in a row, a 2-D branch behind each, and their fusion."""
 
     def __init__(self, features: int) -> None:
         super().__init__()

@@ -1,7 +1,5 @@
 """What a network costs: its parameters, and its multiply-adds on a cube."""
 
-from __future__ import annotations
-
 from copy import deepcopy
 
 import torch

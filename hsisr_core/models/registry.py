@@ -5,8 +5,6 @@ in a file (`load_network`), which is imported only if its user names it, on the
 command line or in HSISR_NETWORKS; never because a preset or a run does.
 """
 
-from __future__ import annotations
-
 import hashlib
 import inspect
 import linecache
@@ -94,9 +92,8 @@ def register(name: str) -> Callable[[Kind], Kind]:
 
 
 def load_network(where: str) -> str:
-    """Import the class in ``path/to/mine.py:MyNet`` (see `register`) and
-    return its name, ``mine.py:MyNet``, for ``method``; HsisrError if it cannot
-    be imported."""
+    """Import the class in ``path/to/mine.py:MyNet`` (see `register`), or raise
+    HsisrError; returns its name for ``method``, ``mine.py:MyNet``."""
     path, _, kind = where.rpartition(":")
     file = Path(path).expanduser().resolve()
     if file.suffix != ".py" or not file.is_file():
@@ -152,8 +149,7 @@ def _add(name: str, kind: Any, text: str) -> None:
 
 
 def find_network(name: str) -> Network | None:
-    """A network of one's own, or None; HsisrError if it is in a file that its
-    user has not named."""
+    """A network of one's own, or None; HsisrError if its file is not named."""
     name = name.rpartition("/")[2]
     if ".py:" in name and name not in _own:
         for where in filter(None, os.environ.get(VARIABLE, "").split(";")):

@@ -1,7 +1,5 @@
 """A network of a small factor, applied several times for a large one."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from hsisr_core.models.base import SuperResolver

@@ -10,8 +10,6 @@ so its steps and its updates are the same number. The features handed on are
 detached in both, so no gradient crosses from a band to the one before it.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle
@@ -114,8 +112,7 @@ class SFCSR(SuperResolver):
 
 
 class Module(nn.Module):
-    """A 3-D unit on three bands, a 2-D unit on one, and the first's output
-    handed to the second."""
+    """A 3-D unit on three bands, handed to a 2-D unit on one."""
 
     def __init__(self, features: int) -> None:
         super().__init__()

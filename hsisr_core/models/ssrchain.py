@@ -3,13 +3,10 @@
 The chapter "After SSRNet" shows what was tried on the way. Left out of SSRNet
 are the ReLU that ends each block (a unit could only add what is positive),
 the fusion and the skips around modules, weight normalisation, and two of
-three spectral convolutions; what that saves makes the chain longer. Added is a
-step of back-projection at the end.
+three spectral convolutions, for a longer chain. Added is back-projection.
 
 A tensor inside has the shape (batch, features, bands, height, width).
 """
-
-from __future__ import annotations
 
 import numpy as np
 import torch
@@ -20,17 +17,11 @@ from hsisr_core.degrade import resize_matrix
 from hsisr_core.models.base import SuperResolver, check_options
 from hsisr_core.models.bicubic import BICUBIC_REACH
 from hsisr_core.models.ssrnet import FULL, SPATIAL, SPECTRAL, convolution
-from hsisr_core.models.starts import (
-    convolutions,
-    copy_image,
-    damp,
-    start,
-)
+from hsisr_core.models.starts import convolutions, copy_image, damp, start
 
 
 class SSRChain(SuperResolver):
-    """A chain of residual units, of which every third mixes bands.
-    Any number of bands.
+    """A chain of units; every third mixes bands. Any number of bands.
 
     - `modules`: threes of units.
     - `back_projection`: see `back_project`; to be left out where LR is not
@@ -130,9 +121,8 @@ def back_project(sr: Tensor, lr: Tensor, scale: int) -> Tensor:
 
 @torch.no_grad()
 def interpolation(model: SSRChain) -> None:
-    """Start as an interpolator: the first channels hold the image, untrained
-    units add little to it, and biases, which would drown small differences,
-    are 0."""
+    """Let the first channels hold the image, to which untrained units add
+    little; biases, which would drown small differences, are 0."""
     for layer in convolutions(model):
         nn.init.zeros_(layer.bias)
     copy_image(model.head, model.upsample, model.tail)

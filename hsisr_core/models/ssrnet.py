@@ -9,8 +9,6 @@ kernel (3, 2 + r, 2 + r), and the spatial convolution before the spectral one.
 A tensor inside has the shape (batch, features, bands, height, width).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Starting weights other than PyTorch's own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import product
 from typing import Any, Literal
@@ -24,8 +22,7 @@ def convolutions(model: nn.Module) -> list[Any]:
 def he_init(
     model: nn.Module, mode: Literal["fan_in", "fan_out"] = "fan_in"
 ) -> None:
-    """Normal weights of variance 2 / fan-in or 2 / fan-out, zero biases (He
-    et al. 2015, the paper's [44])."""
+    """Normal, variance 2 / fan, zero biases (He et al. 2015; paper: [44])."""
     for layer in convolutions(model):
         nn.init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="relu")
         if layer.bias is not None:

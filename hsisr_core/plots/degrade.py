@@ -36,9 +36,8 @@ def filter_taps(scale: int) -> Figure:
     for panel, (title, place) in zip(axes, places.items(), strict=True):
         used = np.flatnonzero(np.any([np.abs(matrix[:, place]) > 1e-12 for matrix in rules.values()], axis=0))
         hr_pixels = np.arange(used[0], used[-1] + 1)
-        for matrix, look, (mark, size, fill) in zip(
-            rules.values(), style.line_styles(rules).values(), marks, strict=True
-        ):
+        lines = zip(rules.values(), style.line_styles(rules).values(), marks, strict=True)
+        for matrix, look, (mark, size, fill) in lines:
             taps = matrix[hr_pixels, place]
             panel.plot(hr_pixels, taps, marker=mark, markersize=size, markerfacecolor=fill, **look)
         style.mark_zero(panel)

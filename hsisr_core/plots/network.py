@@ -1,7 +1,5 @@
 """Figures about the network and its training data."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import matplotlib.pyplot as plt

@@ -1,7 +1,5 @@
 """Figures of the paper's Tables I to V: its numbers, and ours beside them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`python -m hsisr_core.pretrained RUN NAME`: pack a finished run into the shipped weights (for maintainers)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

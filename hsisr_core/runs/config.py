@@ -1,7 +1,5 @@
 """The settings of one run: typed, checked, read from a preset, and hashed."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import reprlib
@@ -163,8 +161,7 @@ class RunConfig(BaseModel):
 
     @classmethod
     def from_preset(cls, preset: str = "demo", **overrides: Any) -> Self:
-        """Read `book/presets/<preset>.yaml` (or a YAML file's path), without the `runs` of a plan, and replace what
-        `overrides` names."""
+        """Read `book/presets/<preset>.yaml` (or a file's path) without a plan's `runs`; `overrides` replace values."""
         values = preset_values(preset)
         values.pop("runs", None)
         return cls.from_mapping(values, f"preset {preset}").changed(**overrides)

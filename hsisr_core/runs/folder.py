@@ -5,10 +5,7 @@
 at all; ``metrics.json`` comes last, so its presence means the run is complete.
 """
 
-from __future__ import annotations
-
 import json
-import os
 import resource
 import sys
 import warnings
@@ -27,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from hsisr_core.base import (
+    AnyPath,
     atomic_text,
     book_folder,
     read_json,
@@ -184,9 +182,7 @@ def read_history(path: Path) -> pd.DataFrame:
         raise HsisrError(f"{path} is damaged: train again to rewrite it.") from error
 
 
-def run_folder(
-    config: RunConfig, data: str, fingerprint: str, runs: str | os.PathLike[str] | None = None
-) -> Path:
+def run_folder(config: RunConfig, data: str, fingerprint: str, runs: AnyPath | None = None) -> Path:
     """Where the run of `config` on the dataset `data` is or will be: in `runs` (default: ``runs/`` of the project), or
     in book/results if it came with the book and is not there."""
     name = f"{config.method.replace('.py:', '-')}-x{config.scale}-{data}-{config.hash(fingerprint)}"
@@ -194,7 +190,7 @@ def run_folder(
     return own if own.exists() else next(results_folder().glob(f"*/{name}"), own)
 
 
-def find_run(config: RunConfig, runs: str | os.PathLike[str] | None = None) -> Run | None:
+def find_run(config: RunConfig, runs: AnyPath | None = None) -> Run | None:
     """The finished run of `config`, where there is one; without its data if the book knows them."""
     data, fingerprint = config.data, None if config.reading else known_fingerprint(config.data, config.split)
     if fingerprint is None:
@@ -217,10 +213,7 @@ def results_folder() -> Path:
 
 
 def open_run(
-    config: RunConfig,
-    runs: str | os.PathLike[str] | None = None,
-    dataset: Dataset | None = None,
-    again: bool = False,
+    config: RunConfig, runs: AnyPath | None = None, dataset: Dataset | None = None, again: bool = False
 ) -> Run:
     """The run of `config` with its config.yaml, not trained; `again`: in `runs`, also if it came with the book."""
     dataset = dataset or config.load_dataset()
@@ -242,7 +235,7 @@ def open_run(
     return Run(folder, config, dataset.fingerprint)
 
 
-def read_run(folder: str | os.PathLike[str]) -> Run:
+def read_run(folder: AnyPath) -> Run:
     """Open a run folder that exists; HsisrError when it is not one, or its config.yaml cannot be read."""
     path = Path(folder) / "config.yaml"
     if not path.exists():

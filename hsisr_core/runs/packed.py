@@ -1,7 +1,5 @@
 """Weights packed into one file with what they are: those that come with the package, and any others."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from hsisr_core.base import AnyPath
 from hsisr_core.data import Dataset, load_dataset
 from hsisr_core.errors import HsisrError, describe_mistake
 from hsisr_core.models import MODELS
@@ -22,8 +22,6 @@ from hsisr_core.paper import TABLES, table_settings
 from hsisr_core.runs.config import EXECUTION_FIELDS, RunConfig, preset_path, preset_values
 from hsisr_core.runs.folder import run_folder
 
-# Settings that a label names whenever they vary.
-ALWAYS = ("method", "scale", "seed")
 EXAMPLE = "`- {seed: 2}` or `- {table: loss, product: {scale: [2, 3], seed: [1, 2]}}`"
 MOST_RUNS = 10_000
 Item = TypeVar("Item")
@@ -60,7 +58,7 @@ class Plan:
         """What sets `config` apart in this plan, for example "scale=2 seed=1 block=standard"."""
         parts = []
         for name, value in config:
-            named = name in ALWAYS or value != getattr(self.defaults, name, None)
+            named = name in ("method", "scale", "seed") or value != getattr(self.defaults, name, None)
             varies = any(getattr(other, name, None) != value for other in self.configs)
             if named and varies and name not in ("source", *EXECUTION_FIELDS):
                 parts.append(f"{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
@@ -155,7 +153,7 @@ def plan_for_chapters(preset: str, overrides: Mapping[str, Any]) -> Plan:
 
 
 def planned_runs(
-    plan: Plan, runs: str | os.PathLike[str] | None = None, load: Callable[..., Dataset] = load_dataset
+    plan: Plan, runs: AnyPath | None = None, load: Callable[..., Dataset] = load_dataset
 ) -> list[PlannedRun]:
     """Load the datasets of `plan` and find the folder of each run; entries of one hash are one run, of the first."""
     load = cache(load)

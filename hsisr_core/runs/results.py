@@ -1,15 +1,12 @@
 """The results of many runs as one table, read from ``metrics.json`` alone (YAML is slow), and its export."""
 
-from __future__ import annotations
-
-import os
 import warnings
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from hsisr_core.base import atomic_path, runs_folder
+from hsisr_core.base import AnyPath, atomic_path, runs_folder
 from hsisr_core.errors import HsisrError
 from hsisr_core.runs.config import RunConfig
 from hsisr_core.runs.folder import read_metrics, results_folder
@@ -24,7 +21,7 @@ COLUMNS = (
 SHORT = ("psnr", "ssim", "sam", "trained_steps", "seconds")
 
 
-def load_results(folder: str | os.PathLike[str] | None = None) -> pd.DataFrame:
+def load_results(folder: AnyPath | None = None) -> pd.DataFrame:
     """One tidy table of every finished run in `folder`: a row is one test image, for the trained method or bicubic.
 
     Columns: run, place (the folder of the run's folder), every setting of `RunConfig`, dataset, fingerprint, image,
@@ -91,7 +88,7 @@ def short_results(table: pd.DataFrame) -> pd.DataFrame:
     return table[[*first, *varied, "image", "result", *region, *SHORT]]
 
 
-def write_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+def write_table(table: pd.DataFrame, path: AnyPath) -> None:
     """Write `table` as CSV or Parquet (every column), or as LaTeX (`short_results`), by the suffix of `path`."""
     path = Path(path)
     if path.suffix not in SUFFIXES:

@@ -1,7 +1,5 @@
 """How far the runs of a plan are and why one failed, read from their folders: nothing else keeps count."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Look inside a network: what each step outputs, what it costs, how far a pixel reaches."""
 
-from __future__ import annotations
-
 import pandas as pd
 import torch
 from torch import Tensor

@@ -1,7 +1,5 @@
 """What the paper claims, and what our runs say of it: holds, does not hold, or cannot be told."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

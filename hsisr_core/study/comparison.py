@@ -1,7 +1,5 @@
 """Table V of the paper beside ours: every method at every scale on every dataset, also those without data."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

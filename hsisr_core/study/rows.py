@@ -1,7 +1,5 @@
 """Tables I to IV beside ours: a row per setting, our mean over seeds, differences to the paper's network."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Does a difference mean anything: its spread over seeds and over images, and what would settle it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import count
@@ -20,8 +18,7 @@ _LEAST = 3  # repeats: a spread from fewer says nothing
 def smallest_difference(spread: float, repeats: int) -> float:
     """The true difference that so many repeats find four times in five, by a two-sided t test at the 5 % level.
 
-    Of n paired differences with the standard deviation s it is (t_0.975 + t_0.8) s / sqrt(n), with the quantiles
-    of Student's t of n - 1 degrees of freedom.
+    Of n paired differences of spread s it is (t_0.975 + t_0.8) s / sqrt(n), by Student's t of n - 1 degrees of freedom.
     """
     return float(student.ppf(_QUANTILES, repeats - 1).sum() * spread / math.sqrt(repeats))
 

@@ -1,7 +1,5 @@
 """What a training leaves on the way: checkpoints (safetensors with a checksum, the last two kept) and its curve."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
@@ -16,8 +14,6 @@ from torch import Tensor, nn
 
 from hsisr_core.base import atomic_path, atomic_text
 from hsisr_core.runs import HISTORY
-
-_KEPT = 2
 
 
 def save_weights(path: Path, model: nn.Module, metadata: dict[str, str] | None = None) -> None:
@@ -35,7 +31,7 @@ def save_checkpoint(
     text = json.dumps(state)
     path = folder / f"step-{state['step']:08d}.safetensors"
     write_tensors(path, tensors, {"state": text, "sha256_of_all": _checksum(tensors, text)})
-    for old in sorted(folder.glob("step-*.safetensors"))[:-_KEPT]:
+    for old in sorted(folder.glob("step-*.safetensors"))[:-2]:
         old.unlink(missing_ok=True)
 
 

@@ -4,8 +4,6 @@ Operations and memory are counted from shapes alone. Time is operations by a rat
 another GPU an assumed share of its vendor's peak rate.
 """
 
-from __future__ import annotations
-
 import math
 import statistics
 import time

@@ -4,8 +4,6 @@ Each process takes its share of every batch; PyTorch averages the gradients (Dis
 process writes and scores, in `together` blocks, where the others wait and learn of its errors: all stop, or none.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext

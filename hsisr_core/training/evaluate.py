@@ -1,7 +1,5 @@
 """Score a network on the test images of a dataset, under the paper's test protocol; score finished runs again."""
 
-from __future__ import annotations
-
 import warnings
 from bisect import bisect_right
 from typing import Any
@@ -25,6 +23,7 @@ PROTOCOL = (
     "touches a pixel without a measurement is not scored"
 )
 GIGABYTES = 3.0  # that a network may need for a scene, before it is cut into tiles
+Pairs = dict[str, tuple[np.ndarray, np.ndarray]]  # LR and HR by the name of the image
 _METRICS = ("psnr", "mpsnr", "ssim", "sam", "rmse", "ergas")
 
 
@@ -36,9 +35,7 @@ def describe_protocol(blur: float | None) -> str:
     return PROTOCOL.replace("LR by", said, 1)
 
 
-def reduced_pairs(
-    dataset: Dataset, scale: int, blur: float | None = None
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def reduced_pairs(dataset: Dataset, scale: int, blur: float | None = None) -> Pairs:
     """LR and HR cubes of every test image, by name; HR is NaN where it is not scored (see `reduce_measured`)."""
     pairs = {}
     for name in dataset.test:
@@ -76,16 +73,15 @@ def reduce_measured(
 
 def evaluate(
     model: SuperResolver,
-    pairs: dict[str, tuple[np.ndarray, np.ndarray]],
+    pairs: Pairs,
     method: str,
     bicubic: bool = True,
     self_ensemble: bool = False,
 ) -> list[dict[str, Any]]:
     """A row of scores for every pair and result: bicubic, the `method` of `model`, and its self-ensemble, METHOD+.
 
-    All are scored on what `model` keeps of HR (see `SuperResolver.margin`), so that they compare; scored_border is
-    the pixels left out on each side, masked_pixels (only where there are some) those where HR is NaN. PSNR and MPSNR
-    are in dB, SAM in degrees.
+    All are scored on what `model` keeps of HR (`SuperResolver.margin`); scored_border are the pixels left out on each
+    side, masked_pixels (where there are some) those where HR is NaN. PSNR and MPSNR are in dB, SAM in degrees.
     """
     entries: list[tuple[str, SuperResolver, bool]] = [(method, model, False)]
     if bicubic:

@@ -6,10 +6,7 @@ the same number of threads, which its checkpoints hold. On several devices (trai
 share of the same batch; the main process alone writes and scores.
 """
 
-from __future__ import annotations
-
 import math
-import os
 import platform
 import subprocess
 import sys
@@ -27,7 +24,7 @@ from torch import Tensor, nn
 from torch.backends.cpu import get_cpu_capability
 from tqdm.auto import tqdm
 
-from hsisr_core.base import sha256_file, write_json
+from hsisr_core.base import AnyPath, sha256_file, write_json
 from hsisr_core.data import Dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.fast import Trainer, one_thread, reuse_memory
@@ -44,7 +41,7 @@ _LOG_EVERY = 10  # steps
 
 def train(
     config: RunConfig,
-    runs: str | os.PathLike[str] | None = None,
+    runs: AnyPath | None = None,
     dataset: Dataset | None = None,
     progress: bool = True,
     wait: bool = True,

@@ -2,11 +2,8 @@
 
 SR and HR are batches (batch, bands, height, width) with the mean in them.
 Errors are means over all voxels, the spectral angle is the mean over pixels,
-in radians. The paper's Table I does not say the unit of its angle: radians
-here, as in the code of GDRRN's authors.
+in radians as in the code of GDRRN's authors: the paper's Table I has no unit.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Callable
@@ -36,9 +33,8 @@ def spectral_angle(sr: Tensor, hr: Tensor) -> Tensor:
     arccosine of their product has no finite derivative where they are equal.
     The gradient there is 0, as that of an absolute value.
 
-    Pixels without an HR spectrum are left out, as in `hsisr_core.metrics.sam`;
-    0 when all are. Where SR alone is dark the angle is a right one, without a
-    gradient.
+    Pixels without an HR spectrum are left out, as in `metrics.sam`; 0 if all
+    are. Where SR alone is dark the angle is a right one, without a gradient.
     """
     sr_norm, hr_norm = _norm(sr), _norm(hr)  # (batch, 1, height, width)
     bright = hr_norm > _DARK

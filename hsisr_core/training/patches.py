@@ -1,9 +1,4 @@
-"""Training patches, drawn while training: nothing is cut to disk.
-
-Every batch is a function of the seed and the step alone, so a resumed training sees the same batches.
-"""
-
-from __future__ import annotations
+"""Training patches, drawn while training: every batch is a function of the seed and the step alone."""
 
 import math
 import tempfile
@@ -139,8 +134,7 @@ class PatchSampler:
         return np.column_stack([images, places, variants])
 
     def batch(self, step: int, share: tuple[int, int] = (0, 1)) -> tuple[Tensor, Tensor]:
-        """LR (batch, bands, p, p) and HR (batch, bands, r*p, r*p) of `step`, float32; for `share` = (k, n) the k-th of
-        n equal parts, k from 0."""
+        """LR (batch, bands, p, p), HR (batch, bands, r*p, r*p) of `step`; of `share` = (k, n) part k, from 0, of n."""
         process, processes = share
         count = self.batch_size // processes
         low, high = [], []

@@ -1,10 +1,7 @@
 """A trained network as an ONNX file, for engines that run where there is no PyTorch."""
 
-from __future__ import annotations
-
 import json
 import logging
-import os
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from hsisr_core import __version__
-from hsisr_core.base import atomic_path
+from hsisr_core.base import AnyPath, atomic_path
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import SuperResolver
 from hsisr_core.upscale.weights import Pretrained, load_pretrained
@@ -43,7 +40,7 @@ def fold(model: SuperResolver) -> SuperResolver:
     return model
 
 
-def export_onnx(model: str, out: str | os.PathLike[str]) -> str:
+def export_onnx(model: str, out: AnyPath) -> str:
     """Write the network of `load_pretrained(model)` to `out`; return a line on what was written.
 
     Inputs are `lr` (1, bands, height, width) and `mean` (bands, 1, 1), the output is `sr`, all float32. Height, width

@@ -1,7 +1,5 @@
 """Pack a finished run into one file of weights with its model card, for `hsisr_core/pretrained/`."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -31,7 +29,6 @@ def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
     dataset = load_data(run)
     options = run.config.model_options()
     if not run.config.source:
-        # without weight normalisation
         model = fold(model)
         options |= {"weight_norm": False, "init": "pytorch"} if options.get("weight_norm") else {}
     tensors = dict(model.state_dict())

@@ -1,7 +1,5 @@
 """Super-resolve a cube of any size from disk to disk: the command `hsisr upscale`."""
 
-from __future__ import annotations
-
 import ctypes
 import math
 import os
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from hsisr_core import __version__, scenes
+from hsisr_core.base import AnyPath
 from hsisr_core.errors import HsisrError
 from hsisr_core.fast import check_precision, super_resolve_tiles
 from hsisr_core.models import SuperResolver
@@ -43,10 +42,10 @@ class Upscaled:
 
 
 def upscale(
-    cube: str | os.PathLike[str],
+    cube: AnyPath,
     scale: int,
     model: str | None = None,
-    out: str | os.PathLike[str] | None = None,
+    out: AnyPath | None = None,
     *,
     tile: int | None = None,
     keep_type: bool = False,
@@ -59,9 +58,8 @@ def upscale(
 
     Values are in the units of the file, float32 unless `keep_type`, and none is below zero where the file has none.
     All SR pixels of a value without a measurement have the file's no-data value. `out` names the file and its format.
-    A `tile` has so many LR pixels a side (None: what takes the network at most 1.5 GB, and less where the network sees
-    few pixels around one). `check` asks for a self-test (None: where the cube is far from the training data). `say`
-    takes lines for the reader.
+    A `tile` has so many LR pixels a side (None: what takes at most 1.5 GB, and less where the network sees few pixels
+    around one). `check` asks for a self-test (None: where the cube is unlike the training data); `say` takes lines.
     """
     weights = load_pretrained(model, scale)
     source = Path(scenes.dataset_name(cube) or scenes.existing(cube))
@@ -140,8 +138,7 @@ def self_test(
 ) -> _Scores:
     """Scores of a cube, reduced by the model's scale and super-resolved, as in Wald, Ranchin and Mangolini (1997).
 
-    It is reduced with the `blur` of the model's training. Pixels outside `mask` (height, width) are left out. There are
-    those of "bicubic" and of `name`.
+    They are those of "bicubic" and of `name`, after the `blur` of the training, inside `mask` (height, width).
     """
     least = _LEAST_SIDE * model.scale
     if min(cube.shape[1:]) < least:
@@ -208,7 +205,6 @@ def _make_tiles(
             if missing is not None:
                 values[missing.repeat(scale, axis=1).repeat(scale, axis=2)] = scene.nodata
         yield rows, columns, values
-        # before the next tile is made
         del sr, values
         return_memory()
         finished += 1

@@ -1,15 +1,12 @@
 """Open trained weights: shipped ones by name, a packed file or a run folder by its path. Nothing is unpickled."""
 
-from __future__ import annotations
-
 import copy
 import inspect
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -17,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from safetensors import SafetensorError
 
-from hsisr_core.base import sha256_file
+from hsisr_core.base import AnyPath, sha256_file
 from hsisr_core.data import Dataset
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import Bicubic, Repeated, SuperResolver
@@ -40,7 +37,7 @@ class Statistics:
     wavelengths: list[float]
 
     @classmethod
-    def of(cls, cubes: Sequence[NDArray[np.float32]], wavelengths: NDArray[np.float64]) -> Statistics:
+    def of(cls, cubes: Sequence[NDArray[np.float32]], wavelengths: NDArray[np.float64]) -> Self:
         """Measure cubes (bands, height, width) of the same bands; of the noise, the median over the cubes."""
         pixels = [float(cube[0].size) for cube in cubes]
         means = [cube.mean(axis=(1, 2), dtype=np.float64) for cube in cubes]
@@ -100,7 +97,7 @@ class Pretrained:
 
 
 def load_pretrained(
-    name_or_path: str | os.PathLike[str] | None = None, scale: int | None = None, folder: Path = FOLDER
+    name_or_path: AnyPath | None = None, scale: int | None = None, folder: Path = FOLDER
 ) -> Pretrained:
     """Open trained weights.
 

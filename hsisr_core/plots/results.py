@@ -76,10 +76,10 @@ def spectral_curves(
     for (row, column), upper, lower in zip(pixels, *grid, strict=True):
         truth = hr[:, row, column].astype(np.float64)
         upper.plot(x, truth, ".-", color="black", label="HR")
-        for method, look in style.line_styles(srs).items():
+        for method, look in style.method_styles(srs).items():
             spectrum = srs[method][:, row, column]
-            upper.plot(x, spectrum, **look)
-            lower.plot(x, spectrum - truth, **look)
+            upper.plot(x, spectrum, **look | {"marker": ""})
+            lower.plot(x, spectrum - truth, **look | {"marker": ""})
         style.mark_zero(lower)
         upper.set_title(f"row {row}, column {column}")
         lower.set_xlabel(label)
@@ -94,10 +94,10 @@ def band_psnr(srs: Cubes, hr: NDArray[Any], wavelengths: ArrayLike) -> Figure:
     """PSNR (dB) of each band for each method, over the pixels that it has: where in the spectrum a method gains."""
     x, label = style.spectral_axis(wavelengths)
     figure, axes = plt.subplots(figsize=(WIDTH, 2.5))
-    for method, look in style.line_styles(srs).items():
+    for method, look in style.method_styles(srs).items():
         # a band that the method lacks is masked: a gap in the line
         square = np.ma.masked_invalid(np.square(srs[method].astype(np.float64) - hr))
-        axes.plot(x, -10 * np.log10(square.mean(axis=(1, 2)).filled(np.nan)), marker=".", **look)
+        axes.plot(x, -10 * np.log10(square.mean(axis=(1, 2)).filled(np.nan)), **look | {"marker": "."})
     axes.set(xlabel=label, ylabel="PSNR of the band (dB)")
     axes.legend(ncols=len(srs), loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure

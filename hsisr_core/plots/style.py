@@ -13,11 +13,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from hsisr_core.models import MODELS
+from hsisr_core.paper import method_label
+
 WIDTH = 7.2  # inches, the text width of the book
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#777777")
-"""Colours for methods: six of Okabe and Ito (black is kept for HR, yellow is too light for lines), wine and grey."""
+COLOURS = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#332288", "#777777"
+)  # fmt: skip
+"""Of Okabe and Ito (black is kept for HR, yellow is too light for lines), then wine, indigo and grey."""
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
-"""Line styles, so that lines can be told apart in grey; five for eight `COLOURS`, so that no pair comes again soon."""
+"""Line styles, so that lines can be told apart in grey; five for nine `COLOURS`, so that no pair comes again soon."""
 FALSE_COLOUR_NM = {"natural": (640, 550, 460), "CIR": (860, 650, 550)}
 """Wavelengths of red, green and blue in false-colour pictures; CIR is colour infrared."""
 STYLE: dict[str, Any] = {
@@ -79,9 +84,21 @@ def picture_grid(shapes: Sequence[tuple[int, int]], columns: int) -> tuple[Figur
 
 
 def line_styles(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Colour, line and label of each, as options of `Axes.plot`; forty differ."""
+    """Colour, line and label of each, as options of `Axes.plot`; forty-five differ."""
     looks = zip(labels, cycle(COLOURS), cycle(DASHES), strict=False)
     return {label: {"color": colour, "linestyle": dash, "label": label} for label, colour, dash in looks}
+
+
+def method_styles(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """`line_styles` of methods, the same in every figure; a variant, as "SSRNet+", is dotted with open squares."""
+    bases = {method: method.partition(",")[0].removesuffix("+") for method in methods}
+    networks = [method_label(name) for name in MODELS if name != "bicubic"]
+    looks = line_styles(dict.fromkeys([*networks, "bicubic", *bases.values()]))
+    variant = {"linestyle": (0, (1, 3)), "marker": "s", "markerfacecolor": "white"}
+    return {
+        method: looks[base] | {"label": method, "marker": "o"} | (variant if method != base else {})
+        for method, base in bases.items()
+    }
 
 
 def add_legend(figure: Figure, columns: int = 6) -> None:

@@ -1,7 +1,6 @@
 """Figures of the paper's Tables I to V: its numbers, and ours beside them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +10,7 @@ from matplotlib.figure import Figure
 from hsisr_core.degrade import SCALES
 from hsisr_core.errors import HsisrError
 from hsisr_core.plots import style
-from hsisr_core.plots.style import COLOURS, DASHES, WIDTH, styled_figure
+from hsisr_core.plots.style import COLOURS, WIDTH, styled_figure
 
 _PAPER, _OURS = COLOURS[1], COLOURS[0]
 
@@ -47,13 +46,14 @@ def gain_panels(table: pd.DataFrame) -> Figure:
         if gains.loc[data].notna().any()
     ]
     methods = [name for name in table.index.unique("method") if name != "bicubic"]
-    figure, axes = style.panel_grid(len(panels), 4, 2.6)
+    figure, axes = style.panel_grid(len(panels), 4, 2.6, sharey=True)
     for panel, (title, gains) in zip(axes, panels, strict=True):
-        for method, look in _method_styles(methods).items():
-            if method in gains.index.unique("method"):
-                values = gains.xs(method, level="method").droplevel("data")
-                panel.plot(values.index, values, **look, markersize=4, label=method)
         scales = sorted({*SCALES, *gains.index.unique("scale")})
+        for method, look in style.method_styles(methods).items():
+            if method in gains.index.unique("method"):
+                # a scale without a value is a gap in the line
+                values = gains.xs(method, level="method").droplevel("data").reindex(scales)
+                panel.plot(scales, values, **look, markersize=4)
         labels = [f"x{scale}" for scale in scales]
         panel.set(title=title, xlim=(1.8, scales[-1] + 0.2), xticks=scales, xticklabels=labels)
     style.mark_zero(*axes)
@@ -63,41 +63,28 @@ def gain_panels(table: pd.DataFrame) -> Figure:
 
 
 @styled_figure
-def method_curves(histories: Mapping[str, Mapping[str, Sequence[pd.DataFrame]]]) -> Figure:
-    """PSNR over bicubic against the step, in panels: the mean over the runs of a method, in a band of their range."""
+def method_curves(
+    histories: Mapping[str, Mapping[str, Sequence[pd.DataFrame]]], against: str = "step"
+) -> Figure:
+    """PSNR over bicubic, in panels: the mean over the runs of a method, in a band of their range."""
     methods = list(dict.fromkeys(method for panel in histories.values() for method in panel))
-    styles = _method_styles(methods)
+    styles = style.method_styles(methods)
     figure, axes = style.panel_grid(max(1, len(histories)), 3, 2.6)
     for panel, (title, lines) in zip(axes, histories.items(), strict=False):
         for method, runs in lines.items():
             measured = [run.dropna(subset="over_bicubic").set_index("step")["over_bicubic"] for run in runs]
             curve = pd.concat(measured, axis=1)
             if len(curve):
-                panel.plot(curve.index, curve.mean(axis=1), **styles[method], label=method)
+                panel.plot(curve.index, curve.mean(axis=1), **styles[method])
                 low, high, colour = curve.min(axis=1), curve.max(axis=1), styles[method]["color"]
                 panel.fill_between(curve.index, low, high, color=colour, alpha=0.15, linewidth=0)
-        panel.set(title=title, xlabel="step")
+        panel.set(title=title, xlabel=against)
     if not any(panel.get_legend_handles_labels()[0] for panel in axes):
         raise HsisrError("No run has a PSNR measured while it trained: set evaluate_every in the preset.")
     style.mark_zero(*axes)
     axes[0].set_ylabel("PSNR over bicubic (dB)")
     style.add_legend(figure)
     return figure
-
-
-def _method_styles(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Colour (bicubic has the first), line and mark of each method; a variant, such as "SSRNet+", has other marks."""
-    bases = {method: method.partition(",")[0].removesuffix("+") for method in methods}
-    places = {base: place for place, base in enumerate(dict.fromkeys(bases.values()), start=1)}
-    return {
-        method: {
-            "color": COLOURS[places[base] % len(COLOURS)],
-            "linestyle": DASHES[places[base] % len(DASHES)] if method == base else (0, (1, 3)),
-            "marker": "o" if method == base else "s",
-            "markerfacecolor": None if method == base else "white",
-        }
-        for method, base in bases.items()
-    }
 
 
 @styled_figure

@@ -84,6 +84,12 @@ class Run:
         """Whether this run came with the book, in book/results, without its weights."""
         return self.folder.is_relative_to(results_folder())
 
+    @property
+    def of_the_book(self) -> "Run | None":
+        """This run as it came with the book, if it did, whether or not it was trained here too."""
+        folder = next(results_folder().glob(f"*/{self.folder.name}"), None)
+        return Run(folder, self.config, self.fingerprint) if folder else None
+
     def model(self) -> SuperResolver:
         """The trained network, ready for inference; of a run of the book, the shipped weights that are its own."""
         path, config = self.folder / "weights.safetensors", self.config

@@ -1,5 +1,6 @@
 """What the paper claims, and what our runs say of it: holds, does not hold, or cannot be told."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,10 @@ _CLAIMS = {
     "block": ("08-separable-or-standard", [("separable", "standard")]),
     "modules": ("09-how-many-modules", [("D = 3", "D = 4"), ("D = 3", "D = 5")]),
 }  # fmt: skip
+_WORDS = {
+    "LFF + GRL over GRL": "local fusion helps (LFF + GRL over GRL)",
+    "LFF + GRL over LFF": "the global residual helps (LFF + GRL over LFF)",
+}
 # dB that "as good" allows for
 _MARGINS = {"block": 0.1, "modules": 0.1}
 
@@ -36,13 +41,14 @@ def image_gains(better: Sequence[Run], worse: Sequence[Run] | None = None) -> pd
 def judge_gains(gains: pd.DataFrame, margin: float = 0.0) -> dict[str, Any]:
     """What `image_gains` say of "better by more than -`margin` dB": their mean, its 95 % interval, the verdict.
 
-    The standard error of the mean over m images and n seeds is sqrt(s_image^2 / m + s_seed^2 / n), with Student's t of
-    min(m, n) - 1 degrees of freedom: one seed or one image cannot tell.
+    The standard error of the mean over m images and n seeds is sqrt(s_image^2 / m + s_seed^2 / n), its degrees of
+    freedom are those of Welch and Satterthwaite. One seed or one image cannot tell.
     """
     images, seeds = gains.mean(axis="columns"), gains.mean()
     mean = float(images.mean())
-    error = np.linalg.norm(np.array([images.sem(), seeds.sem()]))
-    half = float(student.ppf(0.975, min(gains.shape) - 1) * error)
+    parts = np.array([images.sem(), seeds.sem()]) ** 2
+    freedom = parts.sum() ** 2 / (parts**2 / (np.array(gains.shape) - 1)).sum()
+    half = float(student.ppf(0.975, freedom) * math.sqrt(parts.sum()))
     low, high = mean - half, mean + half
     verdict = "holds" if low > -margin else "does not hold" if high < -margin else "cannot be told"
     found = {"ours": mean, "low": low, "high": high, "verdict": verdict}
@@ -57,9 +63,10 @@ def judge_claims(runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
             here = [run for run in runs.get(table, ()) if run.config.scale == scale and not run.config.blur]
             groups, printed = _groups(table, here), _printed(table, scale)
             for better, worse in claims:
+                claim = f"{better} {'as good as' if table in _MARGINS else 'over'} {worse}"
                 row = {
                     "table": TABLES[table][0], "chapter": chapter, "scale": scale,
-                    "claim": f"{better} {'as good as' if table in _MARGINS else 'over'} {worse}",
+                    "claim": _WORDS.get(claim, claim),
                     "paper": printed[better] - printed[worse], "verdict": "not trained",
                 }  # fmt: skip
                 if groups.get(better) and (worse == "bicubic" or groups.get(worse)):
@@ -78,8 +85,10 @@ def list_claims(table: pd.DataFrame) -> str:
             missing.append(link)
             continue
         found = f"{row['ours']:+.2f} dB, better on {row['better']:.0f} of {row['images']:.0f} scenes"
-        seeds = f"{row['seeds']:.0f} seed{'s' * (row['seeds'] > 1)}; paper, CAVE: {row['paper']:+.2f} dB"
-        lines.append(f"{link}: <b>{row['verdict']}</b> ({found}, {seeds})")
+        if row["low"] <= row["high"]:
+            found += f", {row['seeds']:.0f} seeds, 95 % from {row['low']:+.2f} to {row['high']:+.2f}"
+        alone = ", one seed" * (row["seeds"] == 1)
+        lines.append(f"{link}: <b>{row['verdict']}{alone}</b> ({found}; paper, CAVE: {row['paper']:+.2f} dB)")
     lines += [f"<b>not trained</b>: {'; '.join(missing)}"] * bool(missing)
     return f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>"
 

@@ -24,7 +24,7 @@ from hsisr_core.paper import (
     successor_table,
 )
 from hsisr_core.runs import Run, RunConfig
-from hsisr_core.study.rows import COSTS, SHORT, SHOWN, gain_curve, origin, style_table
+from hsisr_core.study.rows import COSTS, SHORT, SHOWN, book_and_again, gain_curve, origin, style_table
 from hsisr_core.training import evaluate, mean_scores, reduced_pairs, super_resolve_clipped
 
 _KEYS = ["data", "scale", "method"]
@@ -75,12 +75,23 @@ def by_row(runs: Sequence[Run]) -> dict[str, list[Run]]:
     return rows
 
 
-def learning_curves(runs: Sequence[Run]) -> dict[str, dict[str, list[pd.DataFrame]]]:
-    """For `method_curves`: a panel per scale and data; the `gain_curve` of each run."""
+def learning_curves(runs: Sequence[Run], timed: bool = False) -> dict[str, dict[str, list[pd.DataFrame]]]:
+    """For `method_curves`: a panel per scale and data; the `gain_curve` of each run.
+
+    `timed` puts processor seconds in place of steps: the least that a run of this row took, evenly over its steps. Rows
+    that were not timed on a processor are left out.
+    """
     ordered = sorted(runs, key=_run_order)
     panels: dict[str, dict[str, list[pd.DataFrame]]] = {}
     for run, place in zip(ordered, _places(ordered), strict=True):
-        panels.setdefault(place, {}).setdefault(_label(run.config), []).append(gain_curve(run))
+        curve = gain_curve(run)
+        if timed:
+            row = by_row(runs)[f"{_label(run.config)} {place}"]
+            seconds = [other.metrics.get("processor_seconds") or np.inf for other in row]
+            if min(seconds) == np.inf:
+                continue
+            curve["step"] = curve["step"] / run.metrics["steps"] * min(seconds)
+        panels.setdefault(place, {}).setdefault(_label(run.config), []).append(curve)
     return panels
 
 
@@ -105,11 +116,13 @@ def super_resolve_each(runs: Sequence[Run], lr: NDArray[np.float64]) -> dict[str
 def compare_methods(runs: Sequence[Run], more: Sequence[Mapping[str, Any]] = ()) -> pd.DataFrame:
     """Every row of Table V, ours beside the paper's where the data is the same; other data stands first.
 
-    The columns of `run_scores`, as means over the seeds, NaN where there is no run; the paper's begin with
-    ``paper_``. Bicubic is scored on all bands and pixels, if one of the runs is. `more` are from `ensemble_scores`.
+    The columns of `run_scores`, as means over the seeds (of costs the least), NaN where there is no run; the paper's
+    begin with ``paper_``, those of the book's runs that were trained here again with ``again_``. Bicubic is scored on
+    all bands and pixels, if one of the runs is. `more` are from `ensemble_scores`.
     """
     if not runs:
         raise HsisrError("There is no run to compare; give at least one.")
+    runs, again = book_and_again(runs)
     ours = pd.DataFrame([*(record for run in runs for record in run_scores(run)), *more])
     ours = ours[ours["border"] == ours.groupby(_KEYS)["border"].transform("min")]
     printed = paper_table("comparison").rename(columns={"dataset": "data"})
@@ -117,8 +130,10 @@ def compare_methods(runs: Sequence[Run], more: Sequence[Mapping[str, Any]] = ())
     printed = printed.set_index(_KEYS)[list(SHOWN)]
     bicubic = printed["psnr"].where(printed.index.get_level_values("method") == "bicubic")
     printed["over_bicubic"] = printed["psnr"] - bicubic.groupby(level=_KEYS[:2]).transform("max")
-    how = {name: "median" if name in COSTS else "mean" for name in ours.columns.drop(_KEYS)}
+    how = {name: "min" if name in COSTS else "mean" for name in ours.columns.drop(_KEYS)}
     table = printed.add_prefix("paper_").join(ours.groupby(_KEYS).agg(how), how="outer")
+    here = pd.DataFrame([record for run in again for record in run_scores(run)], columns=[*_KEYS, *SHOWN])
+    table = table.join(here.groupby(_KEYS).mean().add_prefix("again_"))
     table = table.loc[sorted(table.index, key=_order)]
     kinds = dict.fromkeys(map(_data, runs))
     groups = ([run for run in runs if _data(run) == kind] for kind in kinds)
@@ -137,20 +152,24 @@ def data_needed(dataset: str, preset: str) -> str:
 
 
 def show_comparison(table: pd.DataFrame) -> Styler:
-    """The rows of `compare_methods` on our data in the chapter, scenes of CAVE beside the paper's rows of CAVE."""
-    here = [data for data, rows in table.groupby(level="data", sort=False) if rows["psnr"].notna().any()]
-    subsets = [data for data in here if data in SUBSETS.values()]
+    """The rows of `compare_methods` on our data and scales, scenes of CAVE beside the paper's rows of CAVE."""
+    groups = table.groupby(level=_KEYS[:2], sort=False)
+    here = [place for place, rows in groups if rows["psnr"].notna().any()]
+    subsets = {data for data, _ in here if data in SUBSETS.values()}
     attrs, printed = table.attrs, table.filter(like="paper_")
     for subset in subsets:
         table = table.combine_first(printed.loc[["CAVE"]].rename(index={"CAVE": subset}, level="data"))
-    table = table.loc[sorted((row for row in table.index if row[0] in here), key=_order)]
+    table = table.loc[sorted((row for row in table.index if row[:2] in here), key=_order)]
     layout = {
         **{f"paper_{metric}": ("paper, CAVE" if subsets else "paper", SHORT[metric]) for metric in SHOWN},
         **{name: ("ours", SHORT[name]) for name in (*SHOWN, "over_bicubic")},
+        **{f"again_{name}": ("trained here again", SHORT[name]) for name in SHOWN},
         **{name: ("one training", SHORT.get(name, name)) for name in COSTS},
         "scored_on": ("", "scored on"),
     }
-    shown = table.assign(scored_on=[_scored_on(row) for row in table.to_dict("records")])
+    most = table["bands"].groupby(level=_KEYS[:2]).transform("max")
+    scored = zip(table.to_dict("records"), table.index.get_level_values("method"), most, strict=True)
+    shown = table.assign(scored_on=[_scored_on(*row) for row in scored])
     layout = {name: place for name, place in layout.items() if shown[name].notna().any()}
     bold = _bold(table).reindex(columns=list(layout), fill_value="")
     return (
@@ -204,10 +223,11 @@ def show_successors(table: pd.DataFrame) -> Styler:
     )
 
 
-def _scored_on(row: Mapping[Any, Any]) -> str:
-    """On what a row is scored."""
+def _scored_on(row: Mapping[Any, Any], method: str, bands: float) -> str:
+    """On what a row is scored; `bands` are those of the data."""
     if not np.isfinite(row["psnr"]):
-        return "not trained"
+        lost = 2 * build_model("3d-fcnn", 2, 31).margin[0] if method == method_label("3d-fcnn") else 0
+        return f"needs over {lost} bands" if bands <= lost else "not trained"
     return f"{row['bands']:.0f} bands" + f", {row['border']:.0f} px less" * bool(row["border"])
 
 

@@ -33,9 +33,10 @@ def test_a_verdict_turns_with_the_scores(table: pd.DataFrame, margin: float, ver
 
 def test_an_interval_by_hand() -> None:
     found = judge_gains(gains([1.0, 2.0], [3.0, 4.0]))
-    # images 1.5 and 3.5, seeds 2 and 3: variances 2 and 0.5, two of each; t of one degree of freedom is 12.706
+    # images 1.5 and 3.5, seeds 2 and 3: variances 2 and 0.5, two of each, so squared errors of 1 and
+    # 0.25, each with one degree of freedom, together 1.25^2 / (1 + 0.25^2) = 1.4706; t is then 6.188
     assert (found["ours"], found["better"], found["images"], found["seeds"]) == (2.5, 2, 2, 2)
-    assert found["high"] - 2.5 == pytest.approx(12.706 * (2 / 2 + 0.5 / 2) ** 0.5, abs=1e-3)
+    assert found["high"] - 2.5 == pytest.approx(6.188 * (2 / 2 + 0.5 / 2) ** 0.5, abs=1e-3)
 
 
 def test_real_runs_are_judged_and_listed() -> None:
@@ -51,14 +52,16 @@ def test_real_runs_are_judged_and_listed() -> None:
     table = table.reset_index()
     lines = list_claims(table).split("</li>")
     assert re.search(
-        r"SSRNet over bicubic, x2</a>: <b>cannot be told</b> \(\+\d\.\d\d dB, better on 1 of 1 scenes, 1 seed;",
+        r"SSRNet over bicubic, x2</a>: <b>cannot be told, one seed</b> \(\+\d\.\d\d dB, better on 1 of 1 scenes; paper",
         lines[0],
     )
     assert lines[-2].startswith("<li><b>not trained</b>: ")
     assert '<a href="06-losses.html">L1 over MSE, x2</a>' in lines[-2]
+    table.loc[[0, 1], "seeds"], table.loc[0, ["low", "high"]] = 3, [1.5, 2.5]
     table.loc[0, "verdict"], table.loc[1, "verdict"] = "holds", "does not hold"
     first, second, *_ = list_claims(table).split("</li>")
     assert re.search(
-        r"SSRNet over bicubic, x2</a>: <b>holds</b> \(\+\d\.\d\d dB, better on 1 of 1 scenes, 1 seed;", first
+        r"<b>holds</b> \(\+\d\.\d\d dB, better on 1 of 1 scenes, 3 seeds, 95 % from \+1\.50 to \+2\.50; paper",
+        first,
     )
     assert "SSRNet over EDSR, x2</a>: <b>does not hold</b> (" in second

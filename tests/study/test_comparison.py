@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +105,7 @@ def test_a_row_for_every_method_scale_and_dataset(tmp_path: Path) -> None:
     assert table["psnr"].notna().sum() == 7
     assert row(table, "CAVE", 4, "EDSR")["paper_psnr"] == 38.58
     assert row(table, "CAVE", 4, "EDSR")["paper_over_bicubic"] == pytest.approx(38.58 - 35.75)
-    assert table.attrs["ours"] == "preset tiny, indian-pines (split s, test: a, b), seeds 1, 2"
+    assert table.attrs["ours"] == "preset tiny, indian-pines (split s, test: a, b), seeds 1, 2, trained here"
 
 
 def test_rows_are_means_over_seeds_and_bicubic_is_whole(tmp_path: Path) -> None:
@@ -186,11 +188,40 @@ def test_scenes_of_cave_stand_beside_the_paper(tmp_path: Path) -> None:
     table = compare_methods(finished(tmp_path, "cave-25"))
     html = show_comparison(table).to_html()
     ours = cells(html, "CAVE, 25 scenes, 8 bands", False)
-    assert list(ours) == [f"x{r} {name}" for r in (2, 3, 4) for name in ROWS[r]]
+    assert list(ours) == [f"x{r} {name}" for r in (2, 3) for name in ROWS[r]], "nothing has x4"
     assert {"44.99", "0.974", "2.26", "38.20"} <= cells(html, "CAVE, 25 scenes, 8 bands")["x2 SSRNet"]
-    assert "not trained" in ours["x4 EDSR"]
+    assert "not trained" in ours["x3 EDSR"]
     assert "paper, CAVE" in html
     assert "split s, test: a, b" in html
+
+
+def test_eight_bands_are_too_few_without_padding(tmp_path: Path) -> None:
+    runs = [run for run in finished(tmp_path, "cave-25") if label(run) in ("SSRNet", "3D-FCNN, padded")]
+    for run in runs:
+        images = [row | {"scored_bands": 8} for row in run.metrics["images"]]
+        write_json(run.folder / "metrics.json", run.metrics | {"images": images})
+    ours = cells(show_comparison(compare_methods(runs)).to_html(), "CAVE, 25 scenes, 8 bands", False)
+    assert "needs over 8 bands" in ours["x2 3D-FCNN"]
+    assert "not trained" in ours["x2 EDSR"]
+
+
+def test_a_run_of_the_book_stands_beside_the_one_trained_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = finished(tmp_path, "cave-25")
+    first = next(run for run in runs if run.config.scale == 3)
+    of_the_book = tmp_path / "results" / "tiny" / first.folder.name
+    monkeypatch.setattr("hsisr_core.runs.folder.results_folder", lambda: tmp_path / "results")
+    assert first.of_the_book is None
+    shutil.copytree(first.folder, of_the_book)
+    finish(replace(first, folder=of_the_book), "cave-25", 37.5, 37.0, WHOLE)
+    assert first.of_the_book is not None
+    assert first.of_the_book.committed
+    table = compare_methods(runs)
+    found = row(table, "CAVE, 25 scenes, 8 bands", 3, "SSRNet")
+    assert (found["psnr"], found["again_psnr"]) == (37.5, 38.0)
+    assert "trained here again" in show_comparison(table).to_html()
+    assert "trained here again" not in show_comparison(compare_methods(runs[1:])).to_html()
 
 
 def test_commands_for_the_data_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,6 +272,12 @@ def test_rows_that_learn_and_their_curves(tmp_path: Path) -> None:
     assert np.asarray(figure.axes[0].lines[3].get_ydata()) == pytest.approx(
         [0.2, 1.19, 1.2]
     )  # the mean of two seeds
+    write_json(runs[0].folder / "metrics.json", runs[0].metrics | {"processor_seconds": None})  # on a GPU
+    write_json(runs[2].folder / "metrics.json", runs[2].metrics | {"processor_seconds": 2.0})
+    timed = learning_curves(runs, timed=True)
+    assert runs[0].config.scale == 3
+    assert [*timed] == ["x2"]
+    assert timed["x2"]["SSRNet"][0]["step"].tolist() == [0, 1, 2], "the least of two seeds, not its own 3 s"
     for run in runs:
         (run.folder / "history.csv").write_text("step,loss,psnr\n0,,\n")
     with pytest.raises(HsisrError, match="set evaluate_every"):
@@ -253,7 +290,8 @@ def test_gains_of_the_paper_and_ours(tmp_path: Path) -> None:
         "ours, indian-pines", "paper, CAVE", "paper, Harvard", "paper, Foster",
     ]  # fmt: skip
     ours, theirs = ({line.get_label(): line for line in panel.lines} for panel in figure.axes[:2])
-    assert np.asarray(ours["SSRNet"].get_xydata()) == pytest.approx(np.array([[2, 1.2], [3, 1.0]]))
+    assert np.asarray(ours["SSRNet"].get_xdata()).tolist() == [2, 3, 4]
+    assert np.asarray(ours["SSRNet"].get_ydata()) == pytest.approx([1.2, 1.0, np.nan], nan_ok=True), "no line to x4"
     assert ours["3D-FCNN"].get_color() == ours["3D-FCNN, padded"].get_color() == theirs["3D-FCNN"].get_color()
 
 

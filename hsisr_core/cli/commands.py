@@ -56,10 +56,10 @@ def parse_settings(settings: list[str] | None, data: str | None = None, **readin
             values[name] = yaml.safe_load(value)
         except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise HsisrError(f"-p {text}: the value is not valid YAML.") from error
-    if ".py:" in str(values.get("method")):
-        from hsisr_core.models import load_network
+        if name == "method" and ".py" in value:
+            from hsisr_core.models import load_network
 
-        values["method"] = load_network(values["method"])
+            values[name] = load_network(value)
     return values | {name: value for name, value in {"data": data, **reading}.items() if value is not None}
 
 

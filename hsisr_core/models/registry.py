@@ -96,8 +96,10 @@ def load_network(where: str) -> str:
     HsisrError; returns its name for ``method``, ``mine.py:MyNet``."""
     path, _, kind = where.rpartition(":")
     file = Path(path).expanduser().resolve()
-    if file.suffix != ".py" or not file.is_file():
-        raise HsisrError(f"{where}: expected FILE.py:CLASS, of a file here.")
+    if file.suffix != ".py":
+        raise HsisrError(f"{where}: expected FILE.py:CLASS.")
+    if not file.is_file():
+        raise HsisrError(f"{where}: there is no file {file}.")
     text = file.read_text(encoding="utf-8")
     module = ModuleType(f"{__name__}.{file.stem}")
     module.__file__ = str(file)
@@ -119,7 +121,8 @@ def load_network(where: str) -> str:
 def _add(name: str, kind: Any, text: str) -> None:
     """Check a network of one's own, and add it."""
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-        raise HsisrError(f"{name}: {kind!r} is not a torch.nn.Module.")
+        called = getattr(kind, "__name__", repr(kind))
+        raise HsisrError(f"{name}: {called} is not a torch.nn.Module class.")
     if not re.fullmatch("[A-Za-z0-9_.:-]+", name):
         raise HsisrError(f"{name!r} is not a name: use letters and digits.")
     before = _own.get(name)
@@ -179,7 +182,7 @@ def option_names(name: str) -> tuple[str, ...]:
     if own := find_network(name):
         return tuple(own.settings.model_fields)
     if name not in MODELS:
-        names = ", ".join(sorted([*MODELS, *_own]))
+        names = ", ".join([*sorted([*MODELS, *_own]), "or FILE.py:CLASS"])
         raise HsisrError(f"method {name!r:.60} is unknown: choose {names}.")
     keywords = inspect.signature(MODELS[name]).parameters
     return tuple(key for key in keywords if key not in ("scale", "bands"))

@@ -15,7 +15,7 @@ from hsisr_core.base import book_folder, read_yaml
 from hsisr_core.data import Dataset, Name, load_dataset
 from hsisr_core.degrade import Scale
 from hsisr_core.errors import HsisrError, describe_mistake
-from hsisr_core.models import MOST, check_source, find_network, option_names
+from hsisr_core.models import MODELS, MOST, check_source, find_network, option_names
 
 # How a run is carried out, not what it computes: these do not enter the hash.
 EXECUTION_FIELDS = ("device", "checkpoint_every", "evaluate_every")
@@ -262,14 +262,19 @@ def _add_own_settings(values: dict[str, Any], settings: list[str]) -> dict[str, 
         network = None
     if network and source in (None, network.source):
         own = dict(network.settings.model_fields)
+        options = {option for name in MODELS for option in option_names(name)}
+        if taken := [name for name in own if name in settings and name not in options]:
+            raise HsisrError(
+                f"{method}: its option {taken[0]!r} is a setting of every run: name it otherwise."
+            )
         found = network.settings(**{name: values[name] for name in own if name in values})
         added = {**dict(found), "method": network.name, "source": network.source}
     valid = [*settings, *own]
     unknown = [name for name in values if name not in valid]
-    if unknown and (network or source is None):
+    if unknown and (source is None or (network and source == network.source)):
         # an unknown network first
         option_names(method)
-        names = ", ".join(dict.fromkeys(valid))
+        names = ", ".join(dict.fromkeys([*own, *settings]))
         raise HsisrError(f"{reprlib.repr(unknown[0])} is not a setting of a run. Valid settings: {names}.")
     return values | added
 

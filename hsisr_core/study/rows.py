@@ -217,12 +217,11 @@ def not_converged(groups: Mapping[str, Sequence[Run]]) -> str:
     found = []
     for label, group in groups.items():
         over = np.mean([_scores(run)["over_bicubic"] for run in group]) if group else np.nan
-        gains = pd.DataFrame([_late_gain(run) for run in group], columns=["gain", "first", "last"], dtype=float).mean()
+        gain, first, last = np.mean([_late_gain(run) for run in group] or [(np.nan,) * 3], axis=0)
         if over < 0:
             found.append(f"{label} ({-over:.2f} dB below bicubic)")
-        elif gains["gain"] > _LATE:
-            between = f"from step {gains['first']:,.0f} to {gains['last']:,.0f}"
-            found.append(f"{label} ({gains['gain']:+.2f} dB {between})")
+        elif gain > _LATE:
+            found.append(f"{label} ({gain:+.2f} dB from step {first:,.0f} to {last:,.0f})")
     if not found:
         late = f"gained more than {_LATE} dB late in its training"
         return f"**No row is below bicubic or {late}.**"

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from hsisr_core.base import book_folder
-from hsisr_core.cli.commands import app
+from hsisr_core.cli.commands import app, parse_settings
 from hsisr_core.errors import HsisrError
 from hsisr_core.fast import super_resolve
 from hsisr_core.models import build_model, load_network, register, registry
@@ -143,7 +143,7 @@ def text(folder: Path, content: str) -> str:
         (lambda _: register("ssrnet")(Small), "'ssrnet' is taken"),
         (lambda _: (register("a")(Small), register("a")(Failing)), "'a' is taken"),
         (lambda _: register("a/b")(Small), "not a name"),
-        (lambda _: register("a")(dict), "not a torch.nn.Module"),
+        (lambda _: register("a")(dict), "a: dict is not a torch.nn.Module class"),
         (lambda _: register("a")(Positional), "options that all have defaults"),
         (
             lambda _: (register("a")(Small), build_model("a", 2, 3)),
@@ -154,7 +154,15 @@ def text(folder: Path, content: str) -> str:
             "a fails on 3 bands .*RuntimeError",
         ),
         (lambda _: RunConfig(method="a", width=3), "method 'a' is unknown"),
-        (lambda folder: load_network(f"{folder}/none.py:Mine"), "FILE.py:CLASS"),
+        (lambda folder: load_network(f"{folder}/none.py:Mine"), "there is no file .*none.py"),
+        (lambda folder: load_network(f"{folder}/mine.txt:Mine"), "expected FILE.py:CLASS"),
+        (lambda folder: parse_settings(["method=mine.py"]), "mine.py: expected FILE.py:CLASS"),
+        (
+            lambda folder: RunConfig(
+                method=load_network(text(folder, MINE.replace("slope: float", "seed: float")))
+            ),
+            "mine.py:Mine: its option 'seed' is a setting of every run",
+        ),
         (lambda folder: load_network(text(folder, "class Other: pass")), "has no class 'Mine'"),
         (
             lambda folder: load_network(text(folder, "import nothing_here")),
@@ -175,6 +183,17 @@ def test_a_plan_has_its_settings_beside_those_of_other_networks(tmp_path: Path) 
     read = read_plan(str(plan))
     labels = [read.label(config) for config in read.configs]
     assert labels == ["method=ssrnet", "method=mine.py:Mine features=6 slope=0.1 width=4"]
+
+
+def test_runs_of_a_changed_network_stay_listed(tmp_path: Path, forget: Callable[[], None]) -> None:
+    config = RunConfig.from_preset("demo", method=load_network(written(tmp_path / "a")), **SHORT)
+    stored = config.to_dict()
+    forget()
+    load_network(written(tmp_path / "b", MINE.replace("width", "breadth")))
+    again = RunConfig.from_mapping(stored)
+    assert (again.to_dict()["width"], again.source) == (4, config.source)
+    with pytest.raises(HsisrError, match="has changed since it was trained"):
+        again.model_options()
 
 
 def test_a_mistake_leaves_no_run_folder(tmp_path: Path) -> None:

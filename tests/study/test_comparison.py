@@ -291,7 +291,9 @@ def test_gains_of_the_paper_and_ours(tmp_path: Path) -> None:
     ]  # fmt: skip
     ours, theirs = ({line.get_label(): line for line in panel.lines} for panel in figure.axes[:2])
     assert np.asarray(ours["SSRNet"].get_xdata()).tolist() == [2, 3, 4]
-    assert np.asarray(ours["SSRNet"].get_ydata()) == pytest.approx([1.2, 1.0, np.nan], nan_ok=True), "no line to x4"
+    assert np.asarray(ours["SSRNet"].get_ydata()) == pytest.approx([1.2, 1.0, np.nan], nan_ok=True), (
+        "no line to x4"
+    )
     assert ours["3D-FCNN"].get_color() == ours["3D-FCNN, padded"].get_color() == theirs["3D-FCNN"].get_color()
 
 

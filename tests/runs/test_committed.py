@@ -12,10 +12,19 @@ import pytest
 from small_book import ROOT
 from small_plan import finish, small_plan
 
+from hsisr_core import study
 from hsisr_core.base import write_json
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import SSRNet
-from hsisr_core.runs import RunConfig, find_run, known_fingerprint, load_results, open_run, read_run
+from hsisr_core.runs import (
+    RunConfig,
+    find_run,
+    known_fingerprint,
+    load_results,
+    open_run,
+    plan_for_chapters,
+    read_run,
+)
 from hsisr_core.train import train
 
 TRIED = RunConfig.from_preset("tune", features=32)
@@ -130,3 +139,19 @@ def test_the_network_that_a_chapter_shows_is_the_one_that_was_committed() -> Non
     (text,) = (source for cell in cells if (source := "".join(cell["source"])).startswith("@register("))
     (folder,) = (ROOT / "book" / "results" / "demo").glob("subspace-*")
     assert read_run(folder).config.source == hashlib.sha256(text.strip().encode()).hexdigest()
+
+
+def test_each_figure_of_scenes_is_kept_for_the_runs_that_the_chapters_show() -> None:
+    """A new run in Table V makes other figures: draw them again with `hsisr figures`, and remove the old ones."""
+    runs = study.get_runs(study.one_per_row(plan_for_chapters("evidence", {}).table("comparison")))
+    first, largest = runs[:1], study.at_largest_scale(runs)
+    shown = {
+        "05-results": {"bands": first, "errors": first, "spectra": first},
+        "10-comparison": {"scenes": first, "errors": largest, "spectra": largest},
+    }
+    names = {
+        f"{chapter}-{figure}-{hashlib.sha256(' '.join(run.folder.name for run in of).encode()).hexdigest()[:8]}.png"
+        for chapter, figures in shown.items()
+        for figure, of in figures.items()
+    }
+    assert {file.name for file in (ROOT / "book" / "results" / "figures").iterdir()} == names

@@ -121,6 +121,16 @@ def test_runs_are_committed_by_name_and_without_weights(
     run = read_run(folder)
     assert (run.config.data, run.metrics["config"]["data"]) == ("indian-pines", "indian-pines")
     assert folder.name.endswith(run.config.hash(run.fingerprint))
+    metrics = json.loads((planned.folder / "metrics.json").read_bytes())
+    tool.main(tmp_path / "runs", ["tiny"])
+    assert not (tmp_path / "results" / "again.json").exists(), "the same weights"
+    write_json(folder / "metrics.json", metrics | {"weights_sha256": "of another training"})
+    tool.main(tmp_path / "runs", ["tiny"])
+    (again,) = json.loads((tmp_path / "results" / "again.json").read_bytes()).values()
+    assert (again["weights_sha256"], again["config"]["data"]) == (
+        metrics["weights_sha256"],
+        "indian-pines",
+    )
     finish(other, git_commit="0123456789ab+", split=split)
     with pytest.raises(HsisrError, match="was trained with uncommitted changes"):
         tool.main(tmp_path / "runs", ["tiny"])

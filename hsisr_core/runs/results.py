@@ -80,6 +80,8 @@ def _run_rows(path: Path) -> list[dict[str, Any]]:
 
 def short_results(table: pd.DataFrame) -> pd.DataFrame:
     """The columns of `table` to look at: what its rows belong to, the settings that differ, and the scores."""
+    if "source" in table:
+        table = table.assign(source=table["source"].fillna("").astype(str).str[:10])
     # repr, because NaN differs from itself
     varied = [name for name in SETTINGS if name in table and table[name].map(repr).nunique() > 1]
     first = [name for name in ("preset", "dataset", "method", "scale", "seed") if name not in varied]

@@ -86,6 +86,13 @@ def test_the_short_table_shows_what_differs(folder: Path) -> None:
     assert list(short.columns).count("seed") == 1
 
 
+def test_the_short_table_has_the_first_digits_of_a_source(folder: Path) -> None:
+    table = load_results(folder)
+    assert "source" not in short_results(table)
+    table["source"] = [None, *["0123456789abcdef"] * (len(table) - 1)]
+    assert short_results(table)["source"].tolist() == ["", *["0123456789"] * (len(table) - 1)]
+
+
 def test_csv_and_parquet_keep_every_column_and_row(folder: Path, tmp_path: Path) -> None:
     table = load_results(folder)
     write_table(table, tmp_path / "all.csv")

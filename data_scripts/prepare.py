@@ -37,7 +37,7 @@ def command(
         f"{store.path}: {len(store.names)} scenes of {store.dataset} from {megabytes:.0f} MB in "
         f"{seconds:.0f} s ({megabytes / seconds:.0f} MB/s), {store.path.stat().st_size / 1e6:.0f} MB"
     )
-    if dataset in DATASETS:
+    if dataset in DATASETS and split is None and wavelengths is None:
         source = dataset_source(dataset)
         typer.echo(f"The paper has {source.scenes} scenes of {source.bands} bands.")
     typer.echo(f"\nNext: hsisr info {store.path}")

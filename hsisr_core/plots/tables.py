@@ -30,8 +30,11 @@ def rows_beside(table: pd.DataFrame, seeds: pd.DataFrame) -> Figure:
     style.mark_zero(left, right, vertical=True)
     for panel in (left, right):
         panel.set_xlabel(f"PSNR minus that of {table.attrs['baseline']} (dB)")
+        panel.locator_params(axis="x", nbins=5)
     left.set_yticks(places, table.index)
     left.set_ylim(len(table) - 0.5, -0.5)
+    # the last label of the left panel and the first of the right one stand at the panels' edges
+    figure.get_layout_engine().set(wspace=0.08)
     return figure
 
 

@@ -17,6 +17,12 @@ from hsisr_core.upscale.weights import describe, load_data, measure_data
 
 _TOLERANCE = 1e-4  # of full scale: half precision is kept where SR changes by no more
 _CROP = 64  # LR pixels a side on which that is tried
+NOT_FOR = (
+    "measurement or radiometry (the detail in SR is estimated, not observed); decisions in medicine, law or safety; "
+    "a cube of another sensor, other bands or other materials, unless it passes the self-test "
+    "(`hsisr upscale CUBE --check`)."
+)
+"""What no weights are for, as their cards say."""
 
 
 def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
@@ -79,6 +85,8 @@ def model_card(info: dict[str, Any], sha256: str, size: int) -> str:
 {info["method"]} for factor {info["scale"]}, {metrics["parameters"]:,} parameters while training.
 
 **Terms.** {_terms(metrics["dataset"])}
+
+**Not for** {NOT_FOR}
 
 | | |
 |---|---|

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -56,6 +57,14 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     prepared = run("prepare", "cave", "mine", "--out", "scenes.h5", folder=tmp_path)
     assert "left out: watercolors_ms/watercolors_ms: its bands are colour PNGs of 8 bits" in prepared.stdout
     assert "scenes.h5: 2 scenes of cave" in prepared.stdout
+    assert "The paper has 31 scenes of 31 bands." in prepared.stdout
+
+
+def test_a_part_is_not_held_against_the_paper(tmp_path: Path) -> None:
+    zipfile.ZipFile(io.BytesIO(cave_zip())).extractall(tmp_path / "mine")
+    prepared = run("prepare", "cave", "mine", "--out", "s.h5", "--wavelengths", "560:700:20", folder=tmp_path)
+    assert "s.h5: 2 scenes of cave" in prepared.stdout
+    assert "The paper has" not in prepared.stdout
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,20 @@ def test_rows_stand_beside_the_paper(table: pd.DataFrame) -> None:
     assert [text.get_text() for text in left.get_yticklabels()] == ["one", "two"]
 
 
+def test_labels_of_panels_side_by_side_do_not_touch(table: pd.DataFrame) -> None:
+    seeds = pd.DataFrame({"one": [-1.2, -0.5], "two": [0.0, 0.0]})
+    figure = rows_beside(table, seeds)
+    left, right = (
+        [
+            text.get_window_extent()
+            for text in panel.get_xticklabels()
+            if panel.viewLim.containsx(text.get_position()[0])
+        ]
+        for panel in figure.axes
+    )
+    assert max(box.x1 for box in left) + 0.3 * figure.dpi < min(box.x0 for box in right)
+
+
 def test_a_forest_has_a_panel_for_each_table() -> None:
     row = {"paper": -0.1, "mean": 0.2, "low": -0.3, "high": 0.7}
     tables = {"Table I": pd.DataFrame({"a": row, "b": row}).T, "Table II": pd.DataFrame({"c": row}).T}

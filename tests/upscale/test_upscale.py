@@ -7,6 +7,7 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -37,9 +38,11 @@ from hsisr_core.upscale import (
     load_pretrained,
     pack,
     parse_bands,
+    read_scores,
     self_test,
     upscale,
 )
+from hsisr_core.upscale.pack import NOT_FOR
 from hsisr_core.upscale.scene import return_memory
 
 TINY = str(Path(__file__).parents[1] / "tiny.yaml")
@@ -285,7 +288,9 @@ def test_packed_weights_give_what_the_run_gives(run: Run, packed: Path, tmp_path
         assert weights.statistics is not None
         assert weights.statistics.wavelengths[0] == pytest.approx(400.02)
     assert load_pretrained(run.folder).sha256 == sha256_file(run.folder / "weights.safetensors")
-    assert "CC BY 3.0" in packed.with_suffix(".md").read_text()
+    card = packed.with_suffix(".md").read_text()
+    assert "CC BY 3.0" in card
+    assert f"**Not for** {NOT_FOR}\n" in card
     assert [entry["name"] for entry in shipped(packed.parent)] == ["tiny-x2"]
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(packed.read_bytes()[:-9])
@@ -406,6 +411,18 @@ def test_every_scale_with_shipped_weights_has_a_default_with_its_card() -> None:
         card = (FOLDER / f"{entry['name']}.md").read_text()
         assert entry["sha256"] in card
         assert "research use" in card
+        assert f"**Not for** {NOT_FOR}\n" in card
+
+
+def test_the_scores_of_shipped_weights_are_those_of_their_cards() -> None:
+    scores = read_scores()
+    assert list(scores.index) == [entry["name"] for entry in shipped()]
+    for name, row in scores.iterrows():
+        card = (FOLDER / f"{name}.md").read_text()
+        for side in ("bicubic", str(name).partition("-")[0]):
+            psnr, ssim, sam = row["bicubic" if side == "bicubic" else "network"]
+            assert re.search(rf"\| {side} \| {psnr:.3f} \| [\d.]+ \| {ssim:.4f} \| {sam:.3f} \|", card)
+    assert scores.loc["ssrnet-32-x2-cave-sample", ("", "bands")] == 31
 
 
 def test_real_cubes_of_two_sensors(hsisr_data: Path, packed: Path, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ _FORMATS = {
     "over_ssrnet": "{:+.2f}", "paper_over_ssrnet": "{:+.2f}",
     "scored_on": None,
 }  # fmt: skip
+_VALIDATION = ("-tune", "-five")  # ends of the names of splits whose test scenes are of the training side
 _LATE = 0.05  # dB gained late in a training: more is not converged
 
 
@@ -179,9 +180,10 @@ def origin(runs: Sequence[Run]) -> str:
     seeds = sorted({run.config.seed for run in runs})
     split = metrics["split"]
     data = data_label(metrics["dataset"]) + blur_label(runs[0].config.blur)
+    role = "validation" if split["name"].endswith(_VALIDATION) else "test"
     places = sorted({"from the book" if run.committed else "trained here" for run in runs})
     return (
-        f"preset {runs[0].config.preset}, {data} (split {split['name']}, test: {', '.join(split['test'])}), "
+        f"preset {runs[0].config.preset}, {data} (split {split['name']}, {role}: {', '.join(split['test'])}), "
         f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}, {' and '.join(places)}"
     )
 

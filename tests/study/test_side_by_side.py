@@ -12,7 +12,7 @@ from small_plan import small_plan
 
 from hsisr_core.base import sha256_file, write_json
 from hsisr_core.errors import HsisrError
-from hsisr_core.runs import Run, find_run, open_run, read_plan, results_folder
+from hsisr_core.runs import Run, find_run, open_run, read_plan, read_run, results_folder
 from hsisr_core.study import (
     baseline,
     compare_methods,
@@ -20,6 +20,7 @@ from hsisr_core.study import (
     difference_table,
     get_runs,
     not_converged,
+    origin,
     paired,
     repeats_needed,
     row_curves,
@@ -87,6 +88,11 @@ def test_curves_of_rows_also_of_their_second_half(losses: list[Run]) -> None:
         pytest.approx([-9.5, 0.1, 0.3]),
     ]
     assert curves["second half"]["L1"][0]["step"].tolist() == [10, 20]
+
+
+def test_scenes_of_the_training_side_validate() -> None:
+    tried, *_ = (read_run(file.parent) for file in results_folder().glob("tune/*/metrics.json"))
+    assert "(split cave-25-tune, validation: thread_spools), seed 1, from the book" in origin([tried])
 
 
 def test_a_cost_is_the_least_of_the_seeds(tmp_path: Path) -> None:

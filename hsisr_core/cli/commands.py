@@ -303,6 +303,19 @@ def export(
     say(export_onnx(model, out))
 
 
+@app.command()
+def pack(
+    run: Annotated[Path, Argument(help="A finished run folder.")],
+    name: Annotated[str, Argument(help="Name of the weights, such as mynet-x2.")],
+    out: Annotated[Path, Option("-o", "--out", help="The folder.")] = Path(),
+) -> None:
+    """Pack a finished run to hand it on: NAME.safetensors, and NAME.md, its card."""
+    from hsisr_core.runs import read_run
+    from hsisr_core.upscale import pack as pack_run
+
+    say(pack_run(read_run(run), name, out))
+
+
 def version(show: bool) -> None:
     if show:
         say(f"hsisr {__version__}")

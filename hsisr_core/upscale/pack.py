@@ -1,4 +1,4 @@
-"""Pack a finished run into one file of weights with its model card, for `hsisr_core/pretrained/`."""
+"""Pack a finished run into one file of weights with its model card."""
 
 import json
 from dataclasses import asdict
@@ -26,7 +26,7 @@ NOT_FOR = (
 
 
 def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
-    """Write `name`.safetensors, its card `name`.md and the entry in index.json; return the first.
+    """Write `name`.safetensors, its card `name`.md and, if `folder` has an index.json, the entry; return the first.
 
     The weights are stored without weight normalisation, in half precision where the SR of the test images
     stays the same to 1e-4 of full scale. An entry of the same name is replaced.
@@ -58,19 +58,21 @@ def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
         "metrics": {key: value for key, value in metrics.items() if key != "versions"} | {"config": config},
         "versions": metrics["versions"],
     }
-    path = folder / f"{name}.safetensors"
+    path, index = folder / f"{name}.safetensors", folder / "index.json"
     write_tensors(path, {key: value.contiguous() for key, value in stored.items()}, {KEY: json.dumps(info)})
     digest = sha256_file(path)
-    atomic_text(path.with_suffix(".md"), model_card(info, digest, path.stat().st_size))
-    entries = {entry["name"]: entry for entry in shipped(folder)}
-    entry = {key: info[key] for key in ("name", "scale", "run", "trained_on")}
-    entries[name] = entry | {"file": path.name, "sha256": digest}
-    write_json(folder / "index.json", {"weights": list(entries.values())})
+    atomic_text(path.with_suffix(".md"), model_card(info, digest, path.stat().st_size, index.exists()))
+    if index.exists():
+        entries = {entry["name"]: entry for entry in shipped(folder)}
+        entry = {key: info[key] for key in ("name", "scale", "run", "trained_on")}
+        entries[name] = entry | {"file": path.name, "sha256": digest}
+        write_json(index, {"weights": list(entries.values())})
     return path
 
 
-def model_card(info: dict[str, Any], sha256: str, size: int) -> str:
-    """The card, in Markdown, of the weights that `info` describes."""
+def model_card(info: dict[str, Any], sha256: str, size: int, ours: bool = True) -> str:
+    """The card, in Markdown, of the weights that `info` describes; `ours` are known by their name alone."""
+    consent = f"--network PATH/{info['method']} " * bool(info["source"])
     metrics, split, statistics = info["metrics"], info["metrics"]["split"], info["statistics"]
     sensor, centres = f"{len(statistics['mean'])} bands", statistics["wavelengths"]
     if centres:
@@ -105,7 +107,7 @@ Protocol: {metrics["protocol"]}. Measured with the float32 weights.
 
 Trained by `{RunConfig.from_mapping(metrics["config"]).command()}` on {metrics["device"]}.
 
-Use: `hsisr upscale CUBE --scale {info["scale"]} --model {info["name"]}`. Packed by `python -m hsisr_core.pretrained`.
+Use: `hsisr {consent}upscale CUBE --scale {info["scale"]} --model {info["name"]}{"" if ours else ".safetensors"}`.
 """
 
 

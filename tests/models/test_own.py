@@ -21,7 +21,7 @@ from hsisr_core.models import build_model, load_network, register, registry
 from hsisr_core.runs import RunConfig, load_results, read_plan, read_run
 from hsisr_core.train import train
 from hsisr_core.training import tile_for
-from hsisr_core.upscale import load_pretrained, pack
+from hsisr_core.upscale import load_pretrained
 
 MINE = """
 from torch import nn
@@ -245,9 +245,15 @@ def test_from_a_file_to_sr_and_refused_without_consent(
         run_here.model()
 
     assert "mine.py:Mine" in run(*consent, "evaluate", str(folder))
-    load_network("../elsewhere/mine.py:Mine")
-    packed = str(pack(run_here, "mine-x2", tmp_path / "packed"))
-    assert "mine.py:Mine for factor 2" in Path(packed).with_suffix(".md").read_text()
+    packed = str(tmp_path / "packed" / "mine-x2.safetensors")
+    assert packed in run(*consent, "pack", str(folder), "mine-x2", "-o", str(tmp_path / "packed"))
+    card = Path(packed).with_suffix(".md").read_text()
+    assert "mine.py:Mine for factor 2" in card
+    assert "`hsisr --network PATH/mine.py:Mine upscale CUBE --scale 2 --model mine-x2.safetensors`" in card
+    assert sorted(file.name for file in (tmp_path / "packed").iterdir()) == [
+        "mine-x2.md",
+        "mine-x2.safetensors",
+    ]
     forget()
     with pytest.raises(HsisrError, match="only if you name it"):
         load_pretrained(packed)

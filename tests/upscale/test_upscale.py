@@ -25,7 +25,7 @@ import spectral
 import tifffile
 from tqdm.auto import tqdm
 
-from hsisr_core.base import sha256_file
+from hsisr_core.base import sha256_file, write_json
 from hsisr_core.data import load_dataset, read_scene
 from hsisr_core.errors import HsisrError
 from hsisr_core.fast import super_resolve_tiles
@@ -58,7 +58,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def packed(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pack(run, "tiny-x2", tmp_path_factory.mktemp("packed"))
+    folder = tmp_path_factory.mktemp("packed")
+    write_json(folder / "index.json", {"weights": []})
+    return pack(run, "tiny-x2", folder)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import copy
 import inspect
-import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel
@@ -138,21 +136,6 @@ def load_pretrained(
     if scale not in (None, own):
         raise HsisrError(f"{weights.name} enlarges by {own}, not {scale}: give --scale {own}.")
     return weights
-
-
-def read_scores(folder: Path = FOLDER) -> pd.DataFrame:
-    """The scores on the cards of the shipped weights, bicubic's and the network's, and the run that they belong to."""
-    rows = {}
-    for entry in shipped(folder):
-        info = json.loads(read_packed(shipped_file(entry, folder))[0])
-        metrics = info["metrics"]
-        config, means = metrics["config"], metrics["mean"]
-        run = f"{config['preset']}, {metrics['split']['name']}, seed {config['seed']}"
-        row: dict[tuple[str, str], Any] = {("", "run"): run, ("", "bands"): len(info["statistics"]["mean"])}
-        for name, method in (("bicubic", "bicubic"), ("network", config["method"])):
-            row |= {(name, metric.upper()): means[method][metric] for metric in ("psnr", "ssim", "sam")}
-        rows[entry["name"]] = row
-    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def _open_run(folder: Path) -> Pretrained:

@@ -1,7 +1,5 @@
 """An explorer without a kernel: one piece of HTML that holds the script, the styles, the data and a picture."""
 
-from __future__ import annotations
-
 import base64
 import html
 import json

@@ -3,8 +3,6 @@
 # the types are made from the cubes
 # mypy: disable-error-code="valid-type, misc"
 
-from __future__ import annotations
-
 import json
 from typing import Annotated, Any, Literal
 

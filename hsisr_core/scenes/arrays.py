@@ -1,7 +1,5 @@
 """Open a cube in an HDF5 file, a MATLAB file (v5, or v7.3, which is HDF5), or a NumPy file (.npy, .npz)."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -1,7 +1,5 @@
 """What files say of bands: numbers, and wavelengths in any unit; and the choice of some of the bands."""
 
-from __future__ import annotations
-
 import math
 import re
 import reprlib

@@ -1,7 +1,5 @@
 """Open a cube in ENVI format or in a TIFF file, through rasterio (GDAL), or in a folder of gray PNGs."""
 
-from __future__ import annotations
-
 import math
 import re
 import sys

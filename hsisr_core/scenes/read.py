@@ -1,7 +1,5 @@
 """Read or open a scene: a CAVE folder, a file of one of five formats, or the embedded Indian Pines cube."""
 
-from __future__ import annotations
-
 import importlib.util
 import math
 import os

@@ -4,8 +4,6 @@ Every format is a head and one block of values, written with plain system calls:
 library would end the process, or say nothing, when the disk fills up.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import shutil

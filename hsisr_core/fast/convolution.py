@@ -67,14 +67,9 @@ def convolve_rows(layer: nn.Conv3d, rows: Rows, relu: bool, half: bool = False) 
 
 
 def fuse(
-    layer: nn.Conv3d,
-    units: Iterable[Tensor],
-    scales: Tensor | None = None,
-    relu: bool = False,
-    plus: Tensor | None = None,
+    layer: nn.Conv3d, units: Iterable[Tensor], scales: Tensor | None, relu: bool, plus: Tensor | None
 ) -> Tensor:
-    """The 1x1x1 convolution of the units' outputs, each times its scale, summed without concatenation; a ReLU, if asked
-    for; `plus` added to that."""
+    """The 1x1x1 convolution of the units' outputs, each times its scale, without concatenation; a ReLU; and `plus`."""
     first, *others = units
     weight, bias = typed(layer, first)
     weights = shares(weight, scales)

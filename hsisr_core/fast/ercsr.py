@@ -10,7 +10,7 @@ from hsisr_core.models import ERCSR
 def ercsr_body(way: Way, net: ERCSR, lr: Any) -> Any:
     """What the tail reads."""
     x, first = way.fork(blocks(way, lr, None, net.head), 2)
-    fused = way.fuse(net.fusion, outputs(way, partial(_module, way), net.body, x), net.weights)
+    fused = way.fuse(net.fusion, outputs(way, partial(_module, way), net.body, x), net.weights, False, None)
     return way.cut(blocks(way, fused, first, net.body_end))
 
 

@@ -62,28 +62,29 @@ def bytes_of_rows(net: Served, bands: int, height: int, width: int) -> int:
     """Bytes that inference holds at once for an LR scene of this shape, about: the rows that wait in `stream`."""
     features = net.upsample.in_channels
     if net.mean.is_cuda:  # the whole scene at once: tensors of all features, or the tail's values and SR
-        return 4 * bands * height * width * max(6 * features, features + 10 * net.scale**2)
+        tensors = 8 if isinstance(net, MCNet | ERCSR) else 6
+        return 4 * bands * height * width * max(tensors * features, features + 10 * net.scale**2)
     piece, units = _piece_rows(net, bands, height, width), len(cast(Any, net.body[0]).units)
-    # spatial convolutions of a unit and of the branch behind it
-    deep, branch = (1, 2) if isinstance(net, MCNet) else (2, 0)
     # in a module: two before each spatial convolution, each unit's input until its blocks have passed it, the module's
-    # input until what is fused is there, each unit's output until the last one's is, the head's rows until the end
-    waiting = 2 * (units * (deep + branch) + 1) + 2 * units * deep + branch
-    waiting += deep * units * (units - 1) // 2 + units * deep + branch + 1
+    # input until its units have, each unit's output until the last one's is there, the head's rows until the end
+    waiting = 2 * (2 * units + 1) + 2 * units + 2 * units + units * (units - 1) + 2 * units + 1
     # what is at work was found by counting, see its test
     at_work = 5 + (5 * units + 1) * piece
     if isinstance(net, SSRChain):
         # two rows before each of five spatial convolutions, a piece in each of three units
         waiting, at_work = 2 * 5 + 3 * piece, 20 + 5 * piece
-    if isinstance(net, ERCSR):
-        # in a module 12, and 15 of skips; of all modules the outputs, the head's rows
-        waiting, at_work = 27, 65
+    elif isinstance(net, MCNet):
+        # two before each of ten, five for units and module, nine for outputs, three for the head's rows
+        waiting, at_work = 2 * 10 + 17, 28 * piece - 15
+    elif isinstance(net, ERCSR):
+        # two before each of six, fifteen for the skips; what waits for the last module is at work
+        waiting, at_work = 2 * 6 + 15, 28 * piece + 17
     kernels = 0
     if features >= ENOUGH:
         at_work += 2 * units + 2 + 3 * piece
         layers = [layer for layer in net.modules() if isinstance(layer, nn.Conv3d)]
-        kernels = sum(6 * layer.weight.numel() // 3 for layer in layers if layer.kernel_size == (1, 3, 3))
-    rows = min(len(net.body) * waiting + at_work, 10 * height)
+        kernels = sum(2 * layer.weight.numel() for layer in layers if layer.kernel_size == (1, 3, 3))
+    rows = min(len(net.body) * waiting + at_work, 11 * height)
     sr = height * net.scale**2
     # LR and SR beside the rows
     return 4 * (kernels + bands * width * (height + sr + rows * features))

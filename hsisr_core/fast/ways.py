@@ -7,6 +7,7 @@ read is forked.
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
+from operator import methodcaller
 from typing import Any
 
 import torch
@@ -21,69 +22,44 @@ from hsisr_core.fast.threads import Crew
 class Whole:
     """Tensors of all rows, (batch, bands, h, w, features), differentiable."""
 
+    convolve, fuse = staticmethod(convolve), staticmethod(fuse)
+    to, add = staticmethod(Tensor.to), staticmethod(torch.add)
+
     def __init__(self, half: bool = False) -> None:
         self.half = half
 
     def fork(self, x: Tensor, count: int) -> list[Tensor]:
-        """What `count` parts read."""
         return [x] * count
 
     def stage(self, x: Tensor) -> Tensor:
-        """Where threads may part."""
         return x
 
-    def cut(self, x: Tensor) -> Tensor:
-        """Pieces of the height that they began with."""
-        return x
-
-    def to(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        return x.to(dtype)
-
-    def add(self, x: Tensor, plus: Tensor) -> Tensor:
-        return x + plus
-
-    def convolve(self, layer: nn.Conv3d, x: Tensor, relu: bool = False, plus: Tensor | None = None) -> Tensor:
-        return convolve(layer, x, relu, plus)
-
-    def fuse(self, layer: nn.Conv3d, units: Iterable[Tensor], *rest: Any) -> Tensor:
-        return fuse(layer, units, *rest)
+    cut = stage
 
 
 class ByRows:
-    """Streams of pieces of `height` rows; in the memory of the first of two that are added."""
+    """Streams of pieces of `height` rows; a sum is in the memory of its first part."""
+
+    fork, add = staticmethod(fork), staticmethod(Sum)
 
     def __init__(self, crew: Crew, height: int, half: bool = False) -> None:
-        self.crew = crew
+        self.stage = crew.stage
         self.height = height
         self.half = half
-
-    def fork(self, rows: Rows, count: int) -> list[Rows]:
-        return fork(rows, count)
-
-    def stage(self, rows: Rows) -> Rows:
-        return self.crew.stage(rows)
 
     def cut(self, rows: Rows) -> Rows:
         # what the convolutions hold back all comes with the last piece
         return cut(rows, self.height)
 
     def to(self, rows: Rows, dtype: torch.dtype) -> Rows:
-        return apply(lambda x: x.to(dtype), rows)
-
-    def add(self, rows: Rows, plus: Rows) -> Rows:
-        return Sum(rows, plus)
+        return apply(methodcaller("to", dtype), rows)
 
     def convolve(self, layer: nn.Conv3d, rows: Rows, relu: bool = False, plus: Rows | None = None) -> Rows:
         rows = convolve_rows(layer, rows, relu, self.half)
         return rows if plus is None else Sum(rows, plus)
 
     def fuse(
-        self,
-        layer: nn.Conv3d,
-        units: Iterable[Rows],
-        scales: Tensor | None = None,
-        relu: bool = False,
-        plus: Rows | None = None,
+        self, layer: nn.Conv3d, units: Iterable[Rows], scales: Tensor | None, relu: bool, plus: Rows | None
     ) -> Rows:
         """`fuse` on units whose rows come one after the other; a row is multiplied when the last unit has it."""
 

@@ -82,12 +82,12 @@ class Tail:
 
 def _as_one(tail: Any) -> tuple[Tensor, Tensor | float, Tensor]:
     """`tail` as a 3x3x3 kernel (features, 3, 3, 3), what else each tap along the bands adds, and a bias."""
-    if isinstance(tail, nn.Conv3d):
-        return tail.weight[0], 0.0, tail.bias
-    spatial, spectral = tail
-    taps = spectral.weight[0, :, :, 0, 0]
-    kernel = torch.einsum("et,eduv->dtuv", taps, spatial.weight[:, :, 0])
-    return kernel, spatial.bias @ taps, spectral.bias
+    if isinstance(tail, nn.Sequential):
+        spatial, spectral = tail
+        taps = spectral.weight[0, :, :, 0, 0]
+        kernel = torch.einsum("et,eduv->dtuv", taps, spatial.weight[:, :, 0])
+        return kernel, spatial.bias @ taps, spectral.bias
+    return tail.weight[0], 0.0, tail.bias
 
 
 def _compose(pairs: Tensor, scale: int) -> dict[tuple[str, str], Tensor]:

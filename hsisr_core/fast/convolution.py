@@ -36,6 +36,14 @@ def convolve(
     if height == width == 1:
         # every spectrum, with pixels as the width
         return convolve_views(x, weight[..., 0], bias, (bands // 2, 0), relu, plus, axis=2)
+    if height == 1:  # bands x rows as the height: the next band is as many rows away as a band has
+        return convolve_views(
+            x, weight[..., 0, :], bias, (bands // 2, padding[1]), relu, plus, 1, (x.shape[2], 1)
+        )
+    if width == 1:  # rows x columns as the width
+        return convolve_views(
+            x, weight[..., 0], bias, (bands // 2, padding[0]), relu, plus, 2, (1, x.shape[3])
+        )
     if layer.in_channels == 1:  # neighbouring bands as channels of a 2-D convolution
         padded = F.pad(x[..., 0], (0, 0, 0, 0, bands // 2, bands // 2))
         # contiguous, or the output would not be features-last in memory
@@ -58,15 +66,18 @@ def convolve_rows(layer: nn.Conv3d, rows: Rows, relu: bool, half: bool = False) 
     return apply(direct, Windows(rows))
 
 
-def fuse(layer: nn.Conv3d, units: Iterable[Tensor], plus: Tensor) -> Tensor:
-    """The 1x1x1 convolution of the units' outputs, summed without concatenation; a ReLU; and `plus`."""
-    first, *others = (unit.flatten(0, -2) for unit in units)
+def fuse(
+    layer: nn.Conv3d, units: Iterable[Tensor], scales: Tensor | None, relu: bool, plus: Tensor | None
+) -> Tensor:
+    """The 1x1x1 convolution of the units' outputs, each times its scale, without concatenation; a ReLU; and `plus`."""
+    first, *others = units
     weight, bias = typed(layer, first)
-    weights = shares(weight)
-    total = F.linear(first, weights[0], bias)
+    weights = shares(weight, scales)
+    total = F.linear(first.flatten(0, -2), weights[0], bias)
     for unit, weight in zip(others, weights[1:], strict=True):
-        total = torch.addmm(total, unit, weight.T)
-    return finish(total, True, plus.flatten(0, -2)).unflatten(0, plus.shape[:-1])
+        total = torch.addmm(total, unit.flatten(0, -2), weight.T)
+    total = finish(total, relu, plus if plus is None else plus.flatten(0, -2))
+    return total.unflatten(0, first.shape[:-1])
 
 
 def typed(layer: nn.Conv3d, x: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -74,9 +85,10 @@ def typed(layer: nn.Conv3d, x: Tensor) -> tuple[Tensor, Tensor | None]:
     return layer.weight.to(x.dtype), layer.bias if layer.bias is None else layer.bias.to(x.dtype)
 
 
-def shares(weight: Tensor) -> Sequence[Tensor]:
-    """The weights for each unit's output in a 1x1x1 convolution of all, (outputs, features)."""
-    return weight.flatten(1).split(len(weight), dim=1)
+def shares(weight: Tensor, scales: Tensor | None = None) -> Sequence[Tensor]:
+    """The weights for each unit's output in a 1x1x1 convolution of all, (outputs, features), times its scale."""
+    parts = weight.flatten(1).split(len(weight), dim=1)
+    return parts if scales is None else [part * scale for part, scale in zip(parts, scales, strict=True)]
 
 
 def finish(x: Tensor, relu: bool, plus: Tensor | None) -> Tensor:
@@ -135,16 +147,21 @@ def convolve_views(
     relu: bool = False,
     plus: Tensor | None = None,
     axis: int = 0,
+    dilation: tuple[int, int] = (1, 1),
 ) -> Tensor:
-    """Convolve in two dimensions: `axis` (0: every band by itself) and the next are one in the images."""
+    """Convolve in two dimensions: `axis` (0: every band by itself) and the next are one in the images.
+
+    With a `dilation`, taps are so far apart, and `padding` is in their steps.
+    """
 
     def images(tensor: Tensor) -> Tensor:
         return tensor.flatten(axis, axis + 1).permute(0, 3, 1, 2)
 
     is_plain = x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-    if axis == 2 and is_plain and weight.shape[1] >= SPECTRAL:
+    if axis == 2 and weight.shape[3] == 1 and is_plain and weight.shape[1] >= SPECTRAL:
         out = _SpectralConvolution.apply(images(x), weight, bias)
     else:
-        out = F.conv2d(images(x), weight, bias, padding=padding)
+        padding = padding[0] * dilation[0], padding[1] * dilation[1]
+        out = F.conv2d(images(x), weight, bias, padding=padding, dilation=dilation)
     out = finish(out, relu, plus if plus is None else images(plus))
-    return out.permute(0, 2, 3, 1).unflatten(axis, x.shape[axis : axis + 2])
+    return out.permute(0, 2, 3, 1).unflatten(axis, (-1, x.shape[axis + 1]))

@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 from hsisr_core.errors import HsisrError
 from hsisr_core.fast.ssrnet import Served, bytes_of_rows, super_resolve_rows, super_resolve_whole
 from hsisr_core.fast.threads import in_threads
-from hsisr_core.models import Repeated, SuperResolver
+from hsisr_core.models import Repeated, SSRChain, SSRNet, SuperResolver
 
 # values of a batch's widest layer from where sharing pays (two threads: 130,000 no gain, 460,000 a quarter)
 PAYS = 250_000
@@ -100,7 +100,7 @@ def check_precision(net: SuperResolver, precision: str) -> None:
     """Raise HsisrError unless SR of `net` can be made in this `precision` on its device: "float32" or "bf16"."""
     if precision not in ("float32", "bf16"):
         raise HsisrError(f"precision={precision!r} is unknown: choose one of float32, bf16.")
-    if precision == "bf16" and not has_engine(net):
+    if precision == "bf16" and type(net) not in (SSRNet, SSRChain):
         raise HsisrError(
             f"precision='bf16' is for SSRNet and SSRChain, not for {type(net).__name__}: use 'float32'."
         )

@@ -1,4 +1,4 @@
-"""The end of SSRNet as one convolution: a transposed convolution and a last one without activation between.
+"""The end of a network as one convolution: a transposed convolution and a last one without activation between.
 
 Both are linear, so together they map LR features straight to the r x r values of each LR voxel: a 5x3x3 convolution
 and a pixel shuffle instead of a tensor of all features at HR size. Between the two the network pads with zeros, where
@@ -9,6 +9,7 @@ outermost voxels alone and is subtracted there, so the result is exact at the bo
 from collections.abc import Iterator
 from functools import cache
 from itertools import product
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,22 +26,24 @@ AT = {WHOLE: slice(None), FIRST: slice(0, 1), LAST: slice(-1, None)}
 class Tail:
     """`tail(upsample(x))` without the tensor between them, differentiable in everything.
 
-    `upsample` has the kernel (3, 2 + r, 2 + r), stride (1, r, r) and padding 1; `tail` 3x3x3 to one channel.
+    `upsample` has the kernel (3, 2 + r, 2 + r), stride (1, r, r) and padding 1; `tail` is 3x3x3 to one channel, or
+    ERCSR's two, 1x3x3 and then 3x1x1.
     """
 
-    def __init__(self, upsample: nn.ConvTranspose3d, tail: nn.Conv3d) -> None:
+    def __init__(self, upsample: nn.ConvTranspose3d, tail: nn.Conv3d | nn.Sequential) -> None:
         self.scale = upsample.stride[1]
         assert upsample.bias is not None
-        assert tail.bias is not None
-        kind = "cpu" if tail.weight.is_meta else tail.weight.device.type  # "meta" knows no autocast
+        device = upsample.bias.device
+        kind = "cpu" if device.type == "meta" else device.type  # "meta" knows no autocast
         with torch.autocast(kind, enabled=False):  # cheap, and worth the full precision
-            last = tail.weight[0]
+            last, inner, self.bias = _as_one(tail)
             # every tap t of the last convolution with every tap k of the transposed one, axis by axis
             pairs = torch.einsum("dtuv,cdkab->ctkuavb", last, upsample.weight)
             pairs = pairs.reshape(len(upsample.weight), 9, 3 * (2 + self.scale), 3 * (2 + self.scale))
             self.kernels = _compose(pairs, self.scale)
             self.constant = torch.einsum("dtuv,d->tuv", last, upsample.bias)
-            self.bias = tail.bias
+            # at SR's own row and column, whose tap meets a voxel everywhere
+            self.constant[:, 1, 1] += inner
 
     def __call__(self, x: Tensor) -> Tensor:
         """SR (batch, bands, r*h, r*w) of a whole scene (batch, bands, h, w, features), contiguous."""
@@ -75,6 +78,16 @@ class Tail:
             _reached(self.constant, width * scale),
         )
         return sr + (constant + self.bias)
+
+
+def _as_one(tail: Any) -> tuple[Tensor, Tensor | float, Tensor]:
+    """`tail` as a 3x3x3 kernel (features, 3, 3, 3), what else each tap along the bands adds, and a bias."""
+    if isinstance(tail, nn.Sequential):
+        spatial, spectral = tail
+        taps = spectral.weight[0, :, :, 0, 0]
+        kernel = torch.einsum("et,eduv->dtuv", taps, spatial.weight[:, :, 0])
+        return kernel, spatial.bias @ taps, spectral.bias
+    return tail.weight[0], 0.0, tail.bias
 
 
 def _compose(pairs: Tensor, scale: int) -> dict[tuple[str, str], Tensor]:

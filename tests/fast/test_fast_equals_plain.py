@@ -20,7 +20,7 @@ from hsisr_core.fast.rows import Piece, Sum, Windows, cut
 from hsisr_core.fast.tail import _link
 from hsisr_core.fast.threads import Crew
 from hsisr_core.metrics import score
-from hsisr_core.models import SSRChain, SSRNet, SuperResolver, build_model
+from hsisr_core.models import ERCSR, MCNet, SSRChain, SSRNet, SuperResolver, build_model
 from hsisr_core.training.cost import LiveBytes
 
 SIZES = [(3, 3, 4, 5), (1, 1, 3, 2)]  # (batch, bands, height, width): odd sides, one band, all border
@@ -42,6 +42,11 @@ CHAINS: list[dict[str, Any]] = [
     {"kind": SSRChain, "scale": 3, "modules": 2},
     {"kind": SSRChain, "scale": 4, "modules": 3, "back_projection": False},
 ]
+OTHERS: list[dict[str, Any]] = [
+    {"kind": kind, "scale": scale, "weight_norm": norm}
+    for kind in (MCNet, ERCSR)
+    for scale, norm in ((2, True), (3, False), (4, True))
+]
 
 
 @pytest.fixture
@@ -57,8 +62,8 @@ def random_network(
 ) -> ssrnet.Served:
     """Biases are large, so that a border rule which is wrong shows; weight norm's g is away from |v|."""
     torch.manual_seed(0)
-    units = {"units": 2} if kind is SSRNet else {}
-    net: ssrnet.Served = kind(**{"scale": 2, "features": 5, "modules": 2, **units, **switches})
+    counts = {SSRNet: {"modules": 2, "units": 2}, SSRChain: {"modules": 2}}.get(kind, {})
+    net: ssrnet.Served = kind(**{"scale": 2, "features": 5, **counts, **switches})
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.mul_(0.5 + torch.rand_like(parameter))
@@ -85,7 +90,7 @@ def with_gradients(call: Any, net: ssrnet.Served, lr: Tensor) -> list[Tensor]:
     return [sr, *torch.autograd.grad(loss, [*net.parameters()])]
 
 
-@pytest.mark.parametrize("switches", [*CASES, *DEPTHS, *CHAINS], ids=str)
+@pytest.mark.parametrize("switches", [*CASES, *DEPTHS, *CHAINS, *OTHERS], ids=str)
 def test_training(switches: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """With shares of one size and of two; the spectral kernels' own gradients by matrix products and by PyTorch."""
     monkeypatch.setattr(doors, "PAYS", 0)
@@ -99,7 +104,7 @@ def test_training(switches: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> 
             assert_near(found, wanted)
 
 
-@pytest.mark.parametrize("switches", [*CASES, *DEPTHS, *CHAINS], ids=str)
+@pytest.mark.parametrize("switches", [*CASES, *DEPTHS, *CHAINS, *OTHERS], ids=str)
 def test_inference(
     switches: dict[str, Any], set_threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,7 +123,7 @@ def test_inference(
         assert len(shares) > 1 or height < 9 or rows == 50
 
 
-@pytest.mark.parametrize("kind", [SSRNet, SSRChain])
+@pytest.mark.parametrize("kind", [SSRNet, SSRChain, MCNet, ERCSR])
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_single_precision(scale: int, kind: type) -> None:
     net = random_network(dtype=torch.float32, kind=kind, scale=scale, features=50)

@@ -86,6 +86,7 @@ def test_tiles_and_self_ensemble_take_it_too(tile: int | None, emulated: list[to
     [
         (SSRNet(2, features=4), "bf16", "AVX512-BF16 or AMX"),
         (build_model("bicubic", 2, 3), "bf16", "SSRNet and SSRChain, not for Bicubic"),
+        (build_model("mcnet", 2, 3, features=4), "bf16", "SSRNet and SSRChain, not for MCNet"),
         (SSRNet(2, features=4), "fp16", "'fp16' is unknown"),
     ],
 )

@@ -18,7 +18,7 @@ from hsisr_core.degrade import bicubic, make_pair
 from hsisr_core.errors import HsisrError
 from hsisr_core.fast import bytes_needed, runner
 from hsisr_core.metrics import psnr
-from hsisr_core.models import SSRChain, SSRNet, build_model
+from hsisr_core.models import ERCSR, MCNet, SSRChain, SSRNet, build_model
 from hsisr_core.predict import super_resolve
 from hsisr_core.runs import RunConfig, load_results, read_run
 from hsisr_core.training import (
@@ -132,6 +132,16 @@ def test_tiles_only_where_memory_asks_for_them() -> None:
         ({"scale": 4, "features": 8, "modules": 1}, (31, 900, 900)),  # SR outweighs the rows
         ({"kind": SSRChain, "scale": 2}, (31, 256, 256)),
         ({"kind": SSRChain, "scale": 4, "features": 32, "modules": 8}, (31, 128, 128)),
+        *(
+            ({"kind": partial(kind, weight_norm=False), "scale": scale, "features": features}, shape)
+            for kind in (MCNet, ERCSR)
+            for scale, features, shape in (
+                (2, 64, (31, 64, 256)),
+                (4, 16, (31, 64, 64)),
+                (4, 32, (31, 16, 64)),  # less than the rows that could wait
+                (2, 32, (31, 40, 2000)),  # row by row
+            )
+        ),
     ],
 )
 def test_inference_holds_what_it_says(options: dict[str, Any], shape: tuple[int, int, int]) -> None:

@@ -78,7 +78,7 @@ def bytes_of_rows(net: Served, bands: int, height: int, width: int) -> int:
         waiting, at_work = 2 * 10 + 17, 28 * piece - 15
     elif isinstance(net, ERCSR):
         # two before each of six, fifteen for the skips; what waits for the last module is at work
-        waiting, at_work = 2 * 6 + 15, 28 * piece + 17
+        waiting, at_work = 2 * 6 + 15, 25 * piece + 32
     kernels = 0
     if features >= ENOUGH:
         at_work += 2 * units + 2 + 3 * piece

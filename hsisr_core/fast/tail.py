@@ -82,7 +82,7 @@ class Tail:
 
 def _as_one(tail: Any) -> tuple[Tensor, Tensor | float, Tensor]:
     """`tail` as a 3x3x3 kernel (features, 3, 3, 3), what else each tap along the bands adds, and a bias."""
-    if isinstance(tail, nn.Sequential):
+    if not hasattr(tail, "weight"):
         spatial, spectral = tail
         taps = spectral.weight[0, :, :, 0, 0]
         kernel = torch.einsum("et,eduv->dtuv", taps, spatial.weight[:, :, 0])

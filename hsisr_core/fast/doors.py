@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.utils import parametrize
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.fast.ssrnet import Served, bytes_of_rows, super_resolve_rows, super_resolve_whole
+from hsisr_core.fast.networks import Served, bytes_of_rows, super_resolve_rows, super_resolve_whole
 from hsisr_core.fast.threads import in_threads
 from hsisr_core.models import Repeated, SSRChain, SSRNet, SuperResolver
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from benchmarks.plain import fold, plain_imresize, plain_score
 from hsisr_core.degrade import imresize
-from hsisr_core.fast import Trainer, bytes_needed, convolution, doors, runner, ssrnet, super_resolve
+from hsisr_core.fast import Trainer, bytes_needed, convolution, doors, networks, runner, super_resolve
 from hsisr_core.fast.convolution import finish
 from hsisr_core.fast.rows import Piece, Sum, Windows, cut
 from hsisr_core.fast.tail import _link
@@ -59,11 +59,11 @@ def set_threads() -> Iterator[Callable[[int], None]]:
 
 def random_network(
     bands: int = 4, dtype: torch.dtype = torch.float64, kind: type = SSRNet, **switches: Any
-) -> ssrnet.Served:
+) -> networks.Served:
     """Biases are large, so that a border rule which is wrong shows; weight norm's g is away from |v|."""
     torch.manual_seed(0)
     counts = {SSRNet: {"modules": 2, "units": 2}, SSRChain: {"modules": 2}}.get(kind, {})
-    net: ssrnet.Served = kind(**{"scale": 2, "features": 5, **counts, **switches})
+    net: networks.Served = kind(**{"scale": 2, "features": 5, **counts, **switches})
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.mul_(0.5 + torch.rand_like(parameter))
@@ -83,7 +83,7 @@ def assert_near(found: Tensor, expected: Tensor, tolerance: float = 1e-12) -> No
     assert (found - expected).abs().max() <= tolerance * expected.abs().max()
 
 
-def with_gradients(call: Any, net: ssrnet.Served, lr: Tensor) -> list[Tensor]:
+def with_gradients(call: Any, net: networks.Served, lr: Tensor) -> list[Tensor]:
     """SR, and the gradient of every parameter for a random sum of its values."""
     sr = call(lr)
     loss = (sr * (random_cube(*sr.shape, dtype=sr.dtype) - 0.5)).sum()
@@ -114,7 +114,7 @@ def test_inference(
     for (height, rows), enough in itertools.product([(1, 1), (9, 1), (9, 2), (9, 4), (9, 50)], (1, 6)):
         set_threads(next(threads))
         monkeypatch.setattr(convolution, "ENOUGH", enough)  # of the 5 features
-        monkeypatch.setattr(ssrnet, "_piece_rows", lambda *_, rows=rows: rows)
+        monkeypatch.setattr(networks, "_piece_rows", lambda *_, rows=rows: rows)
         lr = random_cube(2, 4, height, 5)
         shares: list[float] = []
         assert_near(runner(net, shares.append)(lr), net(lr).detach())
@@ -252,13 +252,13 @@ def test_training_keeps_no_more_than_its_gradients_need() -> None:
 
 
 def test_the_height_of_a_scene_costs_no_memory_but_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssrnet, "PIECE_BYTES", 1)  # pieces of one row
+    monkeypatch.setattr(networks, "PIECE_BYTES", 1)  # pieces of one row
     net = random_network(weight_norm=False, modules=1, units=1)
     peaks = []
     for height in (14, 34):
         lr = random_cube(1, 4, height, 6)
         with torch.inference_mode(), LiveBytes() as live:
-            for _ in ssrnet.stream(net, lr, Crew(1)):
+            for _ in networks.stream(net, lr, Crew(1)):
                 pass
         peaks.append(live.peak)
     assert peaks[1] - peaks[0] == 20 * 4 * 6 * 8, "LR itself"

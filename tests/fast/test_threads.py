@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.fast import Trainer, doors, one_thread, runner, ssrnet
+from hsisr_core.fast import Trainer, doors, networks, one_thread, runner
 from hsisr_core.fast.rows import Piece, Rows, Sum, apply, cut, fork
 from hsisr_core.fast.threads import Crew, in_threads
 from hsisr_core.models import SSRNet
@@ -95,7 +95,7 @@ def test_inference_takes_pytorch_s_threads_and_leaves_them(
         crews.append(count)
         return Crew(count)
 
-    monkeypatch.setattr(ssrnet, "Crew", crew)
+    monkeypatch.setattr(networks, "Crew", crew)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -156,7 +156,7 @@ def test_progress_is_shown_within_a_tile(
         shares.append(bar.n / bar.total)
 
     # rows come one by one
-    monkeypatch.setattr("hsisr_core.fast.ssrnet.PIECE_BYTES", 1)
+    monkeypatch.setattr("hsisr_core.fast.networks.PIECE_BYTES", 1)
     monkeypatch.setattr(tqdm, "update", update)
     upscale(cube, 2, str(packed), tmp_path / "out.npy", tile=tile, check=False)
     assert shares == sorted(shares)

@@ -1,20 +1,24 @@
 """The numbers of SSRNet, SSRChain, MCNet and ERCSR by two other ways: features last and without concatenation, for
-training, and row by row, for inference on a CPU. Both read a network's layers, so weights and switches are its own."""
+training, and row by row, for inference on a CPU. Both read a network's layers, so weights and switches are its own.
 
-from collections.abc import Callable, Iterator
+A network is drawn once for both ways. At every step the first has a tensor, the second a stream of `rows`. A stream is
+read once: what two parts of a network read is forked.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial, reduce
+from itertools import chain
+from operator import methodcaller
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hsisr_core.fast.convolution import ENOUGH
-from hsisr_core.fast.ercsr import ercsr_body
-from hsisr_core.fast.rows import Piece
+from hsisr_core.fast.convolution import ENOUGH, convolve, convolve_rows, fuse, shares, typed
+from hsisr_core.fast.rows import Piece, Rows, Sum, apply, cut, fork
 from hsisr_core.fast.tail import Tail
 from hsisr_core.fast.threads import Crew, one_thread
-from hsisr_core.fast.ways import ByRows, Way, Whole, blocks, outputs
 from hsisr_core.fast.winograd import ROWS
 from hsisr_core.models import ERCSR, MCNet, SSRChain, SSRNet
 from hsisr_core.models.ssrchain import back_project
@@ -22,6 +26,7 @@ from hsisr_core.models.ssrchain import back_project
 PIECE_BYTES = 4_000_000  # of a tensor in a stream of rows: a few of them fit a processor's cache
 PIECES = 8  # of a scene at least, where it has so many fours of rows: what threads divide among them
 Served = SSRNet | SSRChain | MCNet | ERCSR
+Way = Any  # Whole or ByRows
 
 
 def super_resolve_whole(net: Served, lr: Tensor, half: bool = False) -> Tensor:
@@ -111,7 +116,7 @@ def _piece_rows(net: Served, bands: int, height: int, width: int) -> int:
 def _body(way: Way, net: Served, lr: Any) -> Any:
     """What the tail reads."""
     if isinstance(net, ERCSR):
-        return ercsr_body(way, net, lr)
+        return _ercsr_body(way, net, lr)
     x = way.convolve(net.head, lr)
     x, *firsts = way.fork(x, 1 + len(net.body) * _is_global(net))
     for module in net.body:
@@ -130,16 +135,119 @@ def _module(way: Way, module: Any, x: Any, plus: Any) -> Any:
     x, *own = way.fork(x, 1 if module.block is None else 2)
     if module.fusion is None:
         x = reduce(partial(_unit, way), module.units, x)
-        return x if not own else way.stage(blocks(way, way.add(x, *own), plus, module.block))
-    found = outputs(way, partial(_unit, way), module.units, x)
+        return x if not own else way.stage(_blocks(way, way.add(x, *own), plus, module.block))
+    found = _outputs(way, partial(_unit, way), module.units, x)
     scales = getattr(module, "weights", None)
     if scales is not None:
-        found = (blocks(way, x, None, branch) for x, branch in zip(found, module.branches, strict=True))
+        found = (_blocks(way, x, None, branch) for x, branch in zip(found, module.branches, strict=True))
     fused = way.fuse(module.fusion, found, scales, True, *own)
-    return way.stage(blocks(way, fused, plus, module.block))
+    return way.stage(_blocks(way, fused, plus, module.block))
 
 
 def _unit(way: Way, x: Any, unit: Any) -> Any:
     """Eq. 6; a unit of MCNet is one block."""
     x, plus = way.fork(x, 2)
-    return way.stage(blocks(way, x, plus, *getattr(unit, "blocks", [unit])))
+    return way.stage(_blocks(way, x, plus, *getattr(unit, "blocks", [unit])))
+
+
+def _ercsr_body(way: Way, net: ERCSR, lr: Any) -> Any:
+    """What the tail reads."""
+    x, first = way.fork(_blocks(way, lr, None, net.head), 2)
+    fused = way.fuse(
+        net.fusion, _outputs(way, partial(_ercsr_module, way), net.body, x), net.weights, False, None
+    )
+    return way.cut(_blocks(way, fused, first, net.body_end))
+
+
+def _ercsr_module(way: Way, x: Any, module: Any) -> Any:
+    x, own = way.fork(x, 2)
+    spatial, again = way.fork(way.convolve(module.spatial, x, True), 2)
+    mixed = way.convolve(module.rows, spatial, plus=way.convolve(module.columns, again))
+    mixed, skipped = way.fork(way.stage(mixed), 2)
+    x = reduce(partial(_ercsr_unit, way), module.units, mixed)
+    return way.cut(way.add(way.add(x, skipped), own))
+
+
+def _ercsr_unit(way: Way, x: Any, unit: Any) -> Any:
+    x, plus = way.fork(x, 2)
+    return way.stage(way.convolve(unit.second, way.convolve(unit.first, x, True), plus=plus))
+
+
+class Whole:
+    """Tensors of all rows, (batch, bands, h, w, features), differentiable."""
+
+    convolve, fuse = staticmethod(convolve), staticmethod(fuse)
+    to, add = staticmethod(Tensor.to), staticmethod(torch.add)
+
+    def __init__(self, half: bool = False) -> None:
+        self.half = half
+
+    def fork(self, x: Tensor, count: int) -> list[Tensor]:
+        return [x] * count
+
+    def stage(self, x: Tensor) -> Tensor:
+        return x
+
+    cut = stage
+
+
+class ByRows:
+    """Streams of pieces of `height` rows; a sum is in the memory of its first part."""
+
+    fork, add = staticmethod(fork), staticmethod(Sum)
+
+    def __init__(self, crew: Crew, height: int, half: bool = False) -> None:
+        self.stage = crew.stage
+        self.height = height
+        self.half = half
+
+    def cut(self, rows: Rows) -> Rows:
+        # what the convolutions hold back all comes with the last piece
+        return cut(rows, self.height)
+
+    def to(self, rows: Rows, dtype: torch.dtype) -> Rows:
+        return apply(methodcaller("to", dtype), rows)
+
+    def convolve(self, layer: nn.Conv3d, rows: Rows, relu: bool = False, plus: Rows | None = None) -> Rows:
+        rows = convolve_rows(layer, rows, relu, self.half)
+        return rows if plus is None else Sum(rows, plus)
+
+    def fuse(
+        self, layer: nn.Conv3d, units: Iterable[Rows], scales: Tensor | None, relu: bool, plus: Rows | None
+    ) -> Rows:
+        """`fuse` on units whose rows come one after the other; a row is multiplied when the last unit has it."""
+
+        def multiply(x: Tensor, index: int) -> Tensor:
+            weight, bias = typed(layer, x)
+            return F.linear(x, shares(weight, scales)[index], bias if index == -1 else None)
+
+        *early, last = units
+        fused = apply(partial(multiply, index=-1), last)
+        for index, unit in enumerate(early):
+            fused = Sum(fused, apply(partial(multiply, index=index), unit))
+        fused = apply(torch.relu_, fused) if relu else fused
+        return fused if plus is None else Sum(fused, plus)
+
+
+def _outputs(way: Way, function: Callable[[Any, Any], Any], parts: Any, x: Any) -> Iterator[Any]:
+    """What `function` makes of each of the `parts` and what the one before it gave, in turn."""
+    for part in parts:
+        x = function(x, part)
+        output, *more = way.fork(x, 1 if part is parts[-1] else 2)
+        x = more[0] if more else None
+        yield output
+
+
+def _blocks(way: Way, x: Any, plus: Any, *parts: Any) -> Any:
+    """What the convolutions and ReLUs of some parts make of `x`, and `plus` added to that."""
+    *early, (last, last_relu) = _steps(*parts)
+    for layer, relu in early:
+        x = way.convolve(layer, x, relu)
+    return way.convolve(last, x, last_relu, plus)
+
+
+def _steps(*parts: Any) -> list[tuple[nn.Conv3d, bool]]:
+    """The convolutions of some parts, and whether a ReLU follows."""
+    layers = list(chain(*parts))
+    follows = [isinstance(layer, nn.ReLU) for layer in [*layers[1:], None]]
+    return [pair for pair in zip(layers, follows, strict=True) if isinstance(pair[0], nn.Conv3d)]

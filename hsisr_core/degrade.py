@@ -133,7 +133,7 @@ def imresize(
         height, width = (math.ceil(side * factors[0]) for side in shape[-2:])
     else:
         pair = isinstance(size, Sequence) and len(size) == 2
-        if not pair or not all(isinstance(n, Integral) and n > 0 for n in size):
+        if not pair or any(not isinstance(n, Integral) or n < 1 for n in size):
             raise HsisrError(f"size is {size!r}; give (height, width).")
         height, width = size
         factors = height / shape[-2], width / shape[-1]

@@ -227,7 +227,7 @@ def _scored_on(row: Mapping[Any, Any], method: str, bands: float) -> str:
     """On what a row is scored; `bands` are those of the data."""
     if not np.isfinite(row["psnr"]):
         lost = 2 * build_model("3d-fcnn", 2, 31).margin[0] if method == method_label("3d-fcnn") else 0
-        return f"needs over {lost} bands" if bands <= lost else "not trained"
+        return f"needs {lost + 1} bands" if bands <= lost else "not trained"
     return f"{row['bands']:.0f} bands" + f", {row['border']:.0f} px less" * bool(row["border"])
 
 

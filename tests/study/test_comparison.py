@@ -201,7 +201,7 @@ def test_eight_bands_are_too_few_without_padding(tmp_path: Path) -> None:
         images = [row | {"scored_bands": 8} for row in run.metrics["images"]]
         write_json(run.folder / "metrics.json", run.metrics | {"images": images})
     ours = cells(show_comparison(compare_methods(runs)).to_html(), "CAVE, 25 scenes, 8 bands", False)
-    assert "needs over 8 bands" in ours["x2 3D-FCNN"]
+    assert "needs 9 bands" in ours["x2 3D-FCNN"]
     assert "not trained" in ours["x2 EDSR"]
 
 

@@ -81,16 +81,16 @@ def learning_curves(runs: Sequence[Run], timed: bool = False) -> dict[str, dict[
     `timed` puts processor seconds in place of steps: the least that a run of this row took, evenly over its steps. Rows
     that were not timed on a processor are left out.
     """
-    ordered = sorted(runs, key=_run_order)
+    ordered, rows = sorted(runs, key=_run_order), by_row(runs)
     panels: dict[str, dict[str, list[pd.DataFrame]]] = {}
     for run, place in zip(ordered, _places(ordered), strict=True):
         curve = gain_curve(run)
         if timed:
-            row = by_row(runs)[f"{_label(run.config)} {place}"]
-            seconds = [other.metrics.get("processor_seconds") or np.inf for other in row]
-            if min(seconds) == np.inf:
+            row = rows[f"{_label(run.config)} {place}"]
+            seconds = min(other.metrics.get("processor_seconds") or np.inf for other in row)
+            if seconds == np.inf:
                 continue
-            curve["step"] = curve["step"] / run.metrics["steps"] * min(seconds)
+            curve["step"] = curve["step"] / run.metrics["steps"] * seconds
         panels.setdefault(place, {}).setdefault(_label(run.config), []).append(curve)
     return panels
 

@@ -125,9 +125,8 @@ def compare_rows(name: str, runs: Sequence[Run]) -> pd.DataFrame:
 
 def book_and_again(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
     """Each of `runs` as the book has it, if it does; and those of them that were trained here again."""
-    return [run.of_the_book or run for run in runs], [
-        run for run in runs if run.of_the_book and not run.committed
-    ]
+    found = [(run, run.of_the_book) for run in runs]
+    return [book or run for run, book in found], [run for run, book in found if book and not run.committed]
 
 
 def gain_curve(run: Run) -> pd.DataFrame:

@@ -221,22 +221,26 @@ def _measure_rate(config: RunConfig, bands: int) -> tuple[float, str]:
     return step_flop / statistics.fmean(times), f"{len(times)} x {batch} patches"
 
 
-def measure_costs(models: Mapping[str, SuperResolver], bands: int, side: int) -> pd.DataFrame:
+def measure_costs(
+    models: Mapping[str, SuperResolver], bands: int, side: int, scene: int | None = None
+) -> pd.DataFrame:
     """Parameters, work, and the measured time and memory of networks on one LR patch (1, bands, side, side).
 
-    Training steps, with L1 and Adam, change the weights. Times are medians of five turns in which every network comes
-    once. Memory is the most that tensors made in one more pass take at once.
+    Inference is that of a `scene` of so many LR pixels a side (None: of the patch). Training steps, with L1 and Adam,
+    change the weights. Times are medians of five turns in which every network comes once. Memory is the most that
+    tensors made in one more pass take at once.
     """
-    lr = torch.rand(1, bands, side, side, generator=torch.Generator().manual_seed(0))
+    draw = partial(torch.rand, generator=torch.Generator().manual_seed(0))
+    lr, whole = draw(1, bands, side, side), draw(1, bands, scene or side, scene or side)
     accelerator = make_accelerator(RunConfig(device="cpu"))
     tasks: dict[tuple[str, str], Callable[[], object]] = {}
     rows: dict[str, dict[str, float]] = {}
     for name, network in models.items():
-        infer = partial(runner(network), lr)
+        run = runner(network)
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
-        step = (accelerator, Trainer(network), optimizer, l1_loss, lr, torch.zeros_like(infer()))
+        step = (accelerator, Trainer(network), optimizer, l1_loss, lr, torch.zeros_like(run(lr)))
         tasks[name, "training step"] = partial(train_step, *step)
-        tasks[name, "inference"] = infer
+        tasks[name, "inference"] = partial(run, whole)
         work = multiply_adds(network, bands, side, side) / 1e9
         rows[name] = {"parameters": count_parameters(network), "multiply-adds (G)": work}
     times: dict[tuple[str, str], list[float]] = {key: [] for key in tasks}

@@ -178,3 +178,6 @@ def test_costs_of_both_blocks() -> None:
     # two layers with ReLU keep more for the backward pass than one layer without
     memory = costs["training step (MB)"].to_dict()
     assert memory["separable"] > memory["standard"]
+    large = measure_costs(models, bands=31, side=8, scene=16)
+    assert large["training step (MB)"].to_dict() == memory
+    assert (large["inference (MB)"] > 2 * costs["inference (MB)"]).all()

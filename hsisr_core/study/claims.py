@@ -64,33 +64,53 @@ def judge_claims(runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
             groups, printed = _groups(table, here), _printed(table, scale)
             for better, worse in claims:
                 claim = f"{better} {'as good as' if table in _MARGINS else 'over'} {worse}"
+                ours, other = groups.get(better) or [], groups.get(worse) or []
                 row = {
-                    "table": TABLES[table][0], "chapter": chapter, "scale": scale,
+                    "table": TABLES[table][0], "chapter": chapter, "scale": scale, "other": worse,
+                    "filters": {run.config.features for run in [*ours, *other]},
+                    "steps": {run.metrics["steps"] for run in [*ours, *other]},
                     "claim": _WORDS.get(claim, claim),
                     "paper": printed[better] - printed[worse], "verdict": "not trained",
                 }  # fmt: skip
-                if groups.get(better) and (worse == "bicubic" or groups.get(worse)):
-                    gains = image_gains(groups[better], groups.get(worse))
-                    row |= judge_gains(gains, _MARGINS.get(table, 0.0))
+                if ours and (worse == "bicubic" or other):
+                    row |= judge_gains(image_gains(ours, other or None), _MARGINS.get(table, 0.0))
+                    row["below"] = -image_gains(other).to_numpy().mean() if other else math.nan
                 rows.append(row)
     return pd.DataFrame(rows)
 
 
 def list_claims(table: pd.DataFrame) -> str:
-    """The rows of `judge_claims` as a list in HTML, linked to their chapters: a line each, or one for those open."""
-    lines, missing = [], []
-    for row in table.to_dict("records"):
-        link = f'<a href="{row["chapter"]}.html">{row["claim"]}, x{row["scale"]}</a>'
-        if row["verdict"] == "not trained":
-            missing.append(link)
-            continue
-        found = f"{row['ours']:+.2f} dB, better on {row['better']:.0f} of {row['images']:.0f} scenes"
-        if row["low"] <= row["high"]:
-            found += f", {row['seeds']:.0f} seeds, 95 % from {row['low']:+.2f} to {row['high']:+.2f}"
-        alone = ", one seed" * (row["seeds"] == 1)
-        lines.append(f"{link}: <b>{row['verdict']}{alone}</b> ({found}; paper, CAVE: {row['paper']:+.2f} dB)")
-    lines += [f"<b>not trained</b>: {'; '.join(missing)}"] * bool(missing)
-    return f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>"
+    """The rows of `judge_claims` as lists in HTML, one for each table and scale: a line each, or one for those open."""
+    text = ""
+    trained = table[table["verdict"] != "not trained"]
+    for (name, chapter, scale), rows in trained.groupby(["table", "chapter", "scale"], sort=False):
+        budget = [_spread(set.union(*rows[column])) + f" {column}" for column in ("filters", "steps")]
+        lines = map(_line, rows.to_dict("records"))
+        text += f'<p><a href="{chapter}.html">{name}, x{scale}</a> ({", ".join(budget)}):</p>'
+        text += f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>"
+    missing = table[table["verdict"] == "not trained"]
+    open_claims = [
+        f'<a href="{row["chapter"]}.html">{row["claim"]}, x{row["scale"]}</a>'
+        for row in missing.to_dict("records")
+    ]
+    return text + f"<p><b>not trained</b>: {'; '.join(open_claims)}</p>" * bool(open_claims)
+
+
+def _line(row: Mapping[Any, Any]) -> str:
+    """A claim, its verdict, and the numbers behind it."""
+    found = f"{row['ours']:+.2f} dB, better on {row['better']:.0f} of {row['images']:.0f} scenes"
+    if row["low"] <= row["high"]:
+        found += f", {row['seeds']:.0f} seeds, 95 % from {row['low']:+.2f} to {row['high']:+.2f}"
+    alone = ", one seed" * (row["seeds"] == 1)
+    weak = f"; {row['other']} is {row['below']:.2f} dB below bicubic" if row["below"] > 0 else ""
+    return (
+        f"{row['claim']}: <b>{row['verdict']}{alone}</b> ({found}; paper, CAVE: {row['paper']:+.2f} dB{weak})"
+    )
+
+
+def _spread(counts: set[int]) -> str:
+    """One number, or the least and the most of several."""
+    return " to ".join(f"{count:,}" for count in sorted({min(counts), max(counts)}))
 
 
 def _scores(runs: Sequence[Run], result: str = "") -> pd.DataFrame:

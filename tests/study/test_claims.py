@@ -50,18 +50,22 @@ def test_real_runs_are_judged_and_listed() -> None:
     assert row["paper"] == pytest.approx(44.99 - 44.06, abs=0.5)
     assert (row["verdict"], table.loc["L1 over MSE", "verdict"]) == ("cannot be told", "not trained")
     table = table.reset_index()
-    lines = list_claims(table).split("</li>")
-    assert re.search(
-        r"SSRNet over bicubic, x2</a>: <b>cannot be told, one seed</b> \(\+\d\.\d\d dB, better on 1 of 1 scenes; paper",
-        lines[0],
+    text = list_claims(table)
+    assert text.startswith(
+        '<p><a href="10-comparison.html">Table V, x2</a> (32 to 64 filters, 1,500 to 3,000 steps):</p>'
     )
-    assert lines[-2].startswith("<li><b>not trained</b>: ")
-    assert '<a href="06-losses.html">L1 over MSE, x2</a>' in lines[-2]
+    assert re.search(
+        r"<li>SSRNet over bicubic: <b>cannot be told, one seed</b> "
+        r"\(\+\d\.\d\d dB, better on 1 of 1 scenes; paper, CAVE: \+4\.\d\d dB\)</li>",
+        text,
+    )
+    assert re.search(r'<p><b>not trained</b>: .*<a href="06-losses.html">L1 over MSE, x2</a>', text)
     table.loc[[0, 1], "seeds"], table.loc[0, ["low", "high"]] = 3, [1.5, 2.5]
-    table.loc[0, "verdict"], table.loc[1, "verdict"] = "holds", "does not hold"
+    table.loc[0, "verdict"], table.loc[1, "verdict"], table.loc[1, "below"] = "holds", "does not hold", 0.25
     first, second, *_ = list_claims(table).split("</li>")
     assert re.search(
         r"<b>holds</b> \(\+\d\.\d\d dB, better on 1 of 1 scenes, 3 seeds, 95 % from \+1\.50 to \+2\.50; paper",
         first,
     )
-    assert "SSRNet over EDSR, x2</a>: <b>does not hold</b> (" in second
+    assert "SSRNet over EDSR: <b>does not hold</b> (" in second
+    assert second.endswith("; EDSR is 0.25 dB below bicubic)")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from small_book import ROOT
 
 from benchmarks.__main__ import line
 from benchmarks.measure import ratio
@@ -79,3 +85,29 @@ def test_a_row_says_its_spread_and_its_verdict() -> None:
 def test_a_bar_is_met_or_not(row: Row, met: bool | None) -> None:
     assert row.met is met
     assert ("missed" in line(row)) == (met is False)
+
+
+@pytest.mark.slow
+def test_the_gpu_script_runs_to_its_end_before_a_gpu_is_paid_for(hsisr_data: Path, tmp_path: Path) -> None:
+    data = str(hsisr_data / "cave_nine")
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.gpu",
+        str(tmp_path),
+        "--data",
+        data,
+        "--steps=2",
+        "--minutes=1",
+    ]
+    subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"HSISR_CACHE": str(tmp_path / "cache")})
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    assert {row["mode"] for row in found["timings"]} >= {"float32"}
+    assert not [row["error"] for row in found["timings"] if "error" in row and "compiled" not in row["mode"]]
+    for scale, training in zip((4, 2), found["trainings"], strict=True):
+        metrics = json.loads((tmp_path / "runs" / training["run"] / "metrics.json").read_text())
+        assert (metrics["steps"], metrics["config"]["scale"], metrics["config"]["precision"]) == (
+            2,
+            scale,
+            "bf16",
+        )

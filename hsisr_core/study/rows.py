@@ -175,16 +175,22 @@ def belongs_to(runs: Sequence[Run]) -> str:
 
 
 def origin(runs: Sequence[Run]) -> str:
-    """Preset, data, split and seeds of `runs`, which are all of one dataset, and where they were trained."""
+    """Preset, data, split, seeds of `runs`, all of one dataset; where they were trained, and in which low precision."""
     metrics = runs[0].metrics
     seeds = sorted({run.config.seed for run in runs})
     split = metrics["split"]
     data = data_label(metrics["dataset"]) + blur_label(runs[0].config.blur)
     role = "validation" if split["name"].endswith(_VALIDATION) else "test"
     places = sorted({"from the book" if run.committed else "trained here" for run in runs})
+    coarse = sorted(
+        f"{method_label(run.config.method)} x{run.config.scale} in {run.config.precision}"
+        for run in runs
+        if run.config.precision != "no"
+    )
     return (
         f"preset {runs[0].config.preset}, {data} (split {split['name']}, {role}: {', '.join(split['test'])}), "
         f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}, {' and '.join(places)}"
+        f"{', ' * bool(coarse)}{', '.join(dict.fromkeys(coarse))}"
     )
 
 

@@ -190,7 +190,8 @@ def test_what_has_not_converged_is_said(losses: list[Run]) -> None:
     text = not_converged(rows_of("loss", losses))
     assert text.startswith("**Not converged:** MSE (0.10 dB below bicubic); 0.5 MSE"), "of a cosine schedule"
     steady = [
-        dataclasses.replace(run, config=run.config.model_copy(update={"schedule": "constant"})) for run in losses
+        dataclasses.replace(run, config=run.config.model_copy(update={"schedule": "constant"}))
+        for run in losses
     ]
     text = not_converged(rows_of("loss", steady))
     assert text.startswith("**Not converged:** MSE (0.10 dB below bicubic); L1 (+0.20 dB from step 10 to 20)")

@@ -54,7 +54,7 @@ def test_an_array_keeps_its_units() -> None:
 @pytest.mark.slow
 def test_an_array_of_other_bands_has_its_own_mean_subtracted(recwarn: pytest.WarningsRecorder) -> None:
     """Also where their number is that of the training: 31 bands are not CAVE's by their number."""
-    name = "ssrnet-32-x2-cave-sample"
+    name = "ssrnet-32-x2-cave-nine"
     weights = hs.load_pretrained(name)
     cube = np.linspace(0.1, 0.4, 31)[:, None, None] + 0.05 * np.random.default_rng(1).random((31, 20, 20))
     trained = np.arange(400.0, 701.0, 10.0)

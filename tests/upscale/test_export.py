@@ -88,7 +88,7 @@ def test_without_onnx_the_command_gives_the_words_for_pip(
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     out = str(tmp_path / "net.onnx")
-    monkeypatch.setattr(sys, "argv", ["hsisr", "export", "ssrnet-32-x2-cave-sample", "-o", out])
+    monkeypatch.setattr(sys, "argv", ["hsisr", "export", "ssrnet-32-x2-cave-nine", "-o", out])
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 2

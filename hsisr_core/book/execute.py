@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
@@ -100,16 +100,24 @@ def chapter_digest(chapter: Path, given: Mapping[str, Any]) -> str:
         # The chapters work in the project's folder, and a preset's file is named as seen from there.
         preset = preset_values(str(root / preset) if preset.endswith((".yaml", ".yml")) else preset)
     read = (PACKAGE, book / "presets", book / "splits", book / "results")
-    contents = [chapter, *(file for folder in read for file in _files(folder))]
+    contents = [chapter, *(file for folder in read for file in list_files(folder))]
     named = {root / Path(text).expanduser() for text in _texts([values, preset])} - {root}
-    stamped = [file for place in (datasets_folder(), runs_folder(), *sorted(named)) for file in _files(place)]
+    stamped = [
+        file for place in (datasets_folder(), runs_folder(), *sorted(named)) for file in list_files(place)
+    ]
     # A run that has not begun has its settings only.
     stats = [(str(file), file.stat()) for file in stamped if file.name != "config.yaml"]
     stamps = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    return digest_of(contents, values, stamps)
+
+
+def digest_of(files: Iterable[Path], *more: Any) -> str:
+    """One digest of the contents of `files`, the packages, the machine, the environment `VARIABLES`, and `more`."""
     variables = sorted(item for item in os.environ.items() if item[0].startswith(VARIABLES))
-    hashes = [(str(file), sha256_file(file)) for file in contents]
-    state = [values, hashes, stamps, variables, _software()]
-    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+    hashes = [(str(file), sha256_file(file)) for file in files]
+    return hashlib.sha256(
+        json.dumps([*more, hashes, variables, _software()], sort_keys=True).encode()
+    ).hexdigest()
 
 
 def clean_environment(work: Path) -> dict[str, str]:
@@ -192,7 +200,7 @@ def _software() -> list[str]:
     return [*installed, sys.version, platform.platform(), f"{os.cpu_count()} cores"]
 
 
-def _files(place: Path) -> list[Path]:
+def list_files(place: Path) -> list[Path]:
     """Every file below a folder, or the file itself; through links, without caches and hidden files."""
     # Path.rglob does not follow links.
     names = sorted(glob.glob("**", root_dir=place, recursive=True)) if place.is_dir() else [""]  # noqa: PTH207

@@ -16,7 +16,16 @@ import yaml
 
 from hsisr_core.base import AnyPath, book_folder, project_root
 from hsisr_core.book.chapter import KEEP, assign_parameters
-from hsisr_core.book.execute import BookError, clean_environment, execute_chapters, output_folder
+from hsisr_core.book.execute import (
+    MANIFEST,
+    PACKAGE,
+    BookError,
+    clean_environment,
+    digest_of,
+    execute_chapters,
+    list_files,
+    output_folder,
+)
 from hsisr_core.errors import HsisrError
 
 if TYPE_CHECKING:
@@ -39,7 +48,7 @@ def build_book(
 
     `preset` is a name in ``book/presets`` or a YAML file, None for each chapter's own; `parameters` go to the chapters
     that declare them. When all are known to be valid, `before` is called, which trains what the chapters show. In `out`
-    (default: ``_build``) are then ``executed/`` and ``html/``; after an error the last good pages stay.
+    (default: ``_build``) are then ``executed/``, ``html/`` and what they were built of; after an error the last good pages stay.
     """
     given = _given(preset, parameters)
     chapters = [page for page in book_pages() if page.suffix == ".ipynb"]
@@ -92,12 +101,25 @@ def book_pages() -> list[Path]:
 
 
 def build_pages(executed: Path, out: AnyPath | None = None, *, strict: bool = False) -> Path:
-    """Build ``out/html`` of executed notebooks (`strict`: a warning of Sphinx is an error); returns ``index.html``."""
+    """Build ``out/html`` of executed notebooks (`strict`: a warning of Sphinx is an error); returns ``index.html``.
+
+    Pages of the same notebooks, settings, code and packages stay. Others are all built: an incremental build reports
+    only the warnings of the pages that changed.
+    """
     folder = output_folder(out)
     options = ["-W", "-n", "--keep-going"] if strict else []
-    # Always from nothing: an incremental build reports only the warnings of the pages that changed.
+    config, index, built = (
+        project_root() / "_config.yml",
+        folder / "html" / "index.html",
+        folder / "pages.sha256",
+    )
+    # the order in which chapters ended is of no account
+    read = [file for file in list_files(executed) if file.name != MANIFEST]
+    digest = digest_of([*read, *list_files(PACKAGE), config], options)
+    if index.is_file() and built.is_file() and built.read_text() == digest:
+        return index
+    built.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix=".work-", dir=folder, ignore_cleanup_errors=True) as work:
-        config = project_root() / "_config.yml"
         command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(executed), "--config", str(config)]
         command += ["--path-output", work, "--quiet", *options]
         environment = clean_environment(Path(work))
@@ -107,7 +129,9 @@ def build_pages(executed: Path, out: AnyPath | None = None, *, strict: bool = Fa
             summary = _sphinx_summary(result.stdout + result.stderr, executed)
             raise BookError(f"The pages could not be built.\n{summary}")
         shutil.rmtree(folder / "html", ignore_errors=True)
-        return html.rename(folder / "html") / "index.html"
+        html.rename(folder / "html")
+        built.write_text(digest)
+        return index
 
 
 def _given(preset: str | None, parameters: Mapping[str, Any]) -> dict[str, Any]:

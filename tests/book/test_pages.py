@@ -91,7 +91,11 @@ def test_build_book_from_chapters_to_pages(
     assert "given 4 scenes/mine.yaml scenes" in page
     assert "_static/book.css" in page
     assert (index.parent / "_static" / "book.css").is_file()
-    assert {path.name for path in (tmp_path / "elsewhere").iterdir()} == {"executed", "html"}
+    assert {path.name for path in (tmp_path / "elsewhere").iterdir()} == {
+        "executed",
+        "html",
+        "pages.sha256",
+    }
 
     notebook = tmp_path / "elsewhere" / "executed" / "a.ipynb"
     links = set(re.findall(r'href="([^"]+)"', page))
@@ -134,6 +138,9 @@ def test_pages_that_fail_leave_the_last_good_ones(book: Path, tmp_path: Path) ->
     shutil.copytree(book, executed)
     index = build_pages(executed, strict=True)
     assert "mybinder" not in (index.parent / "a.html").read_text()
+    (index.parent / "kept").touch()
+    assert build_pages(executed, strict=True) == index
+    assert (index.parent / "kept").is_file(), "nothing has changed: the same pages"
     (executed / "index.md").write_text("# Changed\n\nSee [nothing](nowhere.md) and {eq}`eq:none`.\n")
     with pytest.raises(BookError) as raised:
         build_pages(executed, strict=True)
@@ -147,6 +154,7 @@ def test_pages_that_fail_leave_the_last_good_ones(book: Path, tmp_path: Path) ->
 
     assert build_pages(executed) == index, "not strict: warnings are no errors"
     assert "Changed" in index.read_text()
+    assert not (index.parent / "kept").exists()
 
     (executed / "_toc.yml").unlink()
     with pytest.raises(BookError, match="Table of Contents"):

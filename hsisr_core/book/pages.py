@@ -48,8 +48,8 @@ def build_book(
 
     `preset` is a name in ``book/presets`` or a YAML file, None for each chapter's own; `parameters` go to the chapters
     that declare them. When all are known to be valid, `before` is called, which trains what the chapters show. In `out`
-    (default: ``_build``) are then ``executed/``, ``html/`` and the digest of its sources; after an error the last good pages
-    stay.
+    (default: ``_build``) are then ``executed/``, ``html/`` and the digest of its sources; after an error the last good
+    pages stay.
     """
     given = _given(preset, parameters)
     chapters = [page for page in book_pages() if page.suffix == ".ipynb"]

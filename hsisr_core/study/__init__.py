@@ -1,5 +1,6 @@
 """What the numbers say: the paper's tables beside ours, differences and their spread."""
 
+from hsisr_core.study.budgets import compare_budgets, show_budgets, with_any_steps
 from hsisr_core.study.claims import image_gains, judge_claims, judge_gains, list_claims
 from hsisr_core.study.comparison import (
     at_largest_scale,

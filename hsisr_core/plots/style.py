@@ -90,9 +90,9 @@ def line_styles(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def method_styles(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """`line_styles` of methods, the same in every figure; a variant, as "SSRNet+", is dotted with open squares."""
+    """`line_styles` of methods, the same in every figure: SSRNet's is the first; a variant, "SSRNet+", has squares."""
     bases = {method: method.partition(",")[0].removesuffix("+") for method in methods}
-    networks = [method_label(name) for name in MODELS if name != "bicubic"]
+    networks = [method_label(name) for name in ("ssrnet", *MODELS) if name != "bicubic"]
     looks = line_styles(dict.fromkeys([*networks, "bicubic", *bases.values()]))
     variant = {"linestyle": (0, (1, 3)), "marker": "s", "markerfacecolor": "white"}
     return {

@@ -12,7 +12,15 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from hsisr_core.plots.style import COLOURS, WIDTH, panel_grid, show_image, spectral_axis, styled_figure
+from hsisr_core.plots.style import (
+    COLOURS,
+    WIDTH,
+    method_styles,
+    panel_grid,
+    show_image,
+    spectral_axis,
+    styled_figure,
+)
 
 
 @styled_figure
@@ -74,3 +82,13 @@ def test_spectral_axis(wavelengths: list[float], values: list[float], label: str
     x, text = spectral_axis(wavelengths)
     np.testing.assert_array_equal(x, values)
     assert text == label
+
+
+def test_ssrnet_is_the_solid_blue_line_in_every_company() -> None:
+    for methods in (["SSRNet"], ["bicubic", "EDSR", "SSRNet", "SSRNet+"]):
+        look = method_styles(methods)["SSRNet"]
+        assert (look["color"], look["linestyle"], look["marker"]) == (COLOURS[0], "-", "o")
+    every = method_styles(
+        ["bicubic", "GDRRN", "3D-FCNN", "EDSR", "SSRNet", "MCNet", "SFCSR", "ERCSR", "SSRChain"]
+    )
+    assert len({(look["color"], str(look["linestyle"])) for look in every.values()}) == 9

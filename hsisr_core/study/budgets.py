@@ -49,8 +49,8 @@ def compare_budgets(runs: Sequence[Run], rows: Sequence[RunConfig], methods: tup
     )
     kinds = {
         "as in Table V": in_table[0] & in_table[1],
-        "equal steps": steps[0] == steps[1],
-        "equal time": (seconds[0] / seconds[1]).between(*_SAME_TIME),
+        "at equal steps": steps[0] == steps[1],
+        "at equal time": (seconds[0] / seconds[1]).between(*_SAME_TIME),
     }
     both["difference"] = psnr[0] - psnr[1]
     columns = [f"{name} {label}" for name in _COLUMNS for label in labels] + ["difference"]

@@ -31,10 +31,15 @@ _WORDS = {
 _MARGINS = {"block": 0.1, "modules": 0.1}
 
 
-def image_gains(better: Sequence[Run], worse: Sequence[Run] | None = None) -> pd.DataFrame:
-    """PSNR of `better` minus that of `worse` (None: bicubic), dB: a row per test image, a column per common seed."""
-    own = _scores(better)
-    other = _scores(better, "bicubic") if worse is None else _scores(worse)
+def image_gains(
+    better: Sequence[Run], worse: Sequence[Run] | None = None, metric: str = "psnr"
+) -> pd.DataFrame:
+    """PSNR (dB), or another metric, of `better` minus that of `worse` (None: bicubic).
+
+    A row per test image, a column per common seed.
+    """
+    own = _scores(better, metric)
+    other = _scores(better, metric, "bicubic") if worse is None else _scores(worse, metric)
     return (own - other).dropna(axis="columns", how="all")
 
 
@@ -42,21 +47,34 @@ def judge_gains(gains: pd.DataFrame, margin: float = 0.0) -> dict[str, Any]:
     """What `image_gains` say of "better by more than -`margin` dB": their mean, its 95 % interval, the verdict.
 
     The standard error of the mean over m images and n seeds is sqrt(s_image^2 / m + s_seed^2 / n), its degrees of
-    freedom are those of Welch and Satterthwaite. One seed or one image cannot tell.
+    freedom are those of Welch and Satterthwaite; ``strict`` is the verdict with min(m, n) - 1 of them. One seed or one
+    image cannot tell.
     """
     images, seeds = gains.mean(axis="columns"), gains.mean()
     mean = float(images.mean())
     parts = np.array([images.sem(), seeds.sem()]) ** 2
-    freedom = parts.sum() ** 2 / (parts**2 / (np.array(gains.shape) - 1)).sum()
-    half = float(student.ppf(0.975, freedom) * math.sqrt(parts.sum()))
-    low, high = mean - half, mean + half
-    verdict = "holds" if low > -margin else "does not hold" if high < -margin else "cannot be told"
-    found = {"ours": mean, "low": low, "high": high, "verdict": verdict}
-    return found | {"images": len(images), "better": int((images > 0).sum()), "seeds": len(seeds)}
+    found: dict[str, Any] = {
+        "ours": mean,
+        "images": len(images),
+        "better": int((images > 0).sum()),
+        "seeds": len(seeds),
+    }
+    several = np.array(gains.shape) - 1
+    degrees = {"strict": several.min(), "verdict": parts.sum() ** 2 / (parts**2 / several).sum()}
+    for name, freedom in degrees.items():
+        half = float(student.ppf(0.975, freedom) * math.sqrt(parts.sum()))
+        low, high = mean - half, mean + half
+        verdict = "holds" if low > -margin else "does not hold" if high < -margin else "cannot be told"
+        found |= {"low": low, "high": high, name: verdict}
+    return found
 
 
 def judge_claims(runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
-    """Each claim of the paper on the runs of each table: `judge_gains`, and the paper's difference on CAVE (dB)."""
+    """Each claim of the paper on the runs of each table: `judge_gains`, and the paper's difference on CAVE (dB).
+
+    Claims are judged by PSNR; ``sam``, ``sam_low``, ``sam_high`` and ``paper_sam`` are the differences in SAM
+    (degrees), negative where the claim's better row has the smaller angle.
+    """
     rows = []
     for table, (chapter, claims) in _CLAIMS.items():
         for scale in sorted({run.config.scale for run in runs.get(table, ())} & {*SCALES}) or [2]:
@@ -70,11 +88,14 @@ def judge_claims(runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
                     "filters": {run.config.features for run in [*ours, *other]},
                     "steps": {run.metrics["steps"] for run in [*ours, *other]},
                     "claim": _WORDS.get(claim, claim),
-                    "paper": printed[better] - printed[worse], "verdict": "not trained",
+                    "paper": printed["psnr"][better] - printed["psnr"][worse],
+                    "paper_sam": printed["sam"][better] - printed["sam"][worse], "verdict": "not trained",
                 }  # fmt: skip
                 if ours and (worse == "bicubic" or other):
                     row |= judge_gains(image_gains(ours, other or None), _MARGINS.get(table, 0.0))
                     row["below"] = -image_gains(other).to_numpy().mean() if other else math.nan
+                    sam = judge_gains(image_gains(ours, other or None, "sam"))
+                    row |= {"sam": sam["ours"], "sam_low": sam["low"], "sam_high": sam["high"]}
                 rows.append(row)
     return pd.DataFrame(rows)
 
@@ -104,7 +125,8 @@ def _line(row: Mapping[Any, Any]) -> str:
     alone = ", one seed" * (row["seeds"] == 1)
     weak = f"; {row['other']} is {row['below']:.2f} dB below bicubic" if row["below"] > 0 else ""
     return (
-        f"{row['claim']}: <b>{row['verdict']}{alone}</b> ({found}; paper, CAVE: {row['paper']:+.2f} dB{weak})"
+        f"{row['claim']}: <b>{row['verdict']}{alone}</b> ({found}; paper, CAVE: {row['paper']:+.2f} dB; "
+        f"SAM {row['sam']:+.2f}°{weak})"
     )
 
 
@@ -113,11 +135,11 @@ def _spread(counts: set[int]) -> str:
     return " to ".join(f"{count:,}" for count in sorted({min(counts), max(counts)}))
 
 
-def _scores(runs: Sequence[Run], result: str = "") -> pd.DataFrame:
-    """PSNR by image (rows) and seed (columns), of the runs' methods or of `result`."""
+def _scores(runs: Sequence[Run], metric: str, result: str = "") -> pd.DataFrame:
+    """A metric by image (rows) and seed (columns), of the runs' methods or of `result`."""
     columns = {}
     for run in runs:
-        images = pd.DataFrame(run.metrics["images"]).set_index(["result", "image"])["psnr"]
+        images = pd.DataFrame(run.metrics["images"]).set_index(["result", "image"])[metric]
         columns[run.config.seed] = images[result or run.config.method]
     return pd.DataFrame(columns)
 
@@ -133,9 +155,10 @@ def _groups(table: str, runs: Sequence[Run]) -> dict[str, list[Run]]:
     return groups
 
 
-def _printed(table: str, scale: int) -> dict[str, float]:
-    """The paper's PSNR of each row, on CAVE (dB)."""
+def _printed(table: str, scale: int) -> pd.DataFrame:
+    """The paper's scores of each row, on CAVE."""
     if table == "comparison":
-        return {name: paper_value("CAVE", scale, method)["psnr"] for method, name in METHOD_NAMES.items()}
-    labels = [row_label(table, row) for row in table_settings(table)]
-    return dict(zip(labels, paper_table(table)["psnr"], strict=True))
+        return pd.DataFrame(
+            [paper_value("CAVE", scale, method) for method in METHOD_NAMES], list(METHOD_NAMES.values())
+        )
+    return paper_table(table).set_axis([row_label(table, row) for row in table_settings(table)])

@@ -28,6 +28,7 @@ from hsisr_core.study.rows import COSTS, SHORT, SHOWN, book_and_again, gain_curv
 from hsisr_core.training import evaluate, mean_scores, reduced_pairs, super_resolve_clipped
 
 _KEYS = ["data", "scale", "method"]
+_FCNN = METHOD_NAMES["3d-fcnn"]
 
 
 def one_per_row(configs: Sequence[RunConfig]) -> list[RunConfig]:
@@ -116,9 +117,10 @@ def super_resolve_each(runs: Sequence[Run], lr: NDArray[np.float64]) -> dict[str
 def compare_methods(runs: Sequence[Run], more: Sequence[Mapping[str, Any]] = ()) -> pd.DataFrame:
     """Every row of Table V, ours beside the paper's where the data is the same; other data stands first.
 
-    The columns of `run_scores`, as means over the seeds (of costs the least), NaN where there is no run; the paper's
-    begin with ``paper_``, those of the book's runs that were trained here again with ``again_``. Bicubic is scored on
-    all bands and pixels, if one of the runs is. `more` are from `ensemble_scores`.
+    The columns of `run_scores`, as means over the seeds (of costs the least), with their count ``seeds`` and the PSNR's
+    standard deviation ``spread``, NaN where there is no run; the paper's begin with ``paper_``, those of the book's
+    runs that were trained here again with ``again_``. Bicubic is scored on all bands and pixels, if one of the runs is.
+    `more` are from `ensemble_scores`.
     """
     if not runs:
         raise HsisrError("There is no run to compare; give at least one.")
@@ -131,7 +133,10 @@ def compare_methods(runs: Sequence[Run], more: Sequence[Mapping[str, Any]] = ())
     bicubic = printed["psnr"].where(printed.index.get_level_values("method") == "bicubic")
     printed["over_bicubic"] = printed["psnr"] - bicubic.groupby(level=_KEYS[:2]).transform("max")
     how = {name: "min" if name in COSTS else "mean" for name in ours.columns.drop(_KEYS)}
-    table = printed.add_prefix("paper_").join(ours.groupby(_KEYS).agg(how), how="outer")
+    means, psnr = ours.groupby(_KEYS).agg(how), ours.groupby(_KEYS)["psnr"]
+    network = means["steps"].notna()
+    means = means.assign(spread=psnr.std().where(network), seeds=psnr.size().where(network))
+    table = printed.add_prefix("paper_").join(means, how="outer")
     here = pd.DataFrame([record for run in again for record in run_scores(run)], columns=[*_KEYS, *SHOWN])
     table = table.join(here.groupby(_KEYS).mean().add_prefix("again_"))
     table = table.loc[sorted(table.index, key=_order)]
@@ -151,25 +156,35 @@ def data_needed(dataset: str, preset: str) -> str:
     return text
 
 
-def show_comparison(table: pd.DataFrame) -> Styler:
-    """The rows of `compare_methods` on our data and scales, scenes of CAVE beside the paper's rows of CAVE."""
+def show_comparison(table: pd.DataFrame, title: str = "Table V") -> Styler:
+    """The rows of `compare_methods` on our data and scales, scenes of CAVE beside the paper's rows of CAVE.
+
+    Beside scenes of CAVE the paper's 3D-FCNN stands in the row of ours with padding, where that alone was trained.
+    """
     groups = table.groupby(level=_KEYS[:2], sort=False)
     here = [place for place, rows in groups if rows["psnr"].notna().any()]
     subsets = {data for data, _ in here if data in SUBSETS.values()}
     attrs, printed = table.attrs, table.filter(like="paper_")
     for subset in subsets:
-        table = table.combine_first(printed.loc[["CAVE"]].rename(index={"CAVE": subset}, level="data"))
+        trained = table.xs(subset, level="data").index.unique("method")
+        renamed = {"CAVE": subset}
+        if _FCNN + PADDED in trained and _FCNN not in trained:
+            renamed[_FCNN] = _FCNN + PADDED
+        table = table.combine_first(printed.loc[["CAVE"]].rename(index=renamed))
     table = table.loc[sorted((row for row in table.index if row[:2] in here), key=_order)]
     layout = {
-        **{f"paper_{metric}": ("paper, CAVE" if subsets else "paper", SHORT[metric]) for metric in SHOWN},
-        **{name: ("ours", SHORT[name]) for name in (*SHOWN, "over_bicubic")},
+        **{
+            f"paper_{name}": ("paper, CAVE" if subsets else "paper", SHORT[name])
+            for name in (*SHOWN, "over_bicubic")
+        },
+        **{name: ("ours", SHORT.get(name, name)) for name in (*SHOWN, "over_bicubic", "spread", "seeds")},
         **{f"again_{name}": ("trained here again", SHORT[name]) for name in SHOWN},
         **{name: ("one training", SHORT.get(name, name)) for name in COSTS},
         "scored_on": ("", "scored on"),
     }
-    most = table["bands"].groupby(level=_KEYS[:2]).transform("max")
-    scored = zip(table.to_dict("records"), table.index.get_level_values("method"), most, strict=True)
-    shown = table.assign(scored_on=[_scored_on(*row) for row in scored])
+    shown = table.assign(scored_on=list(map(_scored_on, table.to_dict("records"))))
+    if shown["scored_on"].nunique() == 1:
+        layout.pop("scored_on")
     layout = {name: place for name, place in layout.items() if shown[name].notna().any()}
     bold = _bold(table).reindex(columns=list(layout), fill_value="")
     return (
@@ -177,8 +192,9 @@ def show_comparison(table: pd.DataFrame) -> Styler:
         .format_index("x{}", level="scale")
         .apply(lambda cells: bold.set_axis(cells.columns, axis=1), axis=None)
         .set_caption(
-            f"Table V. Ours: {attrs['ours']}. PSNR and gain over bicubic in dB, SAM in degrees. Bold: the best at each "
-            "scale; of ours, the best of those scored on all bands and pixels, and of all in gain."
+            f"{title}. Ours: {attrs['ours']}. Means over the seeds, ± the standard deviation of PSNR; PSNR and gain "
+            "over bicubic in dB, SAM in degrees. Bold: the best at each scale; of ours, the best of those scored on "
+            "all bands and pixels, and of all in gain."
         )
     )
 
@@ -212,22 +228,24 @@ def show_successors(table: pd.DataFrame) -> Styler:
         **{metric: ("ours", SHORT[metric]) for metric in SHOWN},
         "over_ssrnet": ("ours", over),
         "parameters": ("ours", "parameters"),
-        "steps": ("ours", "updates"),
+        "steps": ("ours", "steps"),
     }
     styler = style_table(table, layout).format_index("x{}", level="scale")
-    for metric, digits in {"psnr": 3, "ssim": 4, "sam": 3}.items():
-        styler = styler.format(precision=digits, subset=[("printed", SHORT[metric])], na_rep="–")
+    own = [row for row in table.index if row[2] == METHOD_NAMES["ssrnet"]]
+    for metric, digits in {"psnr": 2, "ssim": 3, "sam": 2}.items():
+        column = [("printed", SHORT[metric])]
+        styler = styler.format(precision=digits + 1, subset=column, na_rep="–")
+        styler = styler.format(precision=digits, subset=(own, column), na_rep="–")
     return styler.set_caption(
         f"After the paper. Ours: {table.attrs['ours']}. PSNR and differences in dB, SAM in degrees; SSRNet's printed "
         "numbers are those of Table V, cut off."
     )
 
 
-def _scored_on(row: Mapping[Any, Any], method: str, bands: float) -> str:
-    """On what a row is scored; `bands` are those of the data."""
+def _scored_on(row: Mapping[Any, Any]) -> str:
+    """On what a row is scored."""
     if not np.isfinite(row["psnr"]):
-        lost = 2 * build_model("3d-fcnn", 2, 31).margin[0] if method == method_label("3d-fcnn") else 0
-        return f"needs {lost + 1} bands" if bands <= lost else "not trained"
+        return "not trained"
     return f"{row['bands']:.0f} bands" + f", {row['border']:.0f} px less" * bool(row["border"])
 
 
@@ -235,8 +253,8 @@ def _bold(table: pd.DataFrame) -> pd.DataFrame:
     """CSS of each value: bold for the best of each dataset and scale (of SAM the least); ties are all bold."""
     levels = _KEYS[:2]
     whole = (table["border"] == 0) & (table["bands"] == table.groupby(levels)["bands"].transform("max"))
-    values = table[[f"paper_{name}" for name in SHOWN]].join(table[list(SHOWN)].where(whole))
-    values["over_bicubic"] = table["over_bicubic"]
+    paper = [f"paper_{name}" for name in (*SHOWN, "over_bicubic")]
+    values = table[[*paper, "over_bicubic"]].join(table[list(SHOWN)].where(whole))
     signed = values * [-1 if str(name).endswith("sam") else 1 for name in values]
     best = signed == signed.groupby(level=levels).transform("max")
     return best.replace({True: "font-weight: bold", False: ""})

@@ -25,8 +25,8 @@ _FORMATS = {
     "psnr": "{:.2f}", "ssim": "{:.4f}", "sam": "{:.2f}",
     "paper_psnr": "{:.2f}", "paper_ssim": "{:.3f}", "paper_sam": "{:.2f}",
     "again_psnr": "{:.2f}", "again_ssim": "{:.4f}", "again_sam": "{:.2f}",
-    "spread": "{:.3f}", "difference": "{:+.2f}", "paper_difference": "{:+.2f}", "over_bicubic": "{:+.2f}",
-    "over_ssrnet": "{:+.2f}", "paper_over_ssrnet": "{:+.2f}",
+    "spread": "{:.2f}", "difference": "{:+.2f}", "paper_difference": "{:+.2f}", "over_bicubic": "{:+.2f}",
+    "paper_over_bicubic": "{:+.2f}", "over_ssrnet": "{:+.2f}", "paper_over_ssrnet": "{:+.2f}",
     "scored_on": None,
 }  # fmt: skip
 _VALIDATION = ("-tune", "-five")  # ends of the names of splits whose test scenes are of the training side
@@ -221,24 +221,31 @@ def style_table(table: pd.DataFrame, layout: Mapping[str, tuple[str, str]]) -> S
 
 
 def not_converged(groups: Mapping[str, Sequence[Run]]) -> str:
-    """One sentence of Markdown: which groups of runs are below bicubic, or gained late (a flat end proves nothing).
+    """In Markdown: which groups of runs are below bicubic, or gained late (a flat end proves nothing).
 
     Late gains are not asked of a cosine schedule: there each training gains at its end, however long it is.
     """
-    found, asked = [], False
+    below, gaining, asked = [], [], False
     for label, group in groups.items():
         over = np.mean([_scores(run)["over_bicubic"] for run in group]) if group else np.nan
         late = [_late_gain(run) for run in group if run.config.schedule != "cosine"]
         gain, first, last = np.mean(late or [(np.nan,) * 3], axis=0)
         asked |= bool(late)
         if over < 0:
-            found.append(f"{label} ({-over:.2f} dB below bicubic)")
+            below.append(f"{label} (by {-over:.2f} dB)")
         elif gain > _LATE:
-            found.append(f"{label} ({gain:+.2f} dB from step {first:,.0f} to {last:,.0f})")
-    if not found:
+            gaining.append(f"{label} ({gain:+.2f} dB from step {first:,.0f} to {last:,.0f})")
+    if not below and not gaining:
         late_text = f" or gained more than {_LATE} dB late in its training" * asked
         return f"**No row is below bicubic{late_text}.**"
-    return f"**Not converged:** {'; '.join(found)}. The differences of such rows say how fast they learn, not how far."
+    texts = []
+    if below:
+        texts += [
+            f"**Below bicubic:** {'; '.join(below)}. Such a row learns slowly, or not what PSNR asks for."
+        ]
+    if gaining:
+        texts += [f"**Not converged:** {'; '.join(gaining)}. Such rows say how fast they learn, not how far."]
+    return " ".join(texts)
 
 
 def _has(config: RunConfig, row: Mapping[str, Any]) -> bool:

@@ -31,14 +31,14 @@ def finished(folder: Path, *seconds: float | None) -> tuple[list[Run], list[Run]
 def test_equal_steps_and_equal_time_by_hand(tmp_path: Path) -> None:
     runs, rows = finished(tmp_path, *SECONDS)
     table = compare_budgets(runs, [run.config for run in rows], ("ssrnet", "edsr"))
-    assert list(table.index) == ["as in Table V", "equal steps"], "6 s a step and 0.5 s have no equal time"
+    assert list(table.index) == ["as in Table V", "at equal steps"], "6 s a step and 0.5 s have no equal time"
     assert table.T["as in Table V"].to_dict() == pytest.approx(
         {
             "steps SSRNet": 20, "steps EDSR": 40, "CPU s SSRNet": 120.0, "CPU s EDSR": 20.0,
             "PSNR SSRNet": 38.0, "PSNR EDSR": 38.5, "difference": -0.5,
         }
     )  # fmt: skip
-    assert table.T["equal steps"][["steps EDSR", "CPU s EDSR", "difference"]].tolist() == [20, 10.0, 1.0]
+    assert table.T["at equal steps"][["steps EDSR", "CPU s EDSR", "difference"]].tolist() == [20, 10.0, 1.0]
 
 
 @pytest.mark.parametrize(("seconds", "equal"), [(15.9, False), (16.1, True), (24.9, True), (25.1, False)])
@@ -46,14 +46,14 @@ def test_times_within_a_quarter_are_equal(tmp_path: Path, seconds: float, equal:
     """Five steps of SSRNet take `seconds`, 40 of EDSR 20."""
     runs, rows = finished(tmp_path, 4 * seconds, None, 20.0, None, None)
     table = compare_budgets(runs, [run.config for run in rows], ("ssrnet", "edsr"))
-    assert table.loc["equal time":, "steps SSRNet"].tolist() == [5] * equal
-    assert table.loc["equal time":, "CPU s SSRNet"].tolist() == pytest.approx([seconds] * equal)
+    assert table.loc["at equal time":, "steps SSRNet"].tolist() == [5] * equal
+    assert table.loc["at equal time":, "CPU s SSRNet"].tolist() == pytest.approx([seconds] * equal)
 
 
 def test_a_budget_says_what_it_belongs_to_and_a_gpu_has_no_processor_seconds(tmp_path: Path) -> None:
     runs, rows = finished(tmp_path, *[None] * 5)
     table = compare_budgets(runs, [run.config for run in rows], ("ssrnet", "edsr"))
-    assert list(table.index) == ["as in Table V", "equal steps"]
+    assert list(table.index) == ["as in Table V", "at equal steps"]
     assert table["CPU s EDSR"].isna().all()
     html = show_budgets(table).to_html()
     assert "<caption>x2, preset tiny, indian-pines (split indian-pines, test: north-east), seed 1, " in html

@@ -37,6 +37,10 @@ def test_an_interval_by_hand() -> None:
     # 0.25, each with one degree of freedom, together 1.25^2 / (1 + 0.25^2) = 1.4706; t is then 6.188
     assert (found["ours"], found["better"], found["images"], found["seeds"]) == (2.5, 2, 2, 2)
     assert found["high"] - 2.5 == pytest.approx(6.188 * (2 / 2 + 0.5 / 2) ** 0.5, abs=1e-3)
+    # equal seeds leave four degrees of freedom of the images, t = 2.776, where min(m, n) - 1 are two, t = 4.303
+    sure = judge_gains(gains(*([gain] * 3 for gain in (0.1, 0.3, 0.5, 0.7, 0.9))))
+    assert sure["low"] == pytest.approx(0.5 - 2.776 * (0.1 / 5) ** 0.5, abs=1e-4)
+    assert (sure["verdict"], sure["strict"]) == ("holds", "cannot be told")
 
 
 def test_real_runs_are_judged_and_listed() -> None:
@@ -48,6 +52,9 @@ def test_real_runs_are_judged_and_listed() -> None:
     expected = ssrnet[0].metrics["mean"]["ssrnet"]["psnr"] - edsr[0].metrics["mean"]["edsr"]["psnr"]
     assert row["ours"] == pytest.approx(expected)
     assert row["paper"] == pytest.approx(44.99 - 44.06, abs=0.5)
+    sam = [run.metrics["mean"][run.config.method]["sam"] for run in (ssrnet[0], edsr[0])]
+    assert row["sam"] == pytest.approx(sam[0] - sam[1]), "negative: SSRNet's is the smaller angle"
+    assert row["paper_sam"] == pytest.approx(2.26 - 2.63)
     assert (row["verdict"], table.loc["L1 over MSE", "verdict"]) == ("cannot be told", "not trained")
     table = table.reset_index()
     text = list_claims(table)
@@ -56,7 +63,8 @@ def test_real_runs_are_judged_and_listed() -> None:
     )
     assert re.search(
         r"<li>SSRNet over bicubic: <b>cannot be told, one seed</b> "
-        r"\(\+\d\.\d\d dB, better on 1 of 1 scenes; paper, CAVE: \+4\.\d\d dB\)</li>",
+        r"\(\+\d\.\d\d dB, better on 1 of 1 scenes; paper, CAVE: \+4\.\d\d dB; "
+        r"SAM [+-]\d\.\d\d°\)</li>",
         text,
     )
     assert re.search(r'<p><b>not trained</b>: .*<a href="06-losses.html">L1 over MSE, x2</a>', text)

@@ -187,9 +187,11 @@ def show_comparison(table: pd.DataFrame, title: str = "Table V") -> Styler:
         layout.pop("scored_on")
     layout = {name: place for name, place in layout.items() if shown[name].notna().any()}
     bold = _bold(table).reindex(columns=list(layout), fill_value="")
+    styler = style_table(shown, layout)
+    if table.index.get_level_values("data").nunique() == 1:
+        styler = styler.hide(axis="index", level="data")  # the caption has it, and the table fits the page
     return (
-        style_table(shown, layout)
-        .format_index("x{}", level="scale")
+        styler.format_index("x{}", level="scale")
         .apply(lambda cells: bold.set_axis(cells.columns, axis=1), axis=None)
         .set_caption(
             f"{title}. Ours: {attrs['ours']}. Means over the seeds, ± the standard deviation of PSNR; PSNR and gain "

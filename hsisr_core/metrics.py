@@ -8,7 +8,6 @@ Cubes are (bands, height, width) with values in [0, 1]. All is computed in float
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -232,25 +231,30 @@ def _ssim_map(sr: Tensor, hr: Tensor, clip: bool = False) -> Tensor:
     height, width = sr.shape[1:]
     if min(height, width) < WINDOW:
         raise HsisrError(f"SSIM needs {WINDOW} pixels a side; the cubes are {height} by {width}.")
-    out_height = height - WINDOW + 1
     dtype = torch.promote_types(sr.dtype, hr.dtype)
     c1, c2 = (torch.tensor(2 * constant, dtype=dtype) for constant in (_C1, _C2))
-    maps = torch.empty(4, height, width, dtype=dtype)
-    rows = torch.empty(4, out_height, width, dtype=dtype)
-    # over the bands, of the blocks of columns and of the rest
-    totals: list[Any] = [0, 0]
+    matrix = _window_matrix(dtype)
+    overlap = WINDOW - 1
+    # whole blocks of outputs along either axis: zeros beyond the image, and what comes of them is cut off
+    down, across = (math.ceil((side - overlap) / _BLOCK) * _BLOCK for side in (height, width))
+    maps = torch.zeros(4, down + overlap, across + overlap, dtype=dtype)
+    inside = maps[:, :height, :width]
+    rows = torch.empty(4, down, across + overlap, dtype=dtype)
+    total: Any = 0
     for x, y in zip(sr.to(dtype), hr.to(dtype), strict=True):
         if clip:
             x = x.clamp(0, 1)
-        torch.add(x, y, out=maps[0])
-        torch.sub(x, y, out=maps[1])
-        torch.addcmul(c2, maps[0], maps[0], out=maps[2])
-        torch.mul(maps[1], maps[1], out=maps[3])
+        torch.add(x, y, out=inside[0])
+        torch.sub(x, y, out=inside[1])
+        torch.addcmul(c2, inside[0], inside[0], out=inside[2])
+        torch.mul(inside[1], inside[1], out=inside[3])
+        # each axis in one batched product of all blocks
         for image, out in zip(maps, rows, strict=True):
-            _filter_down(image, out)
-        parts = (part.unflatten(1, (4, out_height)) for part in _filter_across(rows.flatten(0, 1)))
-        totals = [total + _formula(part, c1) for total, part in zip(totals, parts, strict=False)]
-    return torch.cat([total.transpose(0, 1).flatten(1) for total in totals], dim=1) / len(sr)
+            windows = image.unfold(0, _BLOCK + overlap, _BLOCK).transpose(1, 2)
+            torch.bmm(matrix.expand(len(windows), -1, -1), windows, out=out.unflatten(0, (-1, _BLOCK)))
+        windows = rows.flatten(0, 1).unfold(1, _BLOCK + overlap, _BLOCK).transpose(0, 1)
+        total += _formula((windows @ matrix.T).unflatten(1, (4, down)), c1)
+    return total.transpose(0, 1).flatten(1)[: height - overlap, : width - overlap] / len(sr)
 
 
 def _formula(filtered: Tensor, c1: Tensor) -> Tensor:
@@ -265,31 +269,10 @@ def _formula(filtered: Tensor, c1: Tensor) -> Tensor:
 
 
 @lru_cache
-def _window_matrix(outputs: int, dtype: torch.dtype) -> Tensor:
-    """SSIM's Gaussian window on each of `outputs` neighbours, shape (outputs, outputs + WINDOW - 1)."""
+def _window_matrix(dtype: torch.dtype) -> Tensor:
+    """SSIM's Gaussian window on each of `_BLOCK` neighbours, shape (_BLOCK, _BLOCK + WINDOW - 1)."""
     window = np.exp(-(np.arange(-(WINDOW // 2), WINDOW // 2 + 1) ** 2) / (2 * _SIGMA**2))
-    matrix = np.zeros((outputs, outputs + WINDOW - 1))
-    for row in range(outputs):
+    matrix = np.zeros((_BLOCK, _BLOCK + WINDOW - 1))
+    for row in range(_BLOCK):
         matrix[row, row : row + WINDOW] = window / window.sum()
     return torch.tensor(matrix, dtype=dtype)
-
-
-def _filter_down(image: Tensor, out: Tensor) -> None:
-    """Filter (height, width) along the height into `out`, all blocks in one batched product and the rest in another."""
-    blocks, rest = divmod(len(out), _BLOCK)
-    if blocks:
-        windows = image.unfold(0, _BLOCK + WINDOW - 1, _BLOCK)[:blocks].transpose(1, 2)
-        matrix = _window_matrix(_BLOCK, out.dtype).expand(blocks, -1, -1)
-        torch.bmm(matrix, windows, out=out[: blocks * _BLOCK].unflatten(0, (blocks, _BLOCK)))
-    if rest:
-        torch.mm(_window_matrix(rest, out.dtype), image[blocks * _BLOCK :], out=out[blocks * _BLOCK :])
-
-
-def _filter_across(image: Tensor) -> Iterator[Tensor]:
-    """Filter (height, width) along the width: the blocks (count, height, outputs) and the rest (1, height, outputs)."""
-    blocks, rest = divmod(image.shape[1] - WINDOW + 1, _BLOCK)
-    if blocks:
-        windows = image.unfold(1, _BLOCK + WINDOW - 1, _BLOCK)[:, :blocks].transpose(0, 1)
-        yield windows @ _window_matrix(_BLOCK, image.dtype).T
-    if rest:
-        yield (image[:, blocks * _BLOCK :] @ _window_matrix(rest, image.dtype).T)[None]

@@ -10,7 +10,8 @@ from typing import Any
 
 from hsisr_core.base import sha256_file, write_json
 from hsisr_core.data import Dataset
-from hsisr_core.runs import PlannedRun, RunConfig, open_run, planned_runs, read_plan, run_folder
+from hsisr_core.runs import PlannedRun, RunConfig, open_run, planned_runs, read_plan
+from hsisr_core.runs.folder import run_folder
 
 TINY = Path(__file__).parent / "tiny.yaml"
 

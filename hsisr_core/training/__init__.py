@@ -13,7 +13,6 @@ from hsisr_core.training.cost import (
 )
 from hsisr_core.training.devices import leave_group, make_accelerator
 from hsisr_core.training.evaluate import (
-    PROTOCOL,
     TEST_SIDE,
     describe_protocol,
     evaluate,

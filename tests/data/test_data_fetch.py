@@ -21,8 +21,9 @@ from typing import Any
 import pytest
 from loopback import Page, cave_zip, foster_zip, harvard_tgz, serving
 
-from hsisr_core.data import DatasetSource, dataset_source, fetch
+from hsisr_core.data import dataset_source, fetch
 from hsisr_core.data.fetch import LOCK, download, unpack
+from hsisr_core.data.sources import DatasetSource
 from hsisr_core.errors import HsisrError
 
 module = importlib.import_module("hsisr_core.data.fetch")

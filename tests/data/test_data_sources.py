@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hsisr_core.data import DATASETS, dataset_source, missing_datasets, prepared_store
+from hsisr_core.data import DATASETS, dataset_source, missing_datasets
+from hsisr_core.data.sources import prepared_store
 from hsisr_core.errors import HsisrError
 
 

@@ -284,12 +284,12 @@ def upscale(
     from hsisr_core.upscale import parse_bands
     from hsisr_core.upscale import upscale as upscale_cube
 
-    made = upscale_cube(
+    path, made = upscale_cube(
         cube, scale, model, out, tile=tile, bands=parse_bands(bands), key=key, divisor=divisor, band_axis=band_axis,
         nodata=nodata, keep_type=keep_type, check=check, precision=precision, say=say,
     )  # fmt: skip
     count, height, width = made.shape
-    say(f"\n{made.path}: {height} x {width} pixels, {count} bands")
+    say(f"\n{path}: {height} x {width} pixels, {count} bands")
 
 
 @app.command()

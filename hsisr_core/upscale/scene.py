@@ -6,7 +6,6 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +30,6 @@ _GIGABYTES, _TILE_BYTES = 1.5, 1 << 27
 _LEAST_SIDE = 16  # LR pixels a side in the self-test
 
 
-@dataclass(frozen=True)
-class Upscaled:
-    """What `upscale` made; the provenance is as it is kept in the file, the self-test None if there was none."""
-
-    path: Path
-    shape: tuple[int, int, int]
-    provenance: dict[str, Any]
-    self_test: _Scores | None
-
-
 def upscale(
     cube: AnyPath,
     scale: int,
@@ -53,13 +42,14 @@ def upscale(
     precision: str = "float32",
     say: _Say = lambda line: None,
     **reading: Any,
-) -> Upscaled:
+) -> tuple[Path, scenes.Product]:
     """Make the SR cube of `open_scene(cube, **reading)` with `load_pretrained(model, scale)`, and write it.
 
     Values are in the units of the file, float32 unless `keep_type`, and none is below zero where the file has none.
-    All SR pixels of a value without a measurement have the file's no-data value. `out` names the file and its format.
-    A `tile` has so many LR pixels a side (None: what takes at most 1.5 GB, and less where the network sees few pixels
-    around one). `check` asks for a self-test (None: where the cube is unlike the training data); `say` takes lines.
+    All SR pixels of a value without a measurement have the file's no-data value. `out` names the file and its format;
+    it is returned, and what was written to it. A `tile` has so many LR pixels a side (None: what takes at most 1.5 GB,
+    and less where the network sees few pixels around one). `check` asks for a self-test (None: where the cube is unlike
+    the training data); `say` takes lines.
     """
     weights = load_pretrained(model, scale)
     source = Path(scenes.dataset_name(cube) or scenes.existing(cube))
@@ -104,7 +94,7 @@ def upscale(
             write(*part)
             # before the next tile is made
             del part
-    return Upscaled(target, product.shape, provenance, tested)
+    return target, product
 
 
 def parse_bands(text: str | None) -> scenes.BandChoice:

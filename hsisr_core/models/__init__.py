@@ -20,7 +20,6 @@ from hsisr_core.models.registry import (
     load_network,
     option_names,
     register,
-    restore_model,
 )
 from hsisr_core.models.repeated import Repeated
 from hsisr_core.models.sfcsr import SFCSR

@@ -8,11 +8,10 @@ command line or in HSISR_NETWORKS; never because a preset or a run does.
 import hashlib
 import inspect
 import linecache
-import math
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 from torch import Tensor, nn
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.models.base import MOST, SuperResolver
+from hsisr_core.models.base import SuperResolver
 from hsisr_core.models.bicubic import Bicubic
 from hsisr_core.models.edsr import EDSR
 from hsisr_core.models.ercsr import ERCSR
@@ -48,8 +47,6 @@ MODELS: dict[str, type[SuperResolver]] = {
 }
 # files of networks that the user named, for worker processes too
 VARIABLE = "HSISR_NETWORKS"
-# of a stored weight; a trained one is about 1
-LARGEST = 1e6
 # the halo of a network that does not say how far its SR reaches
 WHOLE_SCENE = 1 << 20
 Kind = TypeVar("Kind", bound=type)
@@ -186,43 +183,6 @@ def option_names(name: str) -> tuple[str, ...]:
         raise HsisrError(f"method {name!r:.60} is unknown: choose {names}.")
     keywords = inspect.signature(MODELS[name]).parameters
     return tuple(key for key in keywords if key not in ("scale", "bands"))
-
-
-def restore_model(
-    name: str,
-    scale: int,
-    options: Mapping[str, Any],
-    mirror: int,
-    tensors: Mapping[str, Tensor],
-) -> SuperResolver:
-    """The network of stored weights of any precision, ready for inference;
-    HsisrError unless they fit its options, and are finite and in range."""
-    if type(mirror) is not int or not 0 <= mirror <= MOST:
-        raise HsisrError(f"mirror={mirror!r:.40}: expected 0 to {MOST}.")
-    bands = len(tensors["mean"])
-    # starting weights take time, and are replaced
-    options = {**options} | ({"init": "pytorch"} if "init" in options else {})
-    if find_network(name) is None:
-        # damaged options may ask for more than there is time or memory for
-        keys = {"modules", "units", "blocks"} & set(options)
-        counts = (options[key] for key in keys if type(options[key]) is int)
-        if math.prod(counts) > len(tensors):
-            raise HsisrError("its options ask for more layers than it has.")
-        with torch.device("meta"):
-            empty = build_model(name, scale, bands, **options)
-        empty.set_mean(tensors["mean"])
-        shapes = {key: v.shape for key, v in empty.state_dict().items()}
-        if shapes != {key: value.shape for key, value in tensors.items()}:
-            raise HsisrError("its weights are of other options than it says.")
-    model = build_model(name, scale, bands, **options)
-    for key, value in tensors.items():
-        size = value.float().abs()
-        if value.is_floating_point() and not (size <= LARGEST).all():
-            raise HsisrError(f"{key} is not finite, or above {LARGEST:g}.")
-    model.set_mean(tensors["mean"])
-    model.load_state_dict(dict(tensors))
-    model.mirror = mirror
-    return model.eval()
 
 
 def build_model(

@@ -36,7 +36,7 @@ from hsisr_core.base import (
 )
 from hsisr_core.data import Dataset
 from hsisr_core.errors import HsisrError, NotAtHandError, RunLockedError, describe_mistake
-from hsisr_core.models import SuperResolver, restore_model
+from hsisr_core.models import SuperResolver
 from hsisr_core.runs.config import RunConfig
 from hsisr_core.runs.packed import build_packed, read_packed, shipped, shipped_file
 
@@ -97,11 +97,11 @@ class Run:
             if self.committed:
                 return self._shipped_model()
             raise HsisrError(f"{self.folder} has no weights yet: train it with the same settings to resume.")
-        options, digest = config.model_options(), sha256_file(path)
+        info, digest = config.to_dict() | {"options": config.model_options()}, sha256_file(path)
         if (self.folder / "metrics.json").exists() and self.metrics.get("weights_sha256", digest) != digest:
             raise HsisrError(f"{path} is damaged: train again.")
         try:
-            return restore_model(config.method, config.scale, options, config.mirror, load_file(path))
+            return build_packed(load_file(path), info)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise HsisrError(f"{path} is damaged or not of this run: train again.") from error
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.models import MODELS, build_model, restore_model
+from hsisr_core.models import MODELS, build_model
+from hsisr_core.runs import build_packed
 
 OPTIONS: dict[str, Any] = {"features": 4, "modules": 1, "units": 1}
 
@@ -21,7 +22,7 @@ def test_what_was_stored_comes_back(name: str, dtype: torch.dtype) -> None:
     model = build_model(name, 2, 5)
     model.set_mean(torch.rand(5))
     stored = {key: value.to(dtype) for key, value in model.state_dict().items()}
-    made = restore_model(name, 2, {}, 3, stored)
+    made = build_packed(stored, {"method": name, "scale": 2, "options": {}, "mirror": 3})
     assert made.mirror == 3
     assert not made.training
     for key, value in made.state_dict().items():
@@ -56,5 +57,6 @@ def test_damaged_weights_and_options_are_refused(change: Callable[..., object], 
     tensors = dict(build_model("ssrnet", 2, 5, **OPTIONS).state_dict())
     options = {**OPTIONS, "mirror": 0}
     change(options, tensors)
+    info = {"method": "ssrnet", "scale": 2, "mirror": options.pop("mirror"), "options": options}
     with pytest.raises(HsisrError, match=message):
-        restore_model("ssrnet", 2, options, options.pop("mirror"), tensors)
+        build_packed(tensors, info)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,6 @@ from torch import Tensor, nn
 
 from hsisr_core.base import atomic_path, atomic_text
 from hsisr_core.runs import HISTORY
-
-
-def save_weights(path: Path, model: nn.Module, metadata: dict[str, str] | None = None) -> None:
-    """Write all tensors of `model` to a safetensors file, whole or not at all."""
-    write_tensors(path, {name: _plain(value) for name, value in model.state_dict().items()}, metadata)
 
 
 def save_checkpoint(
@@ -76,11 +72,11 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dic
     return dict(json.loads(metadata["state"])), weights, moments
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write a safetensors file, whole or not at all."""
     with atomic_path(path) as temporary:
         # not `save_file`, which reports a full disk as an error of its own
-        temporary.write_bytes(save(tensors, metadata))
+        temporary.write_bytes(save({name: _plain(value) for name, value in tensors.items()}, metadata))
 
 
 def _plain(value: Any) -> Tensor:

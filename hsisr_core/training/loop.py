@@ -30,7 +30,7 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.fast import Trainer, one_thread, reuse_memory
 from hsisr_core.models import SuperResolver, build_model, count_parameters
 from hsisr_core.runs import Run, RunConfig, find_run, open_run, peak_bytes, run_lock
-from hsisr_core.training.checkpoint import History, load_latest, save_checkpoint, save_weights
+from hsisr_core.training.checkpoint import History, load_latest, save_checkpoint, write_tensors
 from hsisr_core.training.devices import OneDevice, launched_processes, make_accelerator, to_device, together
 from hsisr_core.training.evaluate import describe_protocol, evaluate, mean_scores, reduced_pairs
 from hsisr_core.training.losses import LOSSES
@@ -241,7 +241,7 @@ class Training:
         gpu = device.type == "cuda"
         rows = self.scores if self._is_scored(self.steps) else evaluate(model, self.pairs, self.config.method)
         path = self.run.folder / "weights.safetensors"
-        save_weights(path, model, {"hash": self.run.folder.name})
+        write_tensors(path, model.state_dict(), {"hash": self.run.folder.name})
         write_json(
             self.run.folder / "metrics.json",
             {

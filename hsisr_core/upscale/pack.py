@@ -59,7 +59,7 @@ def pack(run: Run, name: str, folder: Path = FOLDER) -> Path:
         "versions": metrics["versions"],
     }
     path, index = folder / f"{name}.safetensors", folder / "index.json"
-    write_tensors(path, {key: value.contiguous() for key, value in stored.items()}, {KEY: json.dumps(info)})
+    write_tensors(path, stored, {KEY: json.dumps(info)})
     digest = sha256_file(path)
     atomic_text(path.with_suffix(".md"), model_card(info, digest, path.stat().st_size, index.exists()))
     if index.exists():

@@ -24,7 +24,7 @@ from hsisr_core.errors import HsisrError
 from hsisr_core.models import build_model
 from hsisr_core.runs import HISTORY, PlannedRun, Run, RunConfig, planned_runs, read_plan, read_run, run_state
 from hsisr_core.training import write_tensors
-from hsisr_core.training.checkpoint import History, load_latest, save_checkpoint, save_weights
+from hsisr_core.training.checkpoint import History, load_latest, save_checkpoint
 from hsisr_core.upscale import adapt_network, find_differences, load_pretrained
 
 OPTIONS: dict[str, Any] = {"features": 4, "modules": 1, "units": 1}
@@ -45,7 +45,7 @@ def _run(folder: Path, *kept: str) -> Path:
     rows = ["0,nan,0.001,0.0,,,", "10,0.25,0.001,1.5,30.1,0.9,2.0", "20,0.2,0.0001,3.0,30.5,0.9,1.9"]
     (planned.folder / "history.csv").write_text("\n".join([",".join(HISTORY), *rows, ""]))
     (planned.folder / "failed.json").write_text('{"error": "no space", "traceback": ["a"], "time": "now"}')
-    save_weights(planned.folder / "weights.safetensors", _network(planned.config))
+    write_tensors(planned.folder / "weights.safetensors", _network(planned.config).state_dict())
     for file in planned.folder.iterdir():
         if file.name not in kept:
             file.unlink()

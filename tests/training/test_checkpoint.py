@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import SSRNet
 from hsisr_core.training import checkpoint
-from hsisr_core.training.checkpoint import History, load_latest, save_checkpoint, save_weights, write_tensors
+from hsisr_core.training.checkpoint import History, load_latest, save_checkpoint, write_tensors
 
 
 def training(seed: int) -> tuple[SSRNet, torch.optim.Adam]:
@@ -144,7 +144,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(Path, "write_bytes", write_half)
     with pytest.raises(HsisrError, match="No space left"):
-        save_weights(tmp_path / "weights.safetensors", training(0)[0])
+        write_tensors(tmp_path / "weights.safetensors", training(0)[0].state_dict())
     assert list(tmp_path.iterdir()) == []
 
 

@@ -85,11 +85,8 @@ def copy_image(head: Any, upsample: Any, tail: Any) -> int:
 
 def keep(layer: Any, channels: int = 1) -> None:
     """Let the first `channels` pass `layer` unchanged."""
-    centre = tuple(side // 2 for side in layer.kernel_size)
-    layer.weight[:channels] = 0
+    nn.init.dirac_(layer.weight[:channels])
     layer.bias[:channels] = 0
-    for channel in range(channels):
-        layer.weight[channel, channel, *centre] = 1
 
 
 def damp(layer: Any) -> None:

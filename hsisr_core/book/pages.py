@@ -109,11 +109,8 @@ def build_pages(executed: Path, out: AnyPath | None = None, *, strict: bool = Fa
     """
     folder = output_folder(out)
     options = ["-W", "-n", "--keep-going"] if strict else []
-    config, index, built = (
-        project_root() / "_config.yml",
-        folder / "html" / "index.html",
-        folder / "pages.sha256",
-    )
+    config, index = project_root() / "_config.yml", folder / "html" / "index.html"
+    built = folder / "pages.sha256"
     # the order in which chapters ended is of no account
     read = [file for file in list_files(executed) if file.name != MANIFEST]
     digest = digest_of([*read, *list_files(PACKAGE), config], options)

@@ -199,9 +199,10 @@ def find_differences(
     if trained.wavelengths and not own.wavelengths:
         found.append("its wavelengths are unknown")
     elif trained.wavelengths:
-        first, last = trained.wavelengths[0] - trained.step, trained.wavelengths[-1] + trained.step
-        if outside := sum(not first <= centre <= last for centre in own.wavelengths):
-            found.append(f"{outside} of {len(own.wavelengths)} bands lie beyond {first:.0f} to {last:.0f} nm")
+        first, last, step = trained.wavelengths[0], trained.wavelengths[-1], trained.step
+        if outside := sum(not first - step <= centre <= last + step for centre in own.wavelengths):
+            bands = f"{outside} of {len(own.wavelengths)} bands"
+            found.append(f"{bands} lie more than {step:.0f} nm outside {first:.0f} to {last:.0f} nm")
         if not 1 / _STEP_FACTOR <= own.step / trained.step <= _STEP_FACTOR:
             found.append(f"its bands are {own.step:.1f} nm apart, those of the training {trained.step:.1f}")
     for name, what in (("mean", "brightness"), ("std", "contrast"), ("noise", "noise")):

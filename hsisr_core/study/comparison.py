@@ -235,7 +235,7 @@ def show_successors(table: pd.DataFrame) -> Styler:
     styler = style_table(table, layout).format_index("x{}", level="scale")
     own = [row for row in table.index if row[2] == METHOD_NAMES["ssrnet"]]
     for metric, digits in {"psnr": 2, "ssim": 3, "sam": 2}.items():
-        column = [("printed", SHORT[metric])]
+        column: list[Any] = [("printed", SHORT[metric])]
         styler = styler.format(precision=digits + 1, subset=column, na_rep="–")
         styler = styler.format(precision=digits, subset=(own, column), na_rep="–")
     return styler.set_caption(

@@ -53,20 +53,19 @@ def judge_gains(gains: pd.DataFrame, margin: float = 0.0) -> dict[str, Any]:
     images, seeds = gains.mean(axis="columns"), gains.mean()
     mean = float(images.mean())
     parts = np.array([images.sem(), seeds.sem()]) ** 2
-    found: dict[str, Any] = {
+    several = np.array(gains.shape) - 1
+    degrees = (parts.sum() ** 2 / (parts**2 / several).sum(), several.min())
+    half, wider = (float(student.ppf(0.975, freedom) * math.sqrt(parts.sum())) for freedom in degrees)
+    return {
         "ours": mean,
+        "low": mean - half,
+        "high": mean + half,
+        "verdict": _verdict(mean, half, margin),
+        "strict": _verdict(mean, wider, margin),
         "images": len(images),
         "better": int((images > 0).sum()),
         "seeds": len(seeds),
     }
-    several = np.array(gains.shape) - 1
-    degrees = {"strict": several.min(), "verdict": parts.sum() ** 2 / (parts**2 / several).sum()}
-    for name, freedom in degrees.items():
-        half = float(student.ppf(0.975, freedom) * math.sqrt(parts.sum()))
-        low, high = mean - half, mean + half
-        verdict = "holds" if low > -margin else "does not hold" if high < -margin else "cannot be told"
-        found |= {"low": low, "high": high, name: verdict}
-    return found
 
 
 def judge_claims(runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
@@ -117,6 +116,13 @@ def list_claims(table: pd.DataFrame) -> str:
     return text + f"<p><b>not trained</b>: {'; '.join(open_claims)}</p>" * bool(open_claims)
 
 
+def _verdict(mean: float, half: float, margin: float) -> str:
+    """What the interval of `mean`, `half` to either side, says of "better by more than -`margin`"."""
+    return (
+        "holds" if mean - half > -margin else "does not hold" if mean + half < -margin else "cannot be told"
+    )
+
+
 def _line(row: Mapping[Any, Any]) -> str:
     """A claim, its verdict, and the numbers behind it."""
     found = f"{row['ours']:+.2f} dB, better on {row['better']:.0f} of {row['images']:.0f} scenes"
@@ -125,8 +131,8 @@ def _line(row: Mapping[Any, Any]) -> str:
     alone = ", one seed" * (row["seeds"] == 1)
     weak = f"; {row['other']} is {row['below']:.2f} dB below bicubic" if row["below"] > 0 else ""
     return (
-        f"{row['claim']}: <b>{row['verdict']}{alone}</b> ({found}; paper, CAVE: {row['paper']:+.2f} dB; "
-        f"SAM {row['sam']:+.2f}°{weak})"
+        f"{row['claim']}: <b>{row['verdict']}{alone}</b> ({found}; SAM {row['sam']:+.2f}°; "
+        f"paper, CAVE: {row['paper']:+.2f} dB{weak})"
     )
 
 

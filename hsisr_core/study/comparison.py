@@ -133,9 +133,10 @@ def compare_methods(runs: Sequence[Run], more: Sequence[Mapping[str, Any]] = ())
     bicubic = printed["psnr"].where(printed.index.get_level_values("method") == "bicubic")
     printed["over_bicubic"] = printed["psnr"] - bicubic.groupby(level=_KEYS[:2]).transform("max")
     how = {name: "min" if name in COSTS else "mean" for name in ours.columns.drop(_KEYS)}
-    means, psnr = ours.groupby(_KEYS).agg(how), ours.groupby(_KEYS)["psnr"]
+    rows = ours.groupby(_KEYS)
+    means = rows.agg(how)
     network = means["steps"].notna()
-    means = means.assign(spread=psnr.std().where(network), seeds=psnr.size().where(network))
+    means = means.assign(spread=rows["psnr"].std().where(network), seeds=rows.size().where(network))
     table = printed.add_prefix("paper_").join(means, how="outer")
     here = pd.DataFrame([record for run in again for record in run_scores(run)], columns=[*_KEYS, *SHOWN])
     table = table.join(here.groupby(_KEYS).mean().add_prefix("again_"))

@@ -18,6 +18,7 @@ from hsisr_core import study
 from hsisr_core.base import write_json
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import SSRNet
+from hsisr_core.paper import METHOD_NAMES
 from hsisr_core.runs import (
     RunConfig,
     find_run,
@@ -163,7 +164,7 @@ def test_each_figure_of_scenes_is_kept_for_the_runs_that_the_chapters_show() -> 
     """A new run in Table V makes other figures: draw them again with `hsisr figures`, and remove the old ones."""
     runs = study.get_runs(study.one_per_row(plan_for_chapters("evidence", {}).table("comparison")))
     first = runs[:1]
-    largest = [run for run in study.at_largest_scale(runs) if run.config.precision == "no"]
+    largest = [run for run in study.at_largest_scale(runs) if run.config.method in METHOD_NAMES]
     shown = {
         "05-results": {"bands": first, "errors": first, "spectra": first},
         "10-comparison": {"scenes": first, "errors": largest, "spectra": largest},

@@ -23,6 +23,7 @@ from hsisr_core.cli.commands import parse_settings
 from hsisr_core.cli.report import scene_table
 from hsisr_core.data import read_scene, write_store
 from hsisr_core.errors import HsisrError
+from hsisr_core.runs import Run
 from hsisr_core.scenes import Georeference
 
 TINY = str(Path(__file__).parent / "tiny.yaml")
@@ -83,6 +84,16 @@ def test_train_then_evaluate_agree(hsisr: Hsisr, tmp_path: Path) -> None:
     assert line in scored.stdout.splitlines()
 
 
+def test_shipped_weights_are_scored_by_their_name(
+    hsisr: Hsisr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def report(run: Run, *_: object) -> None:
+        raise HsisrError(f"{run.config.features} filters, {run.model().mean.numel()} bands")
+
+    monkeypatch.setattr("hsisr_core.training.rescore", report)
+    assert "32 filters, 31 bands" in hsisr("evaluate", "ssrnet-32-x4-cave-nine", runs=tmp_path).stderr
+
+
 def test_version_and_help(hsisr: Hsisr, tmp_path: Path) -> None:
     assert hsisr("--version", runs=tmp_path).stdout.strip() == f"hsisr {__version__}"
     help_text = hsisr("--help", runs=tmp_path).stdout
@@ -102,6 +113,11 @@ def test_help_waits_for_no_large_library() -> None:
         (["train", "--preset", TINY, "-p", "scale=7"], "2, 3, 4 or 8"),
         (["train", "--preset", TINY, "-p", "filters=7"], "Valid settings"),
         (["train", "--preset", TINY, "-p", "steps"], "NAME=VALUE"),
+        (["train", "--preset", TINY, "-p", "method=ssrnett"], "method 'ssrnett' is unknown"),
+        (
+            ["train", "--preset", TINY, "-p", "method=gdrrn", "-p", "modules=2"],
+            "gdrrn has no option 'modules'",
+        ),
         (["train", "--preset", TINY, "--data", "nowhere"], "nowhere"),
         (["evaluate", "nowhere"], "not a run folder"),
         (["info", "nowhere.mat"], "nowhere.mat"),
@@ -112,6 +128,8 @@ def test_help_waits_for_no_large_library() -> None:
         (["runs", TINY, "--data", "nowhere"], "Unknown dataset 'nowhere'"),
         (["runs", TINY, "-p", "filters=7"], "Valid settings"),
         (["results", "nowhere"], "nowhere is not a folder"),
+        (["upscale", "indian-pines", "--scale", "5"], "expected 2, 3, 4 or 8"),
+        (["upscale", "indian-pines", "--scale", "2", "-o", f"{TINY}/a.h5"], "tiny.yaml is not a folder"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(

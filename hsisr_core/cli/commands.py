@@ -4,6 +4,7 @@ import json
 import os.path
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -131,12 +132,18 @@ def train(
 ) -> None:
     """Train one run of a preset, or resume it; a finished one is only shown."""
     from hsisr_core.cli.report import results_table
+    from hsisr_core.models import MODELS, option_names
     from hsisr_core.runs import RunConfig
     from hsisr_core.training import leave_group
     from hsisr_core.training import train as train_run
 
     values = parse_settings(settings, data, key=key, band_axis=band_axis, divisor=divisor)
-    run = train_run(RunConfig.from_preset(preset, **values), again=again)
+    config = RunConfig.from_preset(preset, **values)
+    own = option_names(config.method)
+    # of a preset they may stand there for other networks
+    if foreign := sorted(set(values) & {*chain(*map(option_names, MODELS))} - {*own}):
+        raise HsisrError(f"{config.method} has no option {foreign[0]!r}; it has: {', '.join(own)}.")
+    run = train_run(config, again=again)
     if first_process():
         say(f"{results_table(run)}\n\nThe run: {run.folder}")
     leave_group()
@@ -213,7 +220,9 @@ def results(
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, Argument(help="A finished run folder, or a folder of run folders.")],
+    run: Annotated[
+        Path, Argument(help="A run folder, a folder of run folders, or the name of shipped weights.")
+    ],
     data: Data = None,
     split: Annotated[str | None, Option(help="A split in book/splits, or a path.")] = None,
     self_ensemble: Annotated[bool, Option("--self-ensemble", help="Score METHOD+, too.")] = False,
@@ -223,10 +232,12 @@ def evaluate(
     import pandas as pd
 
     from hsisr_core.cli.report import score_table
-    from hsisr_core.runs import read_run, run_folders, write_table
+    from hsisr_core.runs import read_run, results_folder, run_folders, shipped, write_table
     from hsisr_core.training import rescore
 
     tables, failed = [], []
+    if entry := next((entry for entry in shipped() if entry["name"] == str(run)), None):
+        run = next(results_folder().glob(f"*/{entry['run']}"))
     for folder in [path for path in run_folders(run) if (path / "metrics.json").is_file()] or [run]:
         try:
             tables.append(rescore(read_run(folder), data, split, self_ensemble))
@@ -269,7 +280,14 @@ def upscale(
     cube: Annotated[str, Argument(help="A scene of any format, a CAVE folder, or 'indian-pines'.")],
     scale: Annotated[int, Option(help="Factor: 2, 3, 4 or 8.")],
     model: Annotated[str | None, Option(help="Weights, a packed file, a run folder, 'bicubic'.")] = None,
-    out: Annotated[Path | None, Option("-o", "--out", help="A .h5, .mat, .npy, .tif or .hdr (ENVI).")] = None,
+    out: Annotated[
+        Path | None,
+        Option(
+            "-o",
+            "--out",
+            help="A .h5, .mat, .npy, .tif or .hdr (ENVI), replaced if it is there; default: CUBE-xSCALE here.",
+        ),
+    ] = None,
     tile: Annotated[int | None, Option(min=1, help="LR pixels a side; less takes less memory.")] = None,
     bands: Annotated[str | None, Option(help="'all', a number, or indices from 0 such as 0,2,10:20.")] = None,
     key: Key = None,

@@ -245,7 +245,7 @@ def read_run(folder: AnyPath) -> Run:
     """Open a run folder that exists; HsisrError when it is not one, or its config.yaml cannot be read."""
     path = Path(folder) / "config.yaml"
     if not path.exists():
-        raise HsisrError(f"{folder} is not a run folder: it has no config.yaml.")
+        raise HsisrError(f"{folder} is not a run folder: it has no config.yaml. Check the path.")
     values = read_yaml(path)
     fingerprint = str(values.pop("fingerprint", ""))
     config = RunConfig.from_mapping(values, where=str(path))

@@ -83,7 +83,9 @@ def short_results(table: pd.DataFrame) -> pd.DataFrame:
     if "source" in table:
         table = table.assign(source=table["source"].fillna("").astype(str).str[:10])
     # repr, because NaN differs from itself
-    varied = [name for name in SETTINGS if name in table and table[name].map(repr).nunique() > 1]
+    # the options of networks of one's own stand behind all other columns
+    settings = [name for name in table if name in SETTINGS or name not in COLUMNS]
+    varied = [name for name in settings if table[name].map(repr).nunique() > 1]
     first = [name for name in ("preset", "dataset", "method", "scale", "seed") if name not in varied]
     cropped = "scored_border" in table and bool((table["scored_border"] > 0).any())
     region = ["scored_bands", "scored_border"] if cropped else []

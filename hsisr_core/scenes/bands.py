@@ -113,4 +113,4 @@ def choose_bands(bands: BandChoice, count: int, where: str) -> NDArray[np.intp]:
         if rising and low >= 0 and high < count:
             return chosen.astype(np.intp)
     rule = f"'all', a number from 1 to {count}, or increasing indices from 0 to {count - 1}"
-    raise HsisrError(f"bands={bands!r}: {where} has {count}; expected {rule}.")
+    raise HsisrError(f"bands={reprlib.repr(bands)}: {where} has {count}; expected {rule}.")

@@ -19,6 +19,7 @@ from torch.nn.functional import l1_loss
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
+from tqdm import tqdm
 
 from hsisr_core.data import Dataset
 from hsisr_core.errors import HsisrError
@@ -179,7 +180,7 @@ def estimate_runs(runs: Sequence[PlannedRun], gpu: str | None = None) -> list[Es
     gpu_flops = PEAK_SHARE * gpu_rate(gpu)[1] * 1e12 if gpu else None
     measure_rate = lru_cache(None)(_measure_rate)
     estimates = []
-    for run in runs:
+    for run in tqdm(runs, desc="Timing", unit="run", leave=False):
         config, dataset = run.config, run.dataset
         rate, method = measure_rate(_same_cost(config), dataset.bands)
         flop = _run_flop(config, dataset)

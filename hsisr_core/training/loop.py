@@ -81,9 +81,8 @@ def train(
     accelerator = make_accelerator(config) if launched_processes() > 1 else None
     with together(accelerator):
         dataset = dataset or config.load_dataset()
-        if config.source is not None:
-            # its mistakes show before there is a folder
-            build_network(config, dataset.bands)
+        # its mistakes show before there is a folder
+        build_network(config, dataset.bands)
         run = open_run(config, runs, dataset, again=again)
     if run.committed:
         return run

@@ -74,6 +74,7 @@ def model_card(info: dict[str, Any], sha256: str, size: int, ours: bool = True) 
     """The card, in Markdown, of the weights that `info` describes; `ours` are known by their name alone."""
     consent = f"--network PATH/{info['method']} " * bool(info["source"])
     metrics, split, statistics = info["metrics"], info["metrics"]["split"], info["statistics"]
+    again = f"; those in the file: `hsisr evaluate {info['name']} --data {metrics['dataset']}`" * ours
     sensor, centres = f"{len(statistics['mean'])} bands", statistics["wavelengths"]
     if centres:
         sensor += f", {centres[0]:g} to {centres[-1]:g} nm"
@@ -103,7 +104,7 @@ def model_card(info: dict[str, Any], sha256: str, size: int, ours: bool = True) 
 |---|---|---|---|---|
 {scores}
 
-Protocol: {metrics["protocol"]}. Measured with the float32 weights.
+Protocol: {metrics["protocol"]}. Measured with the float32 weights{again}.
 
 Trained by `{RunConfig.from_mapping(metrics["config"]).command()}` on {metrics["device"]}.
 

@@ -60,6 +60,9 @@ def upscale(
     files = {file.resolve() for file in scenes.output_files(target)}
     if files & {file.resolve() for file in scenes.scene_files(cube)}:
         raise HsisrError(f"{target} is the cube itself: name another file with -o.")
+    above = next(parent for parent in target.absolute().parents if parent.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise HsisrError(f"{above} is not a folder that you may write to: name another with -o.")
     scene = scenes.open_scene(cube, **reading)
     count, height, width = scene.shape
     network, mean = adapt_network(weights, np.nan_to_num(scene.means), scene.wavelengths)
@@ -132,7 +135,7 @@ def self_test(
     """
     least = _LEAST_SIDE * model.scale
     if min(cube.shape[1:]) < least:
-        raise HsisrError(f"At x{model.scale} the self-test needs {least} pixels a side. Give --no-check.")
+        raise HsisrError(f"At x{model.scale} the self-test needs {least} pixels a side.")
     rows = evaluate(model, {"self-test": reduce_measured(cube, mask, model.scale, "The cube", blur)}, name)
     return {row["result"]: {key: row[key] for key in row if key not in ("image", "result")} for row in rows}
 
@@ -155,7 +158,7 @@ def _check(
         scores = self_test(network, middle, name, mask, weights.blur)
     except HsisrError as error:
         if check:
-            raise
+            raise HsisrError(f"{error} Leave --check out.") from error
         say(f"No self-test: {error}")
         return None
     size = "{} x {}".format(*middle.shape[1:])

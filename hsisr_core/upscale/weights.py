@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 
 from hsisr_core.base import AnyPath, sha256_file
 from hsisr_core.data import Dataset
+from hsisr_core.degrade import check_scale
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import Bicubic, Repeated, SuperResolver
 from hsisr_core.paper import data_label
@@ -107,6 +108,8 @@ def load_pretrained(
     weights, they are for another scale, or damaged.
     """
     given = None if name_or_path is None else str(name_or_path)
+    if scale is not None:
+        check_scale(scale)
     if given == "bicubic":
         if scale is None:
             raise HsisrError("Model 'bicubic' needs a scale: give 2, 3, 4 or 8.")

@@ -86,6 +86,14 @@ def test_the_short_table_shows_what_differs(folder: Path) -> None:
     assert list(short.columns).count("seed") == 1
 
 
+def test_the_short_table_shows_options_of_a_network_of_ones_own(folder: Path) -> None:
+    table = load_results(folder)
+    table["width"], table["depth"] = [4, *[8] * (len(table) - 1)], 2
+    short = short_results(table)
+    assert short["width"].tolist() == table["width"].tolist()
+    assert "depth" not in short
+
+
 def test_the_short_table_has_the_first_digits_of_a_source(folder: Path) -> None:
     table = load_results(folder)
     assert "source" not in short_results(table)

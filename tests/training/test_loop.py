@@ -283,6 +283,9 @@ def test_the_blur_is_that_of_the_scores_and_of_the_hash(tmp_path: Path) -> None:
 
 
 def test_errors_of_the_run(tmp_path: Path) -> None:
+    with pytest.raises(HsisrError, match="needs global_residual"):
+        train(tiny(init="interpolation", global_residual=False), tmp_path, progress=False)
+    assert not any(tmp_path.iterdir())
     with pytest.raises(HsisrError, match="A training image has 2 pixels a side, too few for x8"):
         train(tiny(scale=8, image_sizes=[0.02]), tmp_path, progress=False)
     with pytest.raises(HsisrError, match="batch=99 is larger than an epoch, 16 patches"):

@@ -269,6 +269,10 @@ def test_mistakes(cube: Path, packed: Path, run: Run, tmp_path: Path) -> None:
         load_pretrained(None, 4, packed.parent)
     with pytest.raises(HsisrError, match="is not a packed file"):
         load_pretrained(cube)
+    with pytest.raises(HsisrError, match=r"needs 64 pixels a side\. Leave --check out"):
+        upscale(cube, 4, "bicubic", tmp_path / "a.npy", check=True)
+    with pytest.raises(HsisrError, match=r"bands=\[0, 1, 2, 3, 4, 5, \.\.\.\]: "):
+        upscale(cube, 2, "bicubic", bands=parse_bands("0:99"))
     with pytest.raises(HsisrError, match="--bands 1-3"):
         parse_bands("1-3")
     assert parse_bands("0,2,10:12") == [0, 2, 10, 11]

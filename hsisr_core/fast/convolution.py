@@ -15,9 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from hsisr_core.fast.rows import Rows, Windows, apply
-from hsisr_core.fast.winograd import ConvolvedRows, RowConvolution
 
-ENOUGH = 48  # features with which four rows at once are faster than one by one
 SPECTRAL = 32  # features with which a spectral kernel's own gradient is twice as fast by matrix products
 
 
@@ -56,14 +54,11 @@ def convolve(
     return out.permute(0, 2, 3, 4, 1).contiguous()
 
 
-def convolve_rows(layer: nn.Conv3d, rows: Rows, relu: bool, half: bool = False) -> Rows:
+def convolve_rows(layer: nn.Conv3d, rows: Rows, relu: bool) -> Rows:
     """The same on a scene that comes in pieces of a few rows."""
     if layer.kernel_size[1] == 1:
         return apply(partial(convolve, layer, relu=relu), rows)
-    direct = partial(convolve, layer, relu=relu, zero_rows=0)
-    if layer.kernel_size == (1, 3, 3) and layer.in_channels >= ENOUGH and not half:
-        return ConvolvedRows(rows, RowConvolution(layer.weight[:, :, 0], layer.bias, relu), direct)
-    return apply(direct, Windows(rows))
+    return apply(partial(convolve, layer, relu=relu, zero_rows=0), Windows(rows))
 
 
 def fuse(

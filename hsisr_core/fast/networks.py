@@ -15,16 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hsisr_core.fast.convolution import ENOUGH, convolve, convolve_rows, fuse, shares, typed
+from hsisr_core.fast.convolution import convolve, convolve_rows, fuse, shares, typed
 from hsisr_core.fast.rows import Piece, Rows, Sum, apply, cut, fork
 from hsisr_core.fast.tail import Tail
 from hsisr_core.fast.threads import Crew, one_thread
-from hsisr_core.fast.winograd import ROWS
 from hsisr_core.models import ERCSR, MCNet, SSRChain, SSRNet
 from hsisr_core.models.ssrchain import back_project
 
 PIECE_BYTES = 4_000_000  # of a tensor in a stream of rows: a few of them fit a processor's cache
-PIECES = 8  # of a scene at least, where it has so many fours of rows: what threads divide among them
+ROWS = 4  # a piece has a multiple of
+PIECES = 8  # of a scene at least, where it has so many times `ROWS`: what threads divide among them
 Served = SSRNet | SSRChain | MCNet | ERCSR
 Way = Any  # Whole or ByRows
 
@@ -84,15 +84,10 @@ def bytes_of_rows(net: Served, bands: int, height: int, width: int) -> int:
     elif isinstance(net, ERCSR):
         # two before each of six, fifteen for the skips; what waits for the last module is at work
         waiting, at_work = 2 * 6 + 15, 25 * piece + 32
-    kernels = 0
-    if features >= ENOUGH:
-        at_work += 2 * units + 2 + 3 * piece
-        layers = [layer for layer in net.modules() if isinstance(layer, nn.Conv3d)]
-        kernels = sum(2 * layer.weight.numel() for layer in layers if layer.kernel_size == (1, 3, 3))
     rows = min(len(net.body) * waiting + at_work, 11 * height)
     sr = height * net.scale**2
     # LR and SR beside the rows
-    return 4 * (kernels + bands * width * (height + sr + rows * features))
+    return 4 * bands * width * (height + sr + rows * features)
 
 
 def _is_global(net: Served) -> bool:
@@ -108,7 +103,7 @@ def _add_lr(net: Served, sr: Tensor, lr: Tensor) -> Tensor:
 
 
 def _piece_rows(net: Served, bands: int, height: int, width: int) -> int:
-    """Rows of a piece in `stream`: fours, which `RowConvolution` takes, or one where a row alone is large."""
+    """Rows of a piece in `stream`: fours, or one where a row alone is large."""
     rows = PIECE_BYTES / (4 * bands * width * net.upsample.in_channels)
     return max(ROWS, ROWS * round(min(rows, height / PIECES) / ROWS)) if rows >= 1 else 1
 
@@ -209,7 +204,7 @@ class ByRows:
         return apply(methodcaller("to", dtype), rows)
 
     def convolve(self, layer: nn.Conv3d, rows: Rows, relu: bool = False, plus: Rows | None = None) -> Rows:
-        rows = convolve_rows(layer, rows, relu, self.half)
+        rows = convolve_rows(layer, rows, relu)
         return rows if plus is None else Sum(rows, plus)
 
     def fuse(

@@ -63,11 +63,8 @@ class Windows(Rows):
             self.held = values[:, :, -2:].clone() if values.shape[2] > 1 else join(above[:, :, -1:], values)
             if above.shape[2] + values.shape[2] + last > 2:
                 first, self.first = self.first, False
-                return Piece(self.make(above, values, last), first, last)
-
-    def make(self, above: Tensor, values: Tensor, last: bool) -> Tensor:
-        """What the rows `above` and `values` give, with a row of zeros below the `last` one."""
-        return join(above, values, last)
+                # with a row of zeros below the last one
+                return Piece(join(above, values, zero_rows=int(last)), first, last)
 
 
 def join(above: Tensor, values: Tensor, zero_rows: int = 0) -> Tensor:

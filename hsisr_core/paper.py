@@ -3,8 +3,7 @@
 import json
 import math
 from decimal import Decimal
-from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -32,6 +31,7 @@ DATA_NAMES = {"cave": "CAVE", "harvard": "Harvard", "foster": "Foster"}
 SUBSETS = {"cave-25": "CAVE, 25 scenes, 8 bands", "cave-nine": "CAVE, 9 scenes"}
 """What tables call scenes of CAVE that are not all of it."""
 PADDED = ", padded"
+_PRINTED: dict[str, Any] = json.loads(Path(__file__).with_name("paper_tables.json").read_text("utf-8"))
 
 
 def method_label(method: str, keep_size: bool = False) -> str:
@@ -53,13 +53,6 @@ def blur_label(blur: float | None) -> str:
     return f", blur {blur:g}" if blur else ""
 
 
-@cache
-def _printed() -> dict[str, Any]:
-    text = (resources.files("hsisr_core") / "paper_tables.json").read_text(encoding="utf-8")
-    tables: dict[str, Any] = json.loads(text)
-    return tables
-
-
 def _settings(name: str, key: str) -> dict[str, Any]:
     """The columns that one row label of Tables I to IV stands for."""
     if name == "ablation":  # such as LFF1GRL0
@@ -76,7 +69,7 @@ def table_settings(name: str) -> list[dict[str, Any]]:
     """
     if name == "comparison":
         return [{}]
-    return [_settings(name, label) for label in _printed()[_table(name)[1]]]
+    return [_settings(name, label) for label in _PRINTED[_table(name)[1]]]
 
 
 def _table(name: str) -> tuple[str, str]:
@@ -99,7 +92,7 @@ def paper_table(name: str) -> pd.DataFrame:
     ``attrs["table"]`` is the table's number in the paper, such as "Table V".
     """
     number, key = _table(name)
-    printed = _printed()[key]
+    printed = _PRINTED[key]
     if name == "comparison":
         rows = [
             {"dataset": dataset, "scale": int(scale.removeprefix("x")), "method": method, **values}
@@ -123,7 +116,7 @@ def successor_table() -> pd.DataFrame:
     ERCSR's README has its PSNR of CAVE x3 again at x4, which its SSIM and SAM do not fit: `misprint` is True there.
     """
     columns = ["dataset", "scale", "method", "psnr", "ssim", "sam"]
-    table = pd.DataFrame(_printed()["after_the_paper"], columns=columns)
+    table = pd.DataFrame(_PRINTED["after_the_paper"], columns=columns)
     place = (table["method"] == "ercsr") & (table["dataset"] == "CAVE") & (table["scale"] == 4)
     return table.assign(misprint=place)
 

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable
 
 from hsisr_core.base.documents import printable
-from hsisr_core.errors import HsisrError
+from hsisr_core.errors import HsisrError, describe_missing
 
 
 def first_process() -> bool:
@@ -41,9 +41,12 @@ def run_app(app: Callable[[], None]) -> None:
     sys.unraisablehook = _interrupt_again
     try:
         app()
-    except HsisrError as error:
-        to_stderr(f"error: {error}")
-        sys.exit(getattr(error, "exit_code", 2))
+    except (HsisrError, ModuleNotFoundError) as error:
+        mistake = describe_missing(error) if isinstance(error, ModuleNotFoundError) else error
+        if not isinstance(mistake, HsisrError):
+            raise
+        to_stderr(f"error: {mistake}")
+        sys.exit(getattr(mistake, "exit_code", 2))
     except SystemExit as end:
         if end.code == 130:  # typer's for Ctrl-C
             to_stderr("stopped; nothing is left half-written, and the same command goes on where it can")

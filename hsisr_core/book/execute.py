@@ -17,19 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hsisr_core.base import (
-    AnyPath,
-    book_folder,
-    cores,
-    datasets_folder,
-    project_root,
-    read_json,
-    runs_folder,
-    sha256_file,
-    to_stderr,
-    worker_pool,
-    write_json,
-)
+from hsisr_core import base
+from hsisr_core.base import AnyPath
 from hsisr_core.book.chapter import assign_parameters, chapter_parameters
 from hsisr_core.errors import HsisrError
 
@@ -62,26 +51,26 @@ def execute_chapters(
     folder = output_folder(out) / "executed"
     digests = {chapter.stem: chapter_digest(chapter, assigned[chapter]) for chapter in chapters}
     entries, kept = {}, {}
-    known = {} if force or not (folder / MANIFEST).is_file() else read_json(folder / MANIFEST)
+    known = {} if force or not (folder / MANIFEST).is_file() else base.read_json(folder / MANIFEST)
     for name, digest in digests.items():
         notebook = folder / f"{name}.ipynb"
-        if notebook.is_file() and known.get(name) == {"digest": digest, "sha256": sha256_file(notebook)}:
+        if notebook.is_file() and known.get(name) == {"digest": digest, "sha256": base.sha256_file(notebook)}:
             entries[name], kept[notebook] = known[name], notebook.read_bytes()
     shutil.rmtree(folder, ignore_errors=True)
     other = shutil.ignore_patterns("*.ipynb", "presets", "splits", "results", "drawings", ".*")
-    shutil.copytree(book_folder(), folder, ignore=other)
+    shutil.copytree(base.book_folder(), folder, ignore=other)
     for notebook, content in kept.items():
         notebook.write_bytes(content)
-    write_json(folder / MANIFEST, entries)
+    base.write_json(folder / MANIFEST, entries)
     if entries:
         count = f"{len(entries)} of {len(chapters)} chapters"
-        to_stderr(f"{count} taken from the last build: nothing has changed (--force executes them)")
+        base.to_stderr(f"{count} taken from the last build: nothing has changed (--force executes them)")
     fresh = [chapter for chapter in chapters if chapter.stem not in entries]
     batch = {chapter: assigned[chapter] for chapter in fresh}
-    for name, seconds in _run_all(batch, folder, jobs or cores()):
-        to_stderr(f"chapter {len(entries) + 1}/{len(chapters)}: {name}, {seconds:.0f} s")
-        entries[name] = {"digest": digests[name], "sha256": sha256_file(folder / f"{name}.ipynb")}
-        write_json(folder / MANIFEST, entries)
+    for name, seconds in _run_all(batch, folder, jobs or base.cores()):
+        base.to_stderr(f"chapter {len(entries) + 1}/{len(chapters)}: {name}, {seconds:.0f} s")
+        entries[name] = {"digest": digests[name], "sha256": base.sha256_file(folder / f"{name}.ipynb")}
+        base.write_json(folder / MANIFEST, entries)
     return folder
 
 
@@ -93,7 +82,7 @@ def chapter_digest(chapter: Path, given: Mapping[str, Any]) -> str:
     """
     from hsisr_core.runs import preset_values
 
-    root, book = project_root(), book_folder()
+    root, book = base.project_root(), base.book_folder()
     values = {name: item.default for name, item in chapter_parameters(chapter).items()} | dict(given)
     preset = values.get("preset")
     if preset is not None:
@@ -102,9 +91,8 @@ def chapter_digest(chapter: Path, given: Mapping[str, Any]) -> str:
     read = (PACKAGE, book / "presets", book / "splits", book / "results")
     contents = [chapter, *(file for folder in read for file in list_files(folder))]
     named = {root / Path(text).expanduser() for text in _texts([values, preset])} - {root}
-    stamped = [
-        file for place in (datasets_folder(), runs_folder(), *sorted(named)) for file in list_files(place)
-    ]
+    places = (base.datasets_folder(), base.runs_folder(), *sorted(named))
+    stamped = [file for place in places for file in list_files(place)]
     # A run that has not begun has its settings only.
     stats = [(str(file), file.stat()) for file in stamped if file.name != "config.yaml"]
     stamps = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
@@ -114,10 +102,9 @@ def chapter_digest(chapter: Path, given: Mapping[str, Any]) -> str:
 def digest_of(files: Iterable[Path], *more: Any) -> str:
     """One digest of the contents of `files`, the packages, the machine, the environment `VARIABLES`, and `more`."""
     variables = sorted(item for item in os.environ.items() if item[0].startswith(VARIABLES))
-    hashes = [(str(file), sha256_file(file)) for file in files]
-    return hashlib.sha256(
-        json.dumps([*more, hashes, variables, _software()], sort_keys=True).encode()
-    ).hexdigest()
+    hashes = [(str(file), base.sha256_file(file)) for file in files]
+    text = json.dumps([*more, hashes, variables, _software()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def clean_environment(work: Path) -> dict[str, str]:
@@ -135,7 +122,7 @@ def clean_environment(work: Path) -> dict[str, str]:
 
 def output_folder(out: AnyPath | None) -> Path:
     """`out` (default: ``_build`` of the project), which is made if it is not there."""
-    folder = (Path(out) if out is not None else project_root() / "_build").resolve()
+    folder = (Path(out) if out is not None else base.project_root() / "_build").resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -143,14 +130,12 @@ def output_folder(out: AnyPath | None) -> Path:
     return folder
 
 
-def _run_all(
-    chapters: Mapping[Path, Mapping[str, Any]], folder: Path, jobs: int
-) -> Iterator[tuple[str, float]]:
+def _run_all(chapters: dict[Path, dict[str, Any]], folder: Path, jobs: int) -> Iterator[tuple[str, float]]:
     """Run chapters with their parameters; yield the name and seconds of each as it ends, BookError when one fails."""
-    with worker_pool(max(1, min(jobs, len(chapters)))) as pool:
+    with base.worker_pool(max(1, min(jobs, len(chapters)))) as pool:
         started = {}
         for chapter, values in chapters.items():
-            task = pool.submit(_run_chapter, chapter, folder / chapter.name, values, project_root())
+            task = pool.submit(_run_chapter, chapter, folder / chapter.name, values, base.project_root())
             started[task] = chapter.stem
         for task in as_completed(started):
             try:
@@ -180,10 +165,8 @@ def _run_chapter(chapter: Path, output: Path, values: Mapping[str, Any], folder:
         except papermill.PapermillExecutionError as error:
             first = next((line for line in error.source.splitlines() if line.strip()), "")
             text = " ".join(f"{error.ename}: {error.evalue}".split())[:1000]
-            raise BookError(
-                f"{chapter.stem} stopped at the cell that begins with `{first}`: {text}\n"
-                f"The notebook as far as it ran: {output}"
-            ) from None
+            where = f"{chapter.stem} stopped at the cell that begins with `{first}`"
+            raise BookError(f"{where}: {text}\nThe notebook as far as it ran: {output}") from None
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
             raise BookError(f"{chapter.stem} stopped outside its cells: {text}") from None

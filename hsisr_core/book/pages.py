@@ -15,17 +15,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from hsisr_core.base import AnyPath, book_folder, project_root
+from hsisr_core.book import execute
 from hsisr_core.book.chapter import KEEP, assign_parameters
-from hsisr_core.book.execute import (
-    MANIFEST,
-    PACKAGE,
-    BookError,
-    clean_environment,
-    digest_of,
-    execute_chapters,
-    list_files,
-    output_folder,
-)
+from hsisr_core.book.execute import BookError
 from hsisr_core.errors import HsisrError
 
 if TYPE_CHECKING:
@@ -56,7 +48,7 @@ def build_book(
     assign_parameters(chapters, given)
     if before is not None:
         before()
-    return build_pages(execute_chapters(chapters, given, out, jobs, force=force), out, strict=strict)
+    return build_pages(execute.execute_chapters(chapters, given, out, jobs, force=force), out, strict=strict)
 
 
 def keep_figures(preset: str, parameters: Mapping[str, Any], jobs: int | None = None) -> None:
@@ -65,7 +57,7 @@ def keep_figures(preset: str, parameters: Mapping[str, Any], jobs: int | None = 
     os.environ[KEEP] = "1"
     with tempfile.TemporaryDirectory() as out:
         # scores of the self-ensemble take minutes, and no figure shows them
-        execute_chapters(chapters, _given(preset, {"ensemble": False, **parameters}), out, jobs)
+        execute.execute_chapters(chapters, _given(preset, {"ensemble": False, **parameters}), out, jobs)
 
 
 def train_shown(plan: Plan, train: Train, jobs: int | None = None) -> None:
@@ -107,20 +99,20 @@ def build_pages(executed: Path, out: AnyPath | None = None, *, strict: bool = Fa
     Pages of the same notebooks, settings, code and packages stay. Others are all built: an incremental build reports
     only the warnings of the pages that changed.
     """
-    folder = output_folder(out)
+    folder = execute.output_folder(out)
     options = ["-W", "-n", "--keep-going"] if strict else []
     config, index = project_root() / "_config.yml", folder / "html" / "index.html"
     built = folder / "pages.sha256"
     # the order in which chapters ended is of no account
-    read = [file for file in list_files(executed) if file.name != MANIFEST]
-    digest = digest_of([*read, *list_files(PACKAGE), config], options)
+    read = [file for file in execute.list_files(executed) if file.name != execute.MANIFEST]
+    digest = execute.digest_of([*read, *execute.list_files(execute.PACKAGE), config], options)
     if index.is_file() and built.is_file() and built.read_text() == digest:
         return index
     built.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix=".work-", dir=folder, ignore_cleanup_errors=True) as work:
         command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(executed), "--config", str(config)]
         command += ["--path-output", work, "--quiet", *options]
-        environment = clean_environment(Path(work))
+        environment = execute.clean_environment(Path(work))
         result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         html = Path(work) / "_build" / "html"
         if result.returncode or not (html / "index.html").is_file():

@@ -14,7 +14,7 @@ from typer import Argument, Option
 
 from hsisr_core import __version__
 from hsisr_core.base import atomic_text, first_process, printable, project_root, run_app
-from hsisr_core.errors import HsisrError, describe_missing
+from hsisr_core.errors import HsisrError
 
 app = typer.Typer(
     help="SSRNet for hyperspectral super-resolution: train it, score it, build the book.",
@@ -29,15 +29,15 @@ app = typer.Typer(
 
 Preset = Annotated[str, Option(help="Name in book/presets, or a path to a .yaml file.")]
 Data = Annotated[str | None, Option(help="'indian-pines', a folder or a scenes.h5; default: the preset's.")]
-Settings = Annotated[
-    list[str] | None, Option("-p", metavar="NAME=VALUE", help="Such as -p scale=3. Repeatable.")
-]
+Settings = Annotated[list[str] | None, Option("-p", metavar="NAME=VALUE", help="As in scale=3; repeatable.")]
 Jobs = Annotated[int | None, Option(min=1, help="At once; default: as many as cores, one run with a GPU.")]
 Shard = Annotated[str | None, Option(metavar="i/n", help="Only part i of n, for several machines or jobs.")]
 Key = Annotated[str | None, Option(help="Name of the array in a .mat or HDF5 file.")]
 BandAxis = Annotated[int | None, Option(help="Which axis of an array is the bands: 0, 1 or 2.")]
 NoData = Annotated[float | None, Option(help="The value of unmeasured pixels (nan is possible).")]
 Divisor = Annotated[float | None, Option(help="The value that stands for 1.")]
+_CUBE = "A .h5, .mat, .npy, .tif or .hdr (ENVI), replaced if it is there; default: CUBE-xSCALE here."
+CubeFile = Annotated[Path | None, Option("-o", "--out", help=_CUBE)]
 TableFile = Annotated[Path | None, Option("-o", "--out", help="Write them to a .csv, .parquet or .tex, too.")]
 
 
@@ -220,9 +220,7 @@ def results(
 
 @app.command()
 def evaluate(
-    run: Annotated[
-        Path, Argument(help="A run folder, a folder of run folders, or the name of shipped weights.")
-    ],
+    run: Annotated[Path, Argument(help="A run folder, a folder of them, or the name of shipped weights.")],
     data: Data = None,
     split: Annotated[str | None, Option(help="A split in book/splits, or a path.")] = None,
     self_ensemble: Annotated[bool, Option("--self-ensemble", help="Score METHOD+, too.")] = False,
@@ -280,14 +278,7 @@ def upscale(
     cube: Annotated[str, Argument(help="A scene of any format, a CAVE folder, or 'indian-pines'.")],
     scale: Annotated[int, Option(help="Factor: 2, 3, 4 or 8.")],
     model: Annotated[str | None, Option(help="Weights, a packed file, a run folder, 'bicubic'.")] = None,
-    out: Annotated[
-        Path | None,
-        Option(
-            "-o",
-            "--out",
-            help="A .h5, .mat, .npy, .tif or .hdr (ENVI), replaced if it is there; default: CUBE-xSCALE here.",
-        ),
-    ] = None,
+    out: CubeFile = None,
     tile: Annotated[int | None, Option(min=1, help="LR pixels a side; less takes less memory.")] = None,
     bands: Annotated[str | None, Option(help="'all', a number, or indices from 0 such as 0,2,10:20.")] = None,
     key: Key = None,
@@ -353,11 +344,4 @@ def options(
 
 def main() -> None:
     """Entry point: a user's mistake is one line on stderr and exit code 2."""
-    run_app(_call)
-
-
-def _call() -> None:
-    try:
-        app()
-    except ModuleNotFoundError as error:
-        raise describe_missing(error) from error
+    run_app(app)

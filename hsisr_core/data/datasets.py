@@ -173,9 +173,7 @@ def load_dataset(data: AnyPath = INDIAN_PINES, split: AnyPath | None = None, **r
         store = Store(path)
         if reading:
             useless = f"{', '.join(reading)} would change nothing"
-            raise HsisrError(
-                f"{path} holds prepared scenes: {useless}. Leave it out, or give the scenes' folder."
-            )
+            raise HsisrError(f"{path} holds prepared scenes: {useless}. Leave it out, or give their folder.")
         chosen = choose_split(split, store.names, str(data), store.dataset)
         return Dataset(chosen.dataset, chosen, store)
     found, _ = find_scenes(path)
@@ -226,7 +224,5 @@ def _prepare(split: Split, scenes: Mapping[str, str | Path], reading: dict[str, 
                 return Store(target)
             return prepare_scenes(target, scenes, split, reading)
     except OSError as error:
-        raise HsisrError(
-            f"Cannot write to the cache folder {target.parent}: {error.strerror or error}. "
-            "Set the environment variable HSISR_CACHE to another folder."
-        ) from error
+        problem = f"Cannot write to the cache folder {target.parent}: {error.strerror or error}"
+        raise HsisrError(f"{problem}. Set the environment variable HSISR_CACHE to another folder.") from error

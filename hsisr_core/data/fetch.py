@@ -50,7 +50,8 @@ def fetch(dataset: str, to: AnyPath | None = None, scenes: Sequence[str] = ()) -
 
 
 def _fetch_one(source: DatasetSource, archive: Archive, folder: Path) -> str:
-    target, place, lock = folder / archive.stem, folder / archive.name, folder / LOCK
+    target = folder / archive.name.split(".", 1)[0]
+    place, lock = folder / archive.name, folder / LOCK
     if target.is_dir():
         return f"{archive.name}: already unpacked in {target}"
     try:

@@ -1,6 +1,5 @@
 """The paper's three datasets: where they come from, on which terms, and what they must hold (`sources.json`)."""
 
-from functools import lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel, TypeAdapter
@@ -20,11 +19,6 @@ class Archive(BaseModel, frozen=True, extra="forbid"):
     urls: tuple[str, ...]
     size: int | None = None
     about: int | None = None
-
-    @property
-    def stem(self) -> str:
-        """Name of the folder that it is unpacked to."""
-        return self.name.split(".", 1)[0]
 
 
 class DatasetSource(BaseModel, frozen=True, extra="forbid"):
@@ -63,26 +57,23 @@ class DatasetSource(BaseModel, frozen=True, extra="forbid"):
         return Archive(name=name, urls=tuple(base + name for base in self.base_urls))
 
 
-@lru_cache
-def _sources() -> dict[str, DatasetSource]:
-    text = Path(__file__).with_name("sources.json").read_text(encoding="utf-8")
-    return {source.name: source for source in TypeAdapter(list[DatasetSource]).validate_json(text)}
+_TEXT = Path(__file__).with_name("sources.json").read_text(encoding="utf-8")
+_SOURCES = {source.name: source for source in TypeAdapter(list[DatasetSource]).validate_json(_TEXT)}
 
 
 def dataset_source(name: str) -> DatasetSource:
     """Return what is known of a dataset, or raise HsisrError if it is not one of `DATASETS`."""
     if name not in DATASETS:
         raise HsisrError(f"Unknown dataset {name!r}. Known: {', '.join(DATASETS)}.")
-    return _sources()[name]
+    return _SOURCES[name]
 
 
 def prepared_store(name: str) -> Path:
     """Return the store of a dataset in the project, or raise NotAtHandError with the commands that get it."""
     store = datasets_folder() / name / "scenes.h5"
     if not store.is_file():
-        raise NotAtHandError(
-            f"The dataset {name} is not prepared here. Run {' and '.join(f'`{line}`' for line in commands(name))}."
-        )
+        way = " and ".join(f"`{line}`" for line in commands(name))
+        raise NotAtHandError(f"The dataset {name} is not prepared here. Run {way}.")
     return store
 
 
@@ -93,10 +84,8 @@ def commands(name: str) -> tuple[str, str]:
         folder = folder.relative_to(project_root())
     whole = "cave" if name in CAVE_PARTS else name
     part = f" --split {name}" * (name in CAVE_PARTS) + " --wavelengths 560:700:20" * (name == "cave-25")
-    return (
-        f"python data_scripts/fetch.py {whole}",
-        f"python data_scripts/prepare.py {whole} {folder / whole}{part} --out {folder / name / 'scenes.h5'}",
-    )
+    made = f"{whole} {folder / whole}{part} --out {folder / name / 'scenes.h5'}"
+    return f"python data_scripts/fetch.py {whole}", f"python data_scripts/prepare.py {made}"
 
 
 def missing_datasets() -> dict[str, tuple[str, str]]:

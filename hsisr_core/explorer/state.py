@@ -16,27 +16,6 @@ MOST_PIXELS = 6
 MOST_ZOOM = 32
 
 
-def first_state(cubes: CubeSet) -> dict[str, Any]:
-    """Every trait's value before anyone changes it."""
-    (top, left), (height, width) = cubes.origin, cubes.size
-    names = list(cubes.cubes)
-    last = cubes.bands - 1
-    return {
-        "band": last // 2,
-        "channels": next(iter(cubes.presets.values()), [round(last * part) for part in (0.75, 0.5, 0.25)]),
-        "curtain": False,
-        "gamma": 1.0,
-        "hidden": [],
-        "magnifier": False,
-        "mode": "band",
-        "pixels": [[top + height // 2, left + width // 2]],
-        "split": 0.5,
-        "stretch": "percentile",
-        "view": [top + height / 2, left + width / 2, 1.0],
-        "views": names if len(names) > 1 else [names[0], f"{names[0]}:colour"],
-    }
-
-
 def check_state(name: str, value: Any, rule: TypeAdapter[Any]) -> Any:
     """`value` of the trait `name` as plain numbers, texts and lists; HsisrError says what is expected."""
     # NumPy's numbers and arrays, too
@@ -47,31 +26,34 @@ def check_state(name: str, value: Any, rule: TypeAdapter[Any]) -> Any:
         raise HsisrError(f"{name}={value!r}: {error.errors()[0]['msg']}.") from error
 
 
-def make_rules(cubes: CubeSet) -> dict[str, TypeAdapter[Any]]:
-    """What each trait may be."""
-    (top, left), (height, width) = cubes.origin, cubes.size
+def make_traits(cubes: CubeSet) -> dict[str, tuple[Any, Any]]:
+    """Of every trait: its value before anyone changes it, and what it may be."""
+    (top, left), (height, width), last = cubes.origin, cubes.size, cubes.bands - 1
     bottom, right = top + height, left + width
     names, modes = tuple(cubes.cubes), MODES if cubes.reference else MODES[:2]
     views = (*names, *(f"{name}:{mode}" for name in names for mode in modes))
-    band = _within(0, cubes.bands - 1)
+    band = _within(0, last)
+    quarters = [round(last * part) for part in (0.75, 0.5, 0.25)]
     first = _within(top, bottom - 1), _within(left, right - 1)
     box = tuple[*first, _within(top + 1, bottom), _within(left + 1, right)]
     place = tuple[*first] | Annotated[box, AfterValidator(_check_box)]
-    kinds: dict[str, Any] = {
-        "band": band,
-        "channels": tuple[band, band, band],
-        "curtain": bool,
-        "gamma": _within(0.2, 4.0),
-        "hidden": list[Literal[names]],
-        "magnifier": bool,
-        "mode": Literal[modes],
-        "pixels": Annotated[list[place], Field(max_length=MOST_PIXELS)],
-        "split": _within(0.0, 1.0),
-        "stretch": Literal["linear", "percentile"],
-        "view": tuple[_within(float(top), bottom), _within(float(left), right), _within(1.0, MOST_ZOOM)],
-        "views": Annotated[list[Literal[views]], Field(min_length=1)],
+    pixels = Annotated[list[place], Field(max_length=MOST_PIXELS)]
+    middle = _within(float(top), bottom), _within(float(left), right)
+    shown = [*names] if len(names) > 1 else [names[0], f"{names[0]}:colour"]
+    return {
+        "band": (last // 2, band),
+        "channels": (next(iter(cubes.presets.values()), quarters), tuple[band, band, band]),
+        "curtain": (False, bool),
+        "gamma": (1.0, _within(0.2, 4.0)),
+        "hidden": ([], list[Literal[names]]),
+        "magnifier": (False, bool),
+        "mode": ("band", Literal[modes]),
+        "pixels": ([[top + height // 2, left + width // 2]], pixels),
+        "split": (0.5, _within(0.0, 1.0)),
+        "stretch": ("percentile", Literal["linear", "percentile"]),
+        "view": ([top + height / 2, left + width / 2, 1.0], tuple[*middle, _within(1.0, MOST_ZOOM)]),
+        "views": (shown, Annotated[list[Literal[views]], Field(min_length=1)]),
     }
-    return {name: TypeAdapter(kind) for name, kind in kinds.items()}
 
 
 def _within(low: float, high: float) -> Any:

@@ -14,11 +14,12 @@ import numpy as np
 import traitlets
 from IPython.display import display
 from numpy.typing import ArrayLike
+from pydantic import TypeAdapter
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.explorer.pack import DATA_BUDGET, CubeSet, pack_cubes
 from hsisr_core.explorer.page import SCRIPT, STYLES, draw_band, static_page
-from hsisr_core.explorer.state import MOST_PIXELS, MOST_ZOOM, check_state, first_state, make_rules
+from hsisr_core.explorer.state import MOST_PIXELS, MOST_ZOOM, check_state, make_traits
 from hsisr_core.models import Bicubic
 from hsisr_core.paper import method_label
 from hsisr_core.plots import COLOURS
@@ -62,10 +63,11 @@ class SpectralExplorer(anywidget.AnyWidget):
     )
 
     def __init__(self, cubes: CubeSet, **state: Any) -> None:
-        first = first_state(cubes)
-        if unknown := sorted(set(state) - set(first)):
-            raise HsisrError(f"An explorer has no {unknown[0]!r}; expected one of {', '.join(first)}.")
-        self.cubes, self.rules = cubes, make_rules(cubes)
+        traits = make_traits(cubes)
+        if unknown := sorted(set(state) - set(traits)):
+            raise HsisrError(f"An explorer has no {unknown[0]!r}; expected one of {', '.join(traits)}.")
+        self.cubes, self.rules = cubes, {name: TypeAdapter(kind) for name, (_, kind) in traits.items()}
+        first = {name: value for name, (value, _) in traits.items()}
         cividis = mpl.colormaps["cividis"](range(256), bytes=True)[:, :3].tobytes()
         palette = {"colours": list(COLOURS), "cividis": base64.b64encode(cividis).decode()}
         limits = {"pixels": MOST_PIXELS, "zoom": MOST_ZOOM}
@@ -125,9 +127,8 @@ class SpectralExplorer(anywidget.AnyWidget):
         config = runs[0].config
         dataset = config.load_dataset()
         if image is not None and image not in dataset.test:
-            raise HsisrError(
-                f"image={image!r} is not a test image; expected one of {', '.join(dataset.test)}."
-            )
+            names = ", ".join(dataset.test)
+            raise HsisrError(f"image={image!r} is not a test image; expected one of {names}.")
         lr, hr = reduced_pairs(dataset, config.scale, config.blur)[image or dataset.test[0]]
         cubes = {"LR": lr, "bicubic": super_resolve_clipped(Bicubic(config.scale), lr)}
         models = [run.model() for run in runs]
@@ -156,7 +157,7 @@ class SpectralExplorer(anywidget.AnyWidget):
 
     def html(self, picture: bytes | None = None) -> str:
         """The explorer as it is now, for a page without a kernel; `picture` as from `picture`, if it is there."""
-        state = {name: getattr(self, name) for name in ("_meta", *first_state(self.cubes))}
+        state = {name: getattr(self, name) for name in ("_meta", *self.rules)}
         caption = f"{', '.join(self.cubes.cubes)}: band {self.band + 1} of {self.cubes.bands} and spectra"
         return static_page(state, self.cubes.buffers(), picture or self.picture(), caption)
 
@@ -167,9 +168,6 @@ class SpectralExplorer(anywidget.AnyWidget):
         # without the text, which the book would take
         display({view: self._repr_mimebundle_()[0][view]}, raw=True)
         picture = self.picture()
-        page = {
-            "text/plain": f"SpectralExplorer of {', '.join(self.cubes.cubes)}",
-            "text/html": self.html(picture),
-            "image/png": base64.b64encode(picture).decode(),
-        }
+        text, image = f"SpectralExplorer of {', '.join(self.cubes.cubes)}", base64.b64encode(picture).decode()
+        page = {"text/plain": text, "text/html": self.html(picture), "image/png": image}
         display(page, raw=True)

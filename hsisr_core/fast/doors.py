@@ -10,10 +10,11 @@ from torch.autograd.function import once_differentiable
 from torch.nn.utils import parametrize
 
 from hsisr_core.errors import HsisrError
-from hsisr_core.fast.networks import Served, bytes_of_rows, super_resolve_rows, super_resolve_whole
+from hsisr_core.fast.networks import Progress, Served, bytes_of_rows, super_resolve_rows, super_resolve_whole
 from hsisr_core.fast.threads import in_threads
 from hsisr_core.models import Repeated, SSRChain, SSRNet, SuperResolver
 
+Forward = Callable[[Tensor], Tensor]
 # values of a batch's widest layer from where sharing pays (two threads: 130,000 no gain, 460,000 a quarter)
 PAYS = 250_000
 
@@ -51,9 +52,7 @@ class _Shares(torch.autograd.Function):
     """A batch in shares, each forward and backward in a thread of its own; LR has no gradient."""
 
     @staticmethod
-    def forward(
-        ctx: Any, super_resolve: Callable[[Tensor], Tensor], shares: int, lr: Tensor, *parameters: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, super_resolve: Forward, shares: int, lr: Tensor, *parameters: Tensor) -> Tensor:
         def call(part: Tensor) -> Tensor:
             with torch.enable_grad():
                 return super_resolve(part)
@@ -72,9 +71,7 @@ class _Shares(torch.autograd.Function):
         return None, None, None, *(sum(parts[1:], parts[0]) for parts in zip(*found, strict=True))
 
 
-def runner(
-    net: SuperResolver, progress: Callable[[float], None] | None = None, precision: str = "float32"
-) -> Callable[[Tensor], Tensor]:
+def runner(net: SuperResolver, progress: Progress = None, precision: str = "float32") -> Forward:
     """What inference calls in place of the network: a function from a batch of LR to SR, without gradients.
 
     `progress` is called with the share of the rows that are done, where they come piece by piece.
@@ -101,13 +98,9 @@ def check_precision(net: SuperResolver, precision: str) -> None:
     if precision not in ("float32", "bf16"):
         raise HsisrError(f"precision={precision!r} is unknown: choose one of float32, bf16.")
     if precision == "bf16" and type(net) not in (SSRNet, SSRChain):
-        raise HsisrError(
-            f"precision='bf16' is for SSRNet and SSRChain, not for {type(net).__name__}: use 'float32'."
-        )
+        raise HsisrError(f"bf16 is for SSRNet and SSRChain, not for {type(net).__name__}: use 'float32'.")
     if precision == "bf16" and not (net.mean.is_cuda or computes_bf16()):
-        raise HsisrError(
-            "precision='bf16' needs a GPU or a processor with AVX512-BF16 or AMX: use 'float32'."
-        )
+        raise HsisrError("precision='bf16' needs a GPU or a CPU with AVX512-BF16 or AMX: use 'float32'.")
 
 
 def computes_bf16() -> bool:

@@ -27,6 +27,7 @@ ROWS = 4  # a piece has a multiple of
 PIECES = 8  # of a scene at least, where it has so many times `ROWS`: what threads divide among them
 Served = SSRNet | SSRChain | MCNet | ERCSR
 Way = Any  # Whole or ByRows
+Progress = Callable[[float], None] | None  # called with the share that is done
 
 
 def super_resolve_whole(net: Served, lr: Tensor, half: bool = False) -> Tensor:
@@ -35,10 +36,8 @@ def super_resolve_whole(net: Served, lr: Tensor, half: bool = False) -> Tensor:
     return _add_lr(net, sr, lr)
 
 
-def super_resolve_rows(
-    net: Served, lr: Tensor, half: bool, progress: Callable[[float], None] | None
-) -> Tensor:
-    """The same, some rows at a time, from top to bottom; `progress` is called with the share that is done."""
+def super_resolve_rows(net: Served, lr: Tensor, half: bool, progress: Progress) -> Tensor:
+    """The same, some rows at a time, from top to bottom."""
     batch, bands, height, width = lr.shape
     sr = lr.new_empty(batch, bands, height * net.scale, width * net.scale)
     done = 0
@@ -90,11 +89,6 @@ def bytes_of_rows(net: Served, bands: int, height: int, width: int) -> int:
     return 4 * bands * width * (height + sr + rows * features)
 
 
-def _is_global(net: Served) -> bool:
-    """Whether the head's output is added after every module."""
-    return isinstance(net, MCNet) or (isinstance(net, SSRNet) and net.global_residual)
-
-
 def _add_lr(net: Served, sr: Tensor, lr: Tensor) -> Tensor:
     """SR as the network gives it, from what the tail does and LR, whose bands are apart."""
     if isinstance(net, ERCSR):
@@ -112,8 +106,9 @@ def _body(way: Way, net: Served, lr: Any) -> Any:
     """What the tail reads."""
     if isinstance(net, ERCSR):
         return _ercsr_body(way, net, lr)
-    x = way.convolve(net.head, lr)
-    x, *firsts = way.fork(x, 1 + len(net.body) * _is_global(net))
+    # the head's output is added after every module
+    is_global = isinstance(net, MCNet) or (isinstance(net, SSRNet) and net.global_residual)
+    x, *firsts = way.fork(way.convolve(net.head, lr), 1 + len(net.body) * is_global)
     for module in net.body:
         plus = firsts.pop() if firsts else None
         if way.half:
@@ -140,7 +135,7 @@ def _module(way: Way, module: Any, x: Any, plus: Any) -> Any:
 
 
 def _unit(way: Way, x: Any, unit: Any) -> Any:
-    """Eq. 6; a unit of MCNet is one block."""
+    """Eq. 6; a unit of MCNet, or of ERCSR, is one block."""
     x, plus = way.fork(x, 2)
     return way.stage(_blocks(way, x, plus, *getattr(unit, "blocks", [unit])))
 
@@ -148,9 +143,8 @@ def _unit(way: Way, x: Any, unit: Any) -> Any:
 def _ercsr_body(way: Way, net: ERCSR, lr: Any) -> Any:
     """What the tail reads."""
     x, first = way.fork(_blocks(way, lr, None, net.head), 2)
-    fused = way.fuse(
-        net.fusion, _outputs(way, partial(_ercsr_module, way), net.body, x), net.weights, False, None
-    )
+    found = _outputs(way, partial(_ercsr_module, way), net.body, x)
+    fused = way.fuse(net.fusion, found, net.weights, False, None)
     return way.cut(_blocks(way, fused, first, net.body_end))
 
 
@@ -159,13 +153,9 @@ def _ercsr_module(way: Way, x: Any, module: Any) -> Any:
     spatial, again = way.fork(way.convolve(module.spatial, x, True), 2)
     mixed = way.convolve(module.rows, spatial, plus=way.convolve(module.columns, again))
     mixed, skipped = way.fork(way.stage(mixed), 2)
-    x = reduce(partial(_ercsr_unit, way), module.units, mixed)
+    units = [(unit.first, nn.ReLU(), unit.second) for unit in module.units]
+    x = reduce(partial(_unit, way), units, mixed)
     return way.cut(way.add(way.add(x, skipped), own))
-
-
-def _ercsr_unit(way: Way, x: Any, unit: Any) -> Any:
-    x, plus = way.fork(x, 2)
-    return way.stage(way.convolve(unit.second, way.convolve(unit.first, x, True), plus=plus))
 
 
 class Whole:

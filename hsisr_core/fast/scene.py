@@ -11,6 +11,7 @@ from torch.nn.functional import pad
 
 from hsisr_core.errors import HsisrError
 from hsisr_core.fast.doors import runner, tile_of_pass
+from hsisr_core.fast.networks import Progress
 from hsisr_core.models import Repeated, SuperResolver
 
 LARGEST = 32 * 2**20 - 2**16  # bytes; glibc takes no block of 32 MiB or more as a measure
@@ -57,11 +58,10 @@ def super_resolve(
     if not self_ensemble:
         return _super_resolve(model, cube, tile, precision).numpy()
     total = torch.zeros(lr.shape[0], *(side * model.scale for side in lr.shape[1:]))
-    for flip in (False, True):
-        for turns in range(4):
-            turned = torch.rot90(cube.flip(-1) if flip else cube, turns, (-2, -1))
-            back = torch.rot90(_super_resolve(model, turned, tile, precision), -turns, (-2, -1))
-            total += back.flip(-1) if flip else back
+    for flip, turns in itertools.product((False, True), range(4)):
+        turned = torch.rot90(cube.flip(-1) if flip else cube, turns, (-2, -1))
+        back = torch.rot90(_super_resolve(model, turned, tile, precision), -turns, (-2, -1))
+        total += back.flip(-1) if flip else back
     return (total / 8).numpy()
 
 
@@ -71,9 +71,7 @@ def _super_resolve(network: SuperResolver, cube: Tensor, tile: int | None, preci
     if tile is None or (tile >= height and tile >= width):
         return _super_resolve_tile(network, cube, None, precision)
     result = torch.empty(bands, height * network.scale, width * network.scale)
-    tiles = super_resolve_tiles(
-        network, lambda rows, columns: cube[:, rows, columns], (height, width), tile, precision=precision
-    )
+    tiles = super_resolve_tiles(network, lambda y, x: cube[:, y, x], (height, width), tile, None, precision)
     for rows, columns, sr in tiles:
         result[:, rows, columns] = sr
     return result
@@ -84,7 +82,7 @@ def super_resolve_tiles(
     read: Callable[[slice, slice], Tensor],
     size: tuple[int, int],
     tile: int,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress = None,
     precision: str = "float32",
 ) -> Iterator[tuple[slice, slice, Tensor]]:
     """Make SR of an LR scene of `size` (height, width), which need not be in memory, tile by tile.
@@ -111,9 +109,7 @@ def super_resolve_tiles(
         yield rows, columns, _super_resolve_tile(network, lr, progress, precision)[:, inner_y, inner_x]
 
 
-def _super_resolve_tile(
-    network: SuperResolver, lr: Tensor, progress: Callable[[float], None] | None, precision: str
-) -> Tensor:
+def _super_resolve_tile(network: SuperResolver, lr: Tensor, progress: Progress, precision: str) -> Tensor:
     """SR of `lr` at once, with NaN in the margin."""
     if isinstance(network, Repeated):
         for _ in range(network.times):

@@ -12,16 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from hsisr_core.models import starts
 from hsisr_core.models.base import SuperResolver, check_options
 from hsisr_core.models.sfcsr import separable
 from hsisr_core.models.ssrnet import SPATIAL, convolution
-from hsisr_core.models.starts import (
-    convolutions,
-    copy_image,
-    damp,
-    keep,
-    start,
-)
 
 MODULES = 4
 # kernels of bands and rows, and of bands and columns
@@ -55,7 +49,7 @@ class ERCSR(SuperResolver):
             features, features, kernel, stride, padding=1
         )
         self.tail = separable(features, features, 1)
-        start(self, init, weight_norm, interpolation)
+        starts.start(self, init, weight_norm, interpolation)
 
     def super_resolve(self, lr: Tensor) -> Tensor:  # (batch, bands, h, w)
         first = self.head(lr.unsqueeze(1))
@@ -99,12 +93,12 @@ class Unit(nn.Module):
 @torch.no_grad()
 def interpolation(model: ERCSR) -> None:
     """Start as bicubic less nearest neighbour, which is added to SR."""
-    (spatial, spectral), end = convolutions(model.head), model.body_end
-    up, (inner, last) = model.upsample, convolutions(model.tail)
-    carriers = copy_image(spatial, up, last)
-    keep(spectral, carriers)
-    keep(inner)
-    damp(convolutions(end)[-1])
+    (spatial, spectral), end = starts.convolutions(model.head), model.body_end
+    up, (inner, last) = model.upsample, starts.convolutions(model.tail)
+    carriers = starts.copy_image(spatial, up, last)
+    starts.keep(spectral, carriers)
+    starts.keep(inner)
+    starts.damp(starts.convolutions(end)[-1])
     middle = slice(1, 1 + model.scale)
     # the copy that is not shifted is the middle one
     up.weight[carriers // 2, 0, 1, middle, middle] -= 1

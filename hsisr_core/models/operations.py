@@ -31,9 +31,7 @@ def multiply_adds_by_part(
     counter = FlopCounterMode(display=False)
     with torch.enable_grad(), parametrize.cached(), counter:
         shapes(lr)
-    kind = torch.ops.aten.convolution
-    return {
-        name.partition(".")[2]: flops.get(kind, 0) // 2
-        for name, flops in counter.get_flop_counts().items()
-        if name != "Global"
-    }
+    kind, counts = torch.ops.aten.convolution, counter.get_flop_counts()
+    parts = {name: flops.get(kind, 0) // 2 for name, flops in counts.items()}
+    parts.pop("Global")
+    return {name.partition(".")[2]: work for name, work in parts.items()}

@@ -15,16 +15,10 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle
 
 from hsisr_core.errors import HsisrError
+from hsisr_core.models import starts
 from hsisr_core.models.base import SuperResolver, check_options
 from hsisr_core.models.edsr import SHUFFLES, conv2d
 from hsisr_core.models.ssrnet import SPATIAL, SPECTRAL, convolution
-from hsisr_core.models.starts import (
-    convolutions,
-    damp,
-    keep,
-    shuffle_kernels,
-    start,
-)
 
 MODULES = 5
 
@@ -68,7 +62,7 @@ class SFCSR(SuperResolver):
             conv2d(features, features * factor**2) for factor in self.factors
         )
         self.tail = conv2d(features, 1)
-        start(self, init, weight_norm, interpolation)
+        starts.start(self, init, weight_norm, interpolation)
 
     def super_resolve(self, lr: Tensor) -> Tensor:  # (batch, bands, h, w)
         bands = lr.shape[1]
@@ -167,12 +161,12 @@ def separable(inputs: int, features: int, outputs: int) -> nn.Sequential:
 @torch.no_grad()
 def interpolation(model: SFCSR) -> None:
     """Let the first feature hold the band."""
-    keep(model.head)
-    damp(model.fusion.end)
-    damp(model.context.end)
-    layers = convolutions(model.enlarge)
+    starts.keep(model.head)
+    starts.damp(model.fusion.end)
+    starts.damp(model.context.end)
+    layers = starts.convolutions(model.enlarge)
     for conv, factor in zip(layers, model.factors, strict=True):
         conv.bias[: factor**2] = 0
         conv.weight[: factor**2] = 0
-        conv.weight[: factor**2, 0] = shuffle_kernels(factor)
-    keep(model.tail)
+        conv.weight[: factor**2, 0] = starts.shuffle_kernels(factor)
+    starts.keep(model.tail)

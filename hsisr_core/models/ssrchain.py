@@ -111,10 +111,8 @@ def back_project(sr: Tensor, lr: Tensor, scale: int) -> Tensor:
     images, padding = sr.flatten(0, 1).unsqueeze(1), middle * scale
     low = F.conv2d(images, reduce, stride=scale, padding=padding)
     rows = columns = slice(middle, -middle)
-    lacking = torch.zeros_like(low)
-    lacking[..., rows, columns] = (lr.reshape(low.shape) - low)[
-        ..., rows, columns
-    ]
+    lacking, missing = torch.zeros_like(low), lr.reshape(low.shape) - low
+    lacking[..., rows, columns] = missing[..., rows, columns]
     added = F.conv_transpose2d(lacking, enlarge, stride=scale, padding=padding)
     return sr + added.view_as(sr)
 

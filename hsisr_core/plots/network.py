@@ -25,10 +25,8 @@ def reach_maps(gradient: Any, halo: int) -> Figure:
     for axes, (view, down, title, (top, height)) in zip(panels, views, strict=True):
         shown = np.log10(np.maximum((view / view.max()).numpy(), 1e-9))
         image = axes.imshow(shown, vmin=-8, vmax=0, aspect="auto")
-        frame = Rectangle(
-            (middle - halo - 0.5, top - 0.5), 2 * halo + 1, height, fill=False, color="white", linewidth=1.2
-        )
-        axes.add_patch(frame)
+        corner, width = (middle - halo - 0.5, top - 0.5), 2 * halo + 1
+        axes.add_patch(Rectangle(corner, width, height, fill=False, color="white", linewidth=1.2))
         axes.grid(visible=False)
         axes.set(xlabel="x (LR pixels)", ylabel=down, title=title)
     figure.colorbar(image, ax=panels, label="|gradient|, powers of ten of the largest")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
-from itertools import cycle
+from itertools import chain, cycle
 from typing import Any, ParamSpec
 
 import matplotlib.pyplot as plt
@@ -103,11 +103,8 @@ def method_styles(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 def add_legend(figure: Figure, columns: int = 6) -> None:
     """One legend above all panels, each label once."""
-    handles = {
-        label: handle
-        for panel in figure.axes
-        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
-    }
+    pairs = (zip(*panel.get_legend_handles_labels(), strict=True) for panel in figure.axes)
+    handles = {label: handle for handle, label in chain.from_iterable(pairs)}
     figure.legend(handles.values(), handles, loc="outside upper center", ncols=min(len(handles), columns))
 
 

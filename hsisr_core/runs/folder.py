@@ -23,17 +23,8 @@ from pydantic import BaseModel, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from hsisr_core.base import (
-    AnyPath,
-    atomic_text,
-    book_folder,
-    read_json,
-    read_text,
-    read_yaml,
-    runs_folder,
-    sha256_file,
-    write_json,
-)
+from hsisr_core import base
+from hsisr_core.base import AnyPath
 from hsisr_core.data import Dataset
 from hsisr_core.errors import HsisrError, NotAtHandError, RunLockedError, describe_mistake
 from hsisr_core.models import SuperResolver
@@ -62,12 +53,12 @@ class Run:
             if not self.committed and "weights_sha256" not in metrics:
                 # of version 0.1.0: finished if its weights load
                 self.model()
-                metrics["weights_sha256"] = sha256_file(path)
+                metrics["weights_sha256"] = base.sha256_file(path)
                 with suppress(OSError):
-                    write_json(self.folder / "metrics.json", metrics)
+                    base.write_json(self.folder / "metrics.json", metrics)
         except HsisrError:
             return False
-        return self.committed or (path.is_file() and sha256_file(path) == metrics["weights_sha256"])
+        return self.committed or (path.is_file() and base.sha256_file(path) == metrics["weights_sha256"])
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -97,7 +88,7 @@ class Run:
             if self.committed:
                 return self._shipped_model()
             raise HsisrError(f"{self.folder} has no weights yet: train it with the same settings to resume.")
-        info, digest = config.to_dict() | {"options": config.model_options()}, sha256_file(path)
+        info, digest = config.to_dict() | {"options": config.model_options()}, base.sha256_file(path)
         if (self.folder / "metrics.json").exists() and self.metrics.get("weights_sha256", digest) != digest:
             raise HsisrError(f"{path} is damaged: train again.")
         try:
@@ -158,7 +149,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     path = folder / "metrics.json"
     if not path.exists():
         raise HsisrError(f"{folder} is not finished: train it again to resume.")
-    values = read_json(path)
+    values = base.read_json(path)
     try:
         found = _Metrics.model_validate(values)
     except ValidationError as error:
@@ -181,7 +172,7 @@ def read_history(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise HsisrError(f"{path.parent} has no history.csv yet: the training has not started.")
     try:
-        table = pd.read_csv(StringIO(read_text(path)), on_bad_lines="skip", dtype=str)
+        table = pd.read_csv(StringIO(base.read_text(path)), on_bad_lines="skip", dtype=str)
         whole = table[pd.to_numeric(table["step"], errors="coerce").between(0, 1e15)]
         return whole.reindex(columns=HISTORY).apply(pd.to_numeric, errors="coerce").astype({"step": int})
     except (ValueError, KeyError) as error:
@@ -192,7 +183,7 @@ def run_folder(config: RunConfig, data: str, fingerprint: str, runs: AnyPath | N
     """Where the run of `config` on the dataset `data` is or will be: in `runs` (default: ``runs/`` of the project), or
     in book/results if it came with the book and is not there."""
     name = f"{config.method.replace('.py:', '-')}-x{config.scale}-{data}-{config.hash(fingerprint)}"
-    own = Path(runs or runs_folder()) / name
+    own = Path(runs or base.runs_folder()) / name
     return own if own.exists() else next(results_folder().glob(f"*/{name}"), own)
 
 
@@ -209,13 +200,13 @@ def find_run(config: RunConfig, runs: AnyPath | None = None) -> Run | None:
 def known_fingerprint(data: str, split: str | None) -> str | None:
     """The fingerprint of a dataset and its split, from book/results/fingerprints.json; None if it is not there."""
     path = results_folder() / "fingerprints.json"
-    known = read_json(path) if path.is_file() else {}
+    known = base.read_json(path) if path.is_file() else {}
     return known.get(data, {}).get(split or data)
 
 
 def results_folder() -> Path:
     """Where the runs that come with the book are, a folder for each preset."""
-    return book_folder() / "results"
+    return base.book_folder() / "results"
 
 
 def open_run(
@@ -230,14 +221,14 @@ def open_run(
         warnings.warn(text, stacklevel=2)
     folder = run_folder(config, dataset.name, dataset.fingerprint, runs)
     if again:
-        folder = Path(runs or runs_folder()) / folder.name
+        folder = Path(runs or base.runs_folder()) / folder.name
     path = folder / "config.yaml"
     try:
         read_run(folder)
     except HsisrError as error:
         if path.exists():
             warnings.warn(f"{error} It is written again.", stacklevel=2)
-        atomic_text(path, f"fingerprint: {dataset.fingerprint}\n{config.to_yaml()}")
+        base.atomic_text(path, f"fingerprint: {dataset.fingerprint}\n{config.to_yaml()}")
     return Run(folder, config, dataset.fingerprint)
 
 
@@ -246,7 +237,7 @@ def read_run(folder: AnyPath) -> Run:
     path = Path(folder) / "config.yaml"
     if not path.exists():
         raise HsisrError(f"{folder} is not a run folder: it has no config.yaml. Check the path.")
-    values = read_yaml(path)
+    values = base.read_yaml(path)
     fingerprint = str(values.pop("fingerprint", ""))
     config = RunConfig.from_mapping(values, where=str(path))
     if not _names(Path(folder), config, fingerprint):

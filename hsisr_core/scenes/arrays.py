@@ -217,7 +217,8 @@ def walk(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
 def _read_attributes(item: h5py.Dataset | h5py.Group) -> dict[str, Any]:
     """Read the attributes of a name and type that are looked for: numbers and texts."""
     found = {}
-    for name in item.attrs:
+    # a name that is not UTF-8 comes as bytes
+    for name in (one for one in item.attrs if isinstance(one, str)):
         if name.lower() in NAMES or name in _ATTRIBUTES or name.startswith(_PRISMA_ATTRIBUTES):
             found[name] = read_attribute(item, name)
     return {name: value for name, value in found.items() if value is not None}

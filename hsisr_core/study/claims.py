@@ -108,19 +108,16 @@ def list_claims(table: pd.DataFrame) -> str:
         lines = map(_line, rows.to_dict("records"))
         text += f'<p><a href="{chapter}.html">{name}, x{scale}</a> ({", ".join(budget)}):</p>'
         text += f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>"
-    missing = table[table["verdict"] == "not trained"]
-    open_claims = [
-        f'<a href="{row["chapter"]}.html">{row["claim"]}, x{row["scale"]}</a>'
-        for row in missing.to_dict("records")
-    ]
+    missing = table[table["verdict"] == "not trained"].to_dict("records")
+    open_claims = [f'<a href="{row["chapter"]}.html">{row["claim"]}, x{row["scale"]}</a>' for row in missing]
     return text + f"<p><b>not trained</b>: {'; '.join(open_claims)}</p>" * bool(open_claims)
 
 
 def _verdict(mean: float, half: float, margin: float) -> str:
     """What the interval of `mean`, `half` to either side, says of "better by more than -`margin`"."""
-    return (
-        "holds" if mean - half > -margin else "does not hold" if mean + half < -margin else "cannot be told"
-    )
+    if mean - half > -margin:
+        return "holds"
+    return "does not hold" if mean + half < -margin else "cannot be told"
 
 
 def _line(row: Mapping[Any, Any]) -> str:
@@ -164,7 +161,6 @@ def _groups(table: str, runs: Sequence[Run]) -> dict[str, list[Run]]:
 def _printed(table: str, scale: int) -> pd.DataFrame:
     """The paper's scores of each row, on CAVE."""
     if table == "comparison":
-        return pd.DataFrame(
-            [paper_value("CAVE", scale, method) for method in METHOD_NAMES], list(METHOD_NAMES.values())
-        )
+        values = [paper_value("CAVE", scale, method) for method in METHOD_NAMES]
+        return pd.DataFrame(values, list(METHOD_NAMES.values()))
     return paper_table(table).set_axis([row_label(table, row) for row in table_settings(table)])

@@ -8,27 +8,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.io.formats.style import Styler
 
+from hsisr_core import paper
 from hsisr_core.data import DATASETS, commands, missing_datasets
 from hsisr_core.errors import HsisrError
 from hsisr_core.models import build_model
-from hsisr_core.paper import (
-    DATA_NAMES,
-    METHOD_NAMES,
-    PADDED,
-    SUBSETS,
-    SUCCESSORS,
-    blur_label,
-    data_label,
-    method_label,
-    paper_table,
-    successor_table,
-)
 from hsisr_core.runs import Run, RunConfig
 from hsisr_core.study.rows import COSTS, SHORT, SHOWN, book_and_again, gain_curve, origin, style_table
 from hsisr_core.training import evaluate, mean_scores, reduced_pairs, super_resolve_clipped
 
 _KEYS = ["data", "scale", "method"]
-_FCNN = METHOD_NAMES["3d-fcnn"]
+_FCNN = paper.METHOD_NAMES["3d-fcnn"]
 
 
 def one_per_row(configs: Sequence[RunConfig]) -> list[RunConfig]:
@@ -48,7 +37,8 @@ def run_scores(run: Run, rows: Sequence[Mapping[str, Any]] | None = None) -> lis
     metrics = run.metrics
     found = [dict(row) for row in rows or metrics["images"]]
     base = mean_scores(found, "bicubic")["psnr"]
-    place = {"data": data_label(metrics["dataset"]) + blur_label(run.config.blur), "scale": run.config.scale}
+    data = paper.data_label(metrics["dataset"]) + paper.blur_label(run.config.blur)
+    place = {"data": data, "scale": run.config.scale}
     scored = {"bands": found[0]["scored_bands"], "border": found[0]["scored_border"]}
     records = []
     for result in dict.fromkeys(row["result"] for row in found):
@@ -127,8 +117,8 @@ def compare_methods(runs: Sequence[Run], more: Sequence[Mapping[str, Any]] = ())
     runs, again = book_and_again(runs)
     ours = pd.DataFrame([*(record for run in runs for record in run_scores(run)), *more])
     ours = ours[ours["border"] == ours.groupby(_KEYS)["border"].transform("min")]
-    printed = paper_table("comparison").rename(columns={"dataset": "data"})
-    printed["method"] = printed["method"].map(METHOD_NAMES)
+    printed = paper.paper_table("comparison").rename(columns={"dataset": "data"})
+    printed["method"] = printed["method"].map(paper.METHOD_NAMES)
     printed = printed.set_index(_KEYS)[list(SHOWN)]
     bicubic = printed["psnr"].where(printed.index.get_level_values("method") == "bicubic")
     printed["over_bicubic"] = printed["psnr"] - bicubic.groupby(level=_KEYS[:2]).transform("max")
@@ -153,7 +143,7 @@ def data_needed(dataset: str, preset: str) -> str:
     for name in DATASETS:
         if name != dataset:
             lines = commands(name) if name in missing else [f"hsisr runs {preset} --data {name}"]
-            text += f"- {DATA_NAMES[name]}: {'; '.join(f'`{line}`' for line in lines)}\n"
+            text += f"- {paper.DATA_NAMES[name]}: {'; '.join(f'`{line}`' for line in lines)}\n"
     return text
 
 
@@ -164,20 +154,18 @@ def show_comparison(table: pd.DataFrame, title: str = "Table V") -> Styler:
     """
     groups = table.groupby(level=_KEYS[:2], sort=False)
     here = [place for place, rows in groups if rows["psnr"].notna().any()]
-    subsets = {data for data, _ in here if data in SUBSETS.values()}
+    subsets = {data for data, _ in here if data in paper.SUBSETS.values()}
     attrs, printed = table.attrs, table.filter(like="paper_")
     for subset in subsets:
         trained = table.xs(subset, level="data").index.unique("method")
         renamed = {"CAVE": subset}
-        if _FCNN + PADDED in trained and _FCNN not in trained:
-            renamed[_FCNN] = _FCNN + PADDED
+        if _FCNN + paper.PADDED in trained and _FCNN not in trained:
+            renamed[_FCNN] = _FCNN + paper.PADDED
         table = table.combine_first(printed.loc[["CAVE"]].rename(index=renamed))
     table = table.loc[sorted((row for row in table.index if row[:2] in here), key=_order)]
+    source = "paper, CAVE" if subsets else "paper"
     layout = {
-        **{
-            f"paper_{name}": ("paper, CAVE" if subsets else "paper", SHORT[name])
-            for name in (*SHOWN, "over_bicubic")
-        },
+        **{f"paper_{name}": (source, SHORT[name]) for name in (*SHOWN, "over_bicubic")},
         **{name: ("ours", SHORT.get(name, name)) for name in (*SHOWN, "over_bicubic", "spread", "seeds")},
         **{f"again_{name}": ("trained here again", SHORT[name]) for name in SHOWN},
         **{name: ("one training", SHORT.get(name, name)) for name in COSTS},
@@ -207,11 +195,11 @@ def compare_successors(table: pd.DataFrame) -> pd.DataFrame:
 
     ``over_ssrnet`` and ``paper_over_ssrnet``: PSNR minus SSRNet's on the same data; NaN where missing or misprinted.
     """
-    printed = successor_table().rename(columns={"dataset": "data"})
-    printed["method"] = printed["method"].map(SUCCESSORS)
+    printed = paper.successor_table().rename(columns={"dataset": "data"})
+    printed["method"] = printed["method"].map(paper.SUCCESSORS)
     printed = printed.set_index(_KEYS)
-    own = METHOD_NAMES["ssrnet"]
-    kept = table[table.index.isin([own, *SUCCESSORS.values()], level="method")]
+    own = paper.METHOD_NAMES["ssrnet"]
+    kept = table[table.index.isin([own, *paper.SUCCESSORS.values()], level="method")]
     joined = kept.combine_first(printed.drop(columns="misprint").add_prefix("paper_"))
     joined = joined.loc[sorted(joined.index, key=_order)]
     for side in ("", "paper_"):
@@ -234,7 +222,7 @@ def show_successors(table: pd.DataFrame) -> Styler:
         "steps": ("ours", "steps"),
     }
     styler = style_table(table, layout).format_index("x{}", level="scale")
-    own = [row for row in table.index if row[2] == METHOD_NAMES["ssrnet"]]
+    own = [row for row in table.index if row[2] == paper.METHOD_NAMES["ssrnet"]]
     for metric, digits in {"psnr": 2, "ssim": 3, "sam": 2}.items():
         column: list[Any] = [("printed", SHORT[metric])]
         styler = styler.format(precision=digits + 1, subset=column, na_rep="–")
@@ -256,21 +244,21 @@ def _bold(table: pd.DataFrame) -> pd.DataFrame:
     """CSS of each value: bold for the best of each dataset and scale (of SAM the least); ties are all bold."""
     levels = _KEYS[:2]
     whole = (table["border"] == 0) & (table["bands"] == table.groupby(levels)["bands"].transform("max"))
-    paper = [f"paper_{name}" for name in (*SHOWN, "over_bicubic")]
-    values = table[[*paper, "over_bicubic"]].join(table[list(SHOWN)].where(whole))
+    printed = [f"paper_{name}" for name in (*SHOWN, "over_bicubic")]
+    values = table[[*printed, "over_bicubic"]].join(table[list(SHOWN)].where(whole))
     signed = values * [-1 if str(name).endswith("sam") else 1 for name in values]
     best = signed == signed.groupby(level=levels).transform("max")
     return best.replace({True: "font-weight: bold", False: ""})
 
 
 def _label(config: RunConfig) -> str:
-    return method_label(config.method, config.keep_size)
+    return paper.method_label(config.method, config.keep_size)
 
 
 def _places(runs: Sequence[Run]) -> list[str]:
     """Scale of each run, and the name of its data where there are several: "x2" or "x2, cave"."""
     several = len({_data(run) for run in runs}) > 1
-    names = [run.metrics["dataset"] + blur_label(run.config.blur) for run in runs]
+    names = [run.metrics["dataset"] + paper.blur_label(run.config.blur) for run in runs]
     return [f"x{run.config.scale}" + f", {name}" * several for run, name in zip(runs, names, strict=True)]
 
 
@@ -282,9 +270,9 @@ def _data(run: Run) -> tuple[Any, ...]:
 def _order(row: tuple[str, int, str]) -> tuple[Any, ...]:
     """Where a row stands: other data first; as in the paper, then what came after; variants behind their method."""
     data, scale, method = row
-    known = [*DATA_NAMES.values(), "Pavia Centre"]
-    name = method.removesuffix("+").removesuffix(PADDED)
-    names = [*METHOD_NAMES.values(), *SUCCESSORS.values()]
+    known = [*paper.DATA_NAMES.values(), "Pavia Centre"]
+    name = method.removesuffix("+").removesuffix(paper.PADDED)
+    names = [*paper.METHOD_NAMES.values(), *paper.SUCCESSORS.values()]
     order = names.index(name) if name in names else len(names)
     return (known.index(data) if data in known else -1, data, scale, order, method)
 

@@ -63,10 +63,8 @@ def rows_of(name: str, runs: Sequence[Run]) -> dict[str, list[Run]]:
         values = {getattr(run if setting == "fingerprint" else run.config, setting) for run in runs}
         if len(values) > 1:
             listed = ", ".join(sorted(map(str, values)))
-            raise HsisrError(
-                f"The runs of table {name} differ in {setting} ({listed}), which is none of its rows. "
-                "Choose one value in the plan, or as a parameter of the chapter."
-            )
+            differ = f"The runs of table {name} differ in {setting} ({listed}), which is none of its rows"
+            raise HsisrError(f"{differ}. Choose one value in the plan, or as a parameter of the chapter.")
     ordered = sorted(runs, key=lambda run: run.config.seed)
     return {row_label(name, row): [run for run in ordered if _has(run.config, row)] for row in rows}
 
@@ -106,15 +104,9 @@ def compare_rows(name: str, runs: Sequence[Run]) -> pd.DataFrame:
         columns = [*SHOWN, "over_bicubic", *COSTS]
         scores = pd.DataFrame([_scores(run) for run in group], columns=columns, dtype=float)
         means = {**scores.mean(), **scores[[*COSTS]].min()}
-        here = pd.DataFrame(
-            [_scores(run) for run in live.get(label, [])], columns=list(SHOWN), dtype=float
-        ).mean()
-        rows[label] = {
-            **means,
-            **here.add_prefix("again_"),
-            "spread": scores["psnr"].std(),
-            "seeds": len(group),
-        }
+        here = pd.DataFrame([_scores(run) for run in live.get(label, [])], columns=[*SHOWN], dtype=float)
+        seeds = {"spread": scores["psnr"].std(), "seeds": len(group)}
+        rows[label] = {**means, **here.mean().add_prefix("again_"), **seeds}
     table = pd.DataFrame(rows).T.assign(difference=paired(name, runs).mean())
     printed = paper_table(name)
     table[[f"paper_{metric}" for metric in SHOWN]] = printed[list(SHOWN)].to_numpy()
@@ -167,11 +159,9 @@ def show_tries(preset: str) -> Styler:
 def belongs_to(runs: Sequence[Run]) -> str:
     """What the numbers of `runs` belong to: preset, data, split, scale, seeds, steps, and bicubic's scores there."""
     steps = sorted({run.metrics["steps"] for run in runs})
-    bicubic = runs[0].metrics["mean"]["bicubic"]
-    return (
-        f"x{runs[0].config.scale}, {origin(runs)}, {' or '.join(f'{count:,}' for count in steps)} steps; "
-        f"bicubic {bicubic['psnr']:.2f} dB, {bicubic['sam']:.2f}°"
-    )
+    bicubic = "bicubic {psnr:.2f} dB, {sam:.2f}°".format(**runs[0].metrics["mean"]["bicubic"])
+    taken = " or ".join(f"{count:,}" for count in steps)
+    return f"x{runs[0].config.scale}, {origin(runs)}, {taken} steps; {bicubic}"
 
 
 def origin(runs: Sequence[Run]) -> str:
@@ -182,15 +172,12 @@ def origin(runs: Sequence[Run]) -> str:
     data = data_label(metrics["dataset"]) + blur_label(runs[0].config.blur)
     role = "validation" if split["name"].endswith(_VALIDATION) else "test"
     places = sorted({"from the book" if run.committed else "trained here" for run in runs})
-    coarse = sorted(
-        f"{method_label(run.config.method)} x{run.config.scale} in {run.config.precision}"
-        for run in runs
-        if run.config.precision != "no"
-    )
+    low = [run.config for run in runs if run.config.precision != "no"]
+    coarse = sorted({f"{method_label(one.method)} x{one.scale} in {one.precision}" for one in low})
     return (
         f"preset {runs[0].config.preset}, {data} (split {split['name']}, {role}: {', '.join(split['test'])}), "
         f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}, {' and '.join(places)}"
-        f"{', ' * bool(coarse)}{', '.join(dict.fromkeys(coarse))}"
+        f"{', ' * bool(coarse)}{', '.join(coarse)}"
     )
 
 
@@ -240,9 +227,7 @@ def not_converged(groups: Mapping[str, Sequence[Run]]) -> str:
         return f"**No row is below bicubic{late_text}.**"
     texts = []
     if below:
-        texts += [
-            f"**Below bicubic:** {'; '.join(below)}. Such a row learns slowly, or not what PSNR asks for."
-        ]
+        texts += [f"**Below bicubic:** {'; '.join(below)}. Such rows learn slowly or not what PSNR asks for."]
     if gaining:
         texts += [f"**Not converged:** {'; '.join(gaining)}. Such rows say how fast they learn, not how far."]
     return " ".join(texts)

@@ -12,14 +12,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from hsisr_core.base import atomic_path, atomic_text
 from hsisr_core.runs import HISTORY
 
 
-def save_checkpoint(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
-) -> None:
+def save_checkpoint(folder: Path, model: nn.Module, optimizer: Optimizer, state: dict[str, Any]) -> None:
     """Write ``step-<n>.safetensors``: weights, Adam's moments and the JSON-able `state` (with its ``step``)."""
     tensors = {f"model.{name}": _plain(value) for name, value in model.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
@@ -31,9 +30,7 @@ def save_checkpoint(
         old.unlink(missing_ok=True)
 
 
-def load_latest(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, steps: int
-) -> dict[str, Any] | None:
+def load_latest(folder: Path, model: nn.Module, optimizer: Optimizer, steps: int) -> dict[str, Any] | None:
     """Load the newest checkpoint that is whole, of a training of `steps`; returns its `state`, None without one."""
     for path in sorted(folder.glob("step-*.safetensors"), reverse=True):
         try:

@@ -72,11 +72,7 @@ def reduce_measured(
 
 
 def evaluate(
-    model: SuperResolver,
-    pairs: Pairs,
-    method: str,
-    bicubic: bool = True,
-    self_ensemble: bool = False,
+    model: SuperResolver, pairs: Pairs, method: str, bicubic: bool = True, self_ensemble: bool = False
 ) -> list[dict[str, Any]]:
     """A row of scores for every pair and result: bicubic, the `method` of `model`, and its self-ensemble, METHOD+.
 

@@ -36,7 +36,7 @@ def test_a_text_on_which_libhdf5_loops_is_an_error(tmp_path: Path) -> None:
         open_scene(path)
 
 
-def test_an_attribute_of_another_type_is_not_read(tmp_path: Path) -> None:
+def test_an_attribute_of_another_type_or_name_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
         file["cube"] = COUNTS
@@ -45,6 +45,8 @@ def test_an_attribute_of_another_type_is_not_read(tmp_path: Path) -> None:
         file["cube"].attrs.create("wavelength_units", numbers, dtype=h5py.vlen_dtype(int))
         file["cube"].attrs["divisor"] = h5py.Empty("f")
         file["cube"].attrs["wavelengths"] = np.arange(6.0) + 400
+        scalar = h5py.h5s.create(h5py.h5s.SCALAR)
+        h5py.h5a.create(file["cube"].id, "Größe".encode("latin-1"), h5py.h5t.NATIVE_INT, scalar)
     assert open_scene(path).wavelengths.tolist() == [400, 401, 402, 403, 404, 405]
 
 

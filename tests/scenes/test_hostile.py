@@ -46,7 +46,7 @@ def test_an_attribute_of_another_type_or_name_is_not_read(tmp_path: Path) -> Non
         file["cube"].attrs["divisor"] = h5py.Empty("f")
         file["cube"].attrs["wavelengths"] = np.arange(6.0) + 400
         scalar = h5py.h5s.create(h5py.h5s.SCALAR)
-        h5py.h5a.create(file["cube"].id, "Größe".encode("latin-1"), h5py.h5t.NATIVE_INT, scalar)
+        h5py.h5a.create(file["cube"].id, "Größe".encode("latin-1"), h5py.h5t.NATIVE_INT32, scalar)
     assert open_scene(path).wavelengths.tolist() == [400, 401, 402, 403, 404, 405]
 
 

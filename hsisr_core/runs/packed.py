@@ -37,7 +37,12 @@ def read_packed(path: Path) -> tuple[str, dict[str, Tensor]]:
     """The description, in JSON, and the tensors of a packed file; nothing is unpickled."""
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        return (file.metadata() or {})[KEY], tensors
+        description = (file.metadata() or {}).get(KEY)
+    if description is None:
+        raise HsisrError(
+            "it does not say of which network: name its run folder, or what `hsisr pack` makes of that."
+        )
+    return description, tensors
 
 
 def build_packed(tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> SuperResolver:

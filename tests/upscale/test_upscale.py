@@ -269,6 +269,10 @@ def test_mistakes(cube: Path, packed: Path, run: Run, tmp_path: Path) -> None:
         load_pretrained(None, 4, packed.parent)
     with pytest.raises(HsisrError, match="is not a packed file"):
         load_pretrained(cube)
+    bare = tmp_path / "bare.safetensors"
+    bare.write_bytes((run.folder / "weights.safetensors").read_bytes())
+    with pytest.raises(HsisrError, match="name its run folder"):
+        load_pretrained(bare)
     with pytest.raises(HsisrError, match=r"needs 64 pixels a side\. Leave --check out"):
         upscale(cube, 4, "bicubic", tmp_path / "a.npy", check=True)
     with pytest.raises(HsisrError, match=r"bands=\[0, 1, 2, 3, 4, 5, \.\.\.\]: "):

@@ -23,7 +23,7 @@ from hsisr_core.models import ERCSR, MCNet, SSRChain, SSRNet
 from hsisr_core.models.ssrchain import back_project
 
 PIECE_BYTES = 4_000_000  # of a tensor in a stream of rows: a few of them fit a processor's cache
-ROWS = 4  # of a piece, or a multiple: fewer would be copied more often than convolved
+ROWS = 4  # of a piece, or a multiple of them
 PIECES = 8  # of a scene at least, where it has so many times `ROWS`: what threads divide among them
 Served = SSRNet | SSRChain | MCNet | ERCSR
 Way = Any  # Whole or ByRows
